@@ -1,0 +1,27 @@
+"""Component: clean the raw data and hold rows out."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def prepare(
+    run: str,
+    model: str,
+    raw: dsl.Input[dsl.Dataset],
+    rows: int,  # noqa: ARG001 - a reason to run after the validation
+    train: dsl.Output[dsl.Dataset],
+    test: dsl.Output[dsl.Dataset],
+) -> None:
+    """Write the rows to train on and the hold-out."""
+    from dataclasses import asdict
+    from pathlib import Path
+
+    from roadworthy.records import step
+    from roadworthy.settings import Settings
+    from roadworthy.steps.prepare import prepare as call
+
+    with step(Settings().records, run, "prepare") as record:
+        counts = call(model, Path(raw.path), train=Path(train.path), test=Path(test.path))
+        record.summary, record.details = str(counts), asdict(counts)

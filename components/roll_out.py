@@ -1,0 +1,20 @@
+"""Component: stage a version at the model server."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def roll_out(run: str, bundle: dsl.Input[dsl.Model], version: int, tag: str) -> int:
+    """Return the version when it answers those who ask for it."""
+    from pathlib import Path
+
+    from roadworthy.records import step
+    from roadworthy.settings import Settings
+    from roadworthy.steps.roll_out import roll_out as call
+
+    with step(Settings().records, run, "roll-out") as record:
+        call(Settings(), packed=Path(bundle.path), version=version)
+        record.summary = f"{tag} answers at {Settings().serving_url}"
+    return version

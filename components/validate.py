@@ -1,0 +1,20 @@
+"""Component: examine the raw data."""
+
+from kfp import dsl
+
+from components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def validate(run: str, model: str, raw: dsl.Input[dsl.Dataset]) -> int:
+    """Return the number of rows, all of which keep the schema."""
+    from pathlib import Path
+
+    from roadworthy.records import step
+    from roadworthy.settings import Settings
+    from roadworthy.steps.validate import validate as call
+
+    with step(Settings().records, run, "validate") as record:
+        rows = call(model, Path(raw.path))
+        record.summary, record.details = f"{rows} rows keep the schema", {"rows": rows}
+    return rows

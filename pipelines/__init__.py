@@ -1,0 +1,1 @@
+"""The production pipeline, its compiler, and the compiled YAML that is submitted."""

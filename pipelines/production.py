@@ -1,0 +1,109 @@
+"""The one pipeline, which takes any model from its data to the road."""
+
+from kfp import dsl
+
+from components.checkout import checkout
+from components.evaluate import evaluate
+from components.gate import gate
+from components.prepare import prepare
+from components.promote import promote
+from components.push import push
+from components.register import register
+from components.reject import reject
+from components.report import report
+from components.roll_back import roll_back
+from components.roll_out import roll_out
+from components.train import train
+from components.validate import validate
+from components.verify import verify
+
+
+def production(model: str) -> dsl.base_component.BaseComponent:
+    """Return the pipeline of a model."""
+
+    @dsl.pipeline(
+        name=f"{model}-production",
+        description=f"Takes {model} from its data to the road, or says why not.",
+    )
+    def pipeline(
+        run: str, commit: str = "", trigger: str = "manual", force: bool = False, model: str = model
+    ) -> None:
+        """Train, examine, release.
+
+        Args:
+            run: The id under which the steps record what they do.
+            commit: A commit of the Git remote; empty for the tip of its branch.
+            trigger: Why the run was started: data, feature, maintenance or manual.
+            force: Whether to train although nothing is new.
+            model: The model's name.
+        """
+        ending = report(run=run, model=model, trigger=trigger)
+        ending.set_display_name("Write the report")
+        with dsl.ExitHandler(ending, name="Production"):
+            source = checkout(run=run, model=model, commit=commit, force=force)
+            source.set_display_name("Check out code and data")
+            with dsl.If(source.outputs["new"] == True, name="Something is new"):  # noqa: E712
+                _examine(run, model, trigger, source)
+
+    return pipeline
+
+
+def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> None:
+    facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
+    recipe = source.outputs["recipe"]
+    valid = validate(run=run, model=model, raw=source.outputs["raw"])
+    valid.set_display_name("Validate the data")
+    rows = prepare(run=run, model=model, raw=source.outputs["raw"], rows=valid.output)
+    rows.set_display_name("Prepare the data")
+    fitted = train(
+        run=run, model=model, rows=rows.outputs["train"], recipe=recipe, trigger=trigger, **facts
+    )
+    fitted.set_display_name("Train the candidates")
+    examined = evaluate(
+        run=run,
+        model=model,
+        trained=fitted.outputs["trained"],
+        train=rows.outputs["train"],
+        test=rows.outputs["test"],
+        **facts,
+    )
+    examined.set_display_name("Evaluate on the hold-out")
+    decided = gate(
+        run=run,
+        model=model,
+        bundle=examined.outputs["bundle"],
+        test=rows.outputs["test"],
+        champion=source.outputs["champion"],
+    )
+    decided.set_display_name("Gate")
+    mlflow_run = fitted.outputs["Output"]
+    with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
+        registered = register(
+            run=run,
+            model=model,
+            bundle=examined.outputs["bundle"],
+            verdict=decided.outputs["verdict"],
+            mlflow_run=mlflow_run,
+            recipe=recipe,
+            trigger=trigger,
+        )
+        registered.set_display_name("Register the version")
+        _release(run, model, trigger, examined.outputs["bundle"], registered.output)
+    with dsl.Else(name="Failed"):
+        rejected = reject(run=run, mlflow_run=mlflow_run, verdict=decided.outputs["verdict"])
+        rejected.set_display_name("Note why not")
+
+
+def _release(run: str, model: str, trigger: str, bundle: object, version: object) -> None:
+    pushed = push(run=run, model=model, bundle=bundle, version=version)
+    pushed.set_display_name("Push bundle and tag")
+    staged = roll_out(run=run, bundle=bundle, version=version, tag=pushed.output)
+    staged.set_display_name("Roll out")
+    verified = verify(run=run, bundle=bundle, version=staged.output)
+    verified.set_display_name("Verify")
+    with dsl.If(verified.outputs["good"] == True, name="Good"):  # noqa: E712
+        promoted = promote(run=run, model=model, version=version, trigger=trigger)
+        promoted.set_display_name("Promote to champion")
+    with dsl.Else(name="Bad"):
+        back = roll_back(run=run, model=model, version=version, problem=verified.outputs["problem"])
+        back.set_display_name("Roll back")

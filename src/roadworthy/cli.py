@@ -1,0 +1,324 @@
+"""The ``roadworthy`` command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from roadworthy.errors import ExitCode, RoadworthyError
+from roadworthy.settings import Settings
+
+if TYPE_CHECKING:
+    from roadworthy.registry import Registry
+    from roadworthy.report import Report
+    from roadworthy.running import Run
+
+app = typer.Typer(
+    name="roadworthy",
+    help="Takes a model from its data to the road, and says where each version came from.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+complaints = Console(stderr=True, highlight=False)
+
+ModelName = Annotated[str, typer.Argument(help="The model, e.g. fuel.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; an error is a sentence and an exit code."""
+    try:
+        app(standalone_mode=False)
+    except RoadworthyError as error:
+        complaints.print(f"[red]Error:[/red] {error}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        complaints.print("Stopped.")
+        sys.exit(ExitCode.INTERRUPTED)
+    except Exception as error:
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
+            error.show()
+            sys.exit(error.exit_code)
+        raise
+
+
+@app.command(epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v")
+def run(
+    model: ModelName,
+    *,
+    trigger: Annotated[
+        str, typer.Option(help="Why: data, feature, maintenance or manual.")
+    ] = "manual",
+    force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the production pipeline of a model on this machine, from the commit you are at."""
+    _known(model)
+    report = _run(model, trigger=trigger, force=force, verbose=verbose, quiet=as_json)
+    if as_json:
+        _print_json(report.to_dict())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000")
+def up(
+    model: ModelName,
+    *,
+    port: Annotated[int, typer.Option(help="The port to serve at.")] = 8080,
+    once: Annotated[bool, typer.Option(help="Stop after one sample request.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
+) -> None:
+    """Serve, run the pipeline, ask one sample question, and go on serving until Ctrl-C."""
+    from roadworthy.starting import sample, serving
+
+    _known(model)
+    settings = Settings()
+    with serving(settings, port) as served:
+        report = _run(model, trigger="manual", force=False, verbose=verbose)
+        if report.outcome == "failed":
+            raise typer.Exit(report.exit_code)
+        request, answer = sample(served.url, model)
+        _print_sample(served.url, model, request, answer)
+        if not once:
+            console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
+            served.wait()
+
+
+@app.command(epilog="Examples:  roadworthy serve    roadworthy serve --host 0.0.0.0 --port 9000")
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen at.")] = 8080,
+) -> None:
+    """Serve the champions and the page; a new champion is picked up without a restart."""
+    from roadworthy.rollout.restoration import restore
+    from roadworthy.rollout.server import announce
+    from roadworthy.serving.settings import ServerSettings
+
+    settings = Settings()
+    settings.road.mkdir(parents=True, exist_ok=True)
+    for told in restore(settings):
+        console.print(told)
+    client = _client()
+    told_host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    chosen = ServerSettings(road=settings.road, host=host, port=port, client=client)
+    with announce(settings.home, f"http://{told_host}:{port}"):
+        from roadworthy.serving.server import serve as listen
+
+        listen(chosen)
+
+
+@app.command(epilog="Examples:  roadworthy models    roadworthy models --json")
+def models(*, as_json: AsJson = False) -> None:
+    """List every version: aliases, metrics, age."""
+    from roadworthy.lineage import describe
+    from roadworthy.terminal import age, table
+
+    registry = _registry()
+    versions = [version for name in registry.models() for version in registry.versions(name)]
+    if as_json:
+        _print_json([describe(version) for version in versions])
+    elif not versions:
+        console.print("There is no version yet. `roadworthy run fuel` makes the first.")
+    else:
+        columns = ("model", ">version", "alias", "candidate", ">cv_r2", "commit", ">age")
+        console.print(
+            table(
+                columns,
+                (
+                    (
+                        version.model,
+                        version.number,
+                        ", ".join(version.aliases),
+                        version.tags.get("candidate", ""),
+                        f"{version.metrics.get('cv_r2', float('nan')):.4f}",
+                        version.tags.get("commit", "")[:12],
+                        age(version.created),
+                    )
+                    for version in versions
+                ),
+            )
+        )
+
+
+@app.command(epilog="Examples:  roadworthy lineage fuel    roadworthy lineage fuel:3 --json")
+def lineage(
+    version: Annotated[
+        str, typer.Argument(help="MODEL, MODEL@champion, MODEL@challenger or MODEL:N.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say where a version came from: commit, data, run, metrics, gate, who and when."""
+    from roadworthy.lineage import lineage as origin
+    from roadworthy.terminal import facts
+
+    model, reference = _reference(version)
+    found = origin(_registry(), model, reference)
+    if as_json:
+        _print_json(found)
+        return
+    metrics = found.pop("metrics")
+    found["aliases"] = ", ".join(found["aliases"])
+    console.print(facts((name, value) for name, value in found.items() if value != ""))
+    console.print(facts((f"  {name}", f"{value:.4f}") for name, value in sorted(metrics.items())))
+
+
+@app.command(epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json")
+def reproduce(
+    version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make a release again from its tag and compare the bundles byte for byte."""
+    from roadworthy.reproduction import reproduce as again
+
+    model, reference = _reference(version)
+    number = _registry().find(model, reference).number
+    made = again(Settings(), model, number)
+    if as_json:
+        _print_json(made.to_dict())
+    elif made.same:
+        console.print(
+            f"{made.tag} is reproduced: bundle {made.found}, from commit {made.commit[:12]}."
+        )
+    else:
+        complaints.print(
+            f"{made.tag} is not reproduced: {'; '.join(made.differences)}. "
+            f"Check out {made.tag}, run `make lock-install`, and try again with its packages.",
+            soft_wrap=True,
+        )
+    raise typer.Exit(ExitCode.DONE if made.same else ExitCode.FAILED)
+
+
+@app.command("compile", epilog="Examples:  roadworthy compile fuel    roadworthy compile --check")
+def compile_(
+    model: Annotated[str, typer.Argument(help="The model; all of them when left out.")] = "",
+    *,
+    check: Annotated[
+        bool, typer.Option(help="Change nothing; fail if a compiled file is not up to date.")
+    ] = False,
+) -> None:
+    """Compile the pipeline to the YAML that is run and submitted."""
+    from roadworthy.data.git import inspect
+    from roadworthy.models.contract import available
+
+    root = inspect(Path.cwd()).root
+    if model:
+        _known(model)
+    names = [model] if model else available()
+    command = [sys.executable, "-m", "pipelines.compiler", *(["--check"] if check else []), *names]
+    done = subprocess.run(command, cwd=root, check=False)
+    raise typer.Exit(done.returncode)
+
+
+def _run(
+    model: str, *, trigger: str, force: bool, verbose: bool = False, quiet: bool = False
+) -> Report:
+    from roadworthy.running import start
+    from roadworthy.terminal import follow
+
+    shown = Console(quiet=True) if quiet else console
+    with start(Settings(), Path.cwd(), model, trigger=trigger, force=force) as started:
+        _print_start(shown, started)
+        if verbose:
+            _print_log(started)
+        else:
+            follow(shown, started.watch())
+        report = started.conclude()
+    _print_end(shown, started, report)
+    return report
+
+
+def _print_start(shown: Console, started: Run) -> None:
+    if started.changes:
+        names = ", ".join(started.changes[:5])
+        more = f" and {len(started.changes) - 5} more" if len(started.changes) > 5 else ""
+        complaints.print(
+            f"[yellow]Warning:[/yellow] not committed, so not part of this run: {names}{more}",
+            soft_wrap=True,
+        )
+    shown.print(f"Run {started.name} of {started.model} at commit {started.commit[:12]}")
+
+
+def _print_log(started: Run) -> None:
+    """Print the log as it grows."""
+    with started.log.open(encoding="utf-8", errors="replace") as log:
+        for _ in started.watch():
+            sys.stdout.write(log.read())
+            sys.stdout.flush()
+        sys.stdout.write(log.read())
+
+
+def _print_end(shown: Console, started: Run, report: Report) -> None:
+    style = "green" if report.exit_code == ExitCode.DONE else "red"
+    shown.print(f"[{style}]{report.outcome.capitalize()}[/{style}]: {report.why}", soft_wrap=True)
+    shown.print(f"Report: {started.directory / 'report.html'}", soft_wrap=True)
+    if report.outcome == "failed":
+        shown.print(f"Log: {started.log}", soft_wrap=True)
+
+
+def _print_sample(url: str, model: str, request: dict[str, Any], answer: dict[str, Any]) -> None:
+    body = json.dumps({"instances": [request]})
+    console.print(f"\nAsked   {json.dumps(request)}")
+    console.print(f"Answer  {json.dumps(answer)}\n")
+    console.print("Try next:")
+    console.print(f"  1. open {url}/ and ask about another car")
+    console.print(f"  2. curl {url}/v1/models/{model}:predict -d '{body}'", soft_wrap=True)
+    console.print(f"  3. .venv/bin/roadworthy lineage {model}   # where the answer came from\n")
+
+
+def _client() -> Path | None:
+    """Return the directory of the page: that of the clone one is in."""
+    from roadworthy.data.git import inspect
+
+    try:
+        page = inspect(Path.cwd()).root / "inference-client"
+    except RoadworthyError:
+        return None
+    return page if page.is_dir() else None
+
+
+def _registry() -> Registry:
+    from roadworthy.registry import Registry
+
+    settings = Settings()
+    return Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+
+
+def _reference(version: str) -> tuple[str, str]:
+    """Return ``fuel:3`` as its model and ``:3``; without a reference it is the champion."""
+    for mark in ":@":
+        if mark in version:
+            model, _, word = version.partition(mark)
+            return model, f"{mark}{word}"
+    return version, "@champion"
+
+
+def _known(model: str) -> None:
+    from roadworthy.models.contract import UnknownModelError, load
+
+    try:
+        load(model)
+    except UnknownModelError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()

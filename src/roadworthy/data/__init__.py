@@ -1,0 +1,1 @@
+"""Versioned data: Git checkout, DVC pull and push, validation."""

@@ -1,0 +1,67 @@
+"""Releases: a bundle under DVC, its ``.dvc`` file in a commit, the commit under a tag."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from roadworthy import bundle
+from roadworthy.bundle import Bundle
+from roadworthy.data import dvc, git
+from roadworthy.settings import Settings
+
+
+@contextmanager
+def source(settings: Settings, commit: str = "") -> Iterator[Path]:
+    """Give a scratch clone of the Git remote at a commit, its DVC remote as the settings say."""
+    with git.checkout(settings.git_remote, branch=settings.git_branch, commit=commit) as path:
+        dvc.configure(path, remote=settings.dvc_remote, url=settings.dvc_remote_url)
+        yield path
+
+
+@contextmanager
+def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
+    """Give the bundle of a release, from the DVC remote, every hash checked."""
+    with source(settings, tag) as repository:
+        yield bundle.read(dvc.pull(repository, _pointer(model)))
+
+
+def publish(settings: Settings, released: Bundle, tag: str) -> str:
+    """Push a bundle and return the commit that its tag names; once is enough.
+
+    The objects are in the DVC remote before anything in Git names them.
+
+    Raises
+    ------
+    GitError, DvcError
+        A remote refuses, or the tag names another bundle.
+    """
+    model = released.manifest.model
+    with source(settings) as repository:
+        told = git.tag_message(repository, tag)
+        if told:
+            if released.digest not in told:
+                raise git.GitError(
+                    f"The tag {tag} of the Git remote names another bundle than version "
+                    f"{tag.rpartition('v')[2]} of the registry; nothing was overwritten. Use the "
+                    f"registry that made the tag."
+                )
+            return git.git("rev-parse", f"{tag}^{{commit}}", cwd=repository)
+        target = repository / git.RELEASES / model
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(released.path, target)
+        pointer = dvc.add(repository, f"{git.RELEASES}/{model}")
+        dvc.push(repository, pointer)
+        message = (
+            f"Release {tag}\n\n{released.manifest.candidate} of {released.manifest.commit}\n"
+            f"bundle {released.digest}"
+        )
+        return git.release(
+            repository, branch=settings.git_branch, tag=tag, message=message, files=[pointer]
+        )
+
+
+def _pointer(model: str) -> str:
+    return f"{git.RELEASES}/{model}.dvc"

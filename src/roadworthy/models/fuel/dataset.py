@@ -1,0 +1,79 @@
+"""From the raw auto-mpg file to the rows that a fuel model is trained and examined on."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from roadworthy.models.contract import Prepared, Split
+from roadworthy.models.fuel.units import kilograms
+
+REQUIRED = ("weight_kg", "year")
+"""What every request says."""
+OPTIONAL_NUMBERS = ("cylinders", "displacement", "horsepower", "acceleration")
+"""What a request may say; not a number stands for left out."""
+ORIGINS = ("usa", "europe", "japan")
+COLUMNS = (*REQUIRED, *OPTIONAL_NUMBERS, "origin")
+"""The columns of a request, in the order of the ONNX inputs."""
+TARGET = "mpg"
+
+_HOLD_OUT_SHARE = 5  # one row in five
+_SEED = 47
+"""Which cars are held out. Another seed moves the metrics more than another candidate does: over
+the seeds 0 to 59 the cross-validated R² of the support vectors on the other cars goes from 0.866 to
+0.904 (median 0.882, with this seed 0.890, over all 398 cars 0.890). The notebook shows it."""
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Return the raw auto-mpg file; its `?` is read as not a number."""
+    return pd.read_csv(path, na_values="?")
+
+
+def prepare(raw: pd.DataFrame) -> Prepared:
+    """Return the cars in the columns and units of a request, with ``mpg`` and ``car_name``.
+
+    A car without horsepower stays: the estimator imputes it. A car without ``mpg`` or a weight
+    has nothing to teach and is dropped, and counted. So is one that repeats another in every
+    column.
+    """
+    known = raw.dropna(subset=["mpg", "weight_lb"])
+    unique = known.drop_duplicates()
+    frame = pd.DataFrame(
+        {
+            "weight_kg": kilograms(unique["weight_lb"].to_numpy(dtype=np.float64)),
+            "year": unique["model_year"].to_numpy(dtype=np.float64) + 1900,
+            "cylinders": unique["cylinders"].to_numpy(dtype=np.float64),
+            "displacement": unique["displacement_cu_in"].to_numpy(dtype=np.float64),
+            "horsepower": unique["horsepower_hp"].to_numpy(dtype=np.float64),
+            "acceleration": unique["acceleration_s"].to_numpy(dtype=np.float64),
+            "origin": [ORIGINS[int(code) - 1] for code in unique["origin"]],
+            "mpg": unique["mpg"].to_numpy(dtype=np.float64),
+            "car_name": unique["car_name"].str.strip().to_numpy(dtype=object),
+        }
+    )
+    dropped = {
+        "no mpg or no weight": len(raw) - len(known),
+        "repeats another row": len(known) - len(unique),
+    }
+    return Prepared(frame, {reason: count for reason, count in dropped.items() if count})
+
+
+def split(frame: pd.DataFrame) -> Split:
+    """Return about four fifths of the rows to train on, and the rest as the hold-out.
+
+    Which side a car falls on depends on the car alone (a hash of its name, year and weight), so a
+    row never crosses over when others are added, and a car that is measured twice is not on both
+    sides.
+    """
+    identity = zip(frame["car_name"], frame["year"], frame["weight_kg"], strict=True)
+    held_out = np.array([_bucket(*car) == 0 for car in identity], dtype=bool)
+    return Split(
+        train=frame[~held_out].reset_index(drop=True),
+        test=frame[held_out].reset_index(drop=True),
+    )
+
+
+def _bucket(car_name: str, year: float, weight_kg: float) -> int:
+    digest = sha256(f"{_SEED}|{car_name}|{year:.0f}|{weight_kg:.3f}".encode()).hexdigest()
+    return int(digest[:8], 16) % _HOLD_OUT_SHARE

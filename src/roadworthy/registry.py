@@ -1,0 +1,256 @@
+"""The registry: MLflow's runs, versions, and the aliases ``champion`` and ``challenger``."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from roadworthy.errors import RoadworthyError
+
+Alias = Literal["champion", "challenger"]
+
+
+class RegistryError(RoadworthyError):
+    """The registry does not have what is asked for, or cannot be reached."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a model in the registry.
+
+    ``tags`` hold what was known when it was registered and what happened to it since: ``digest``,
+    ``commit``, ``data_hash``, ``recipe``, ``candidate``, ``gate``, ``promoted_by``, ``promoted_at``
+    and more.
+    """
+
+    model: str
+    number: int
+    run_id: str
+    created: datetime
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+    @property
+    def git_tag(self) -> str:
+        """The tag of its release: ``fuel-v3``."""
+        return f"{self.model}-v{self.number}"
+
+
+class Registry:
+    """MLflow at a tracking address.
+
+    Parameters
+    ----------
+    tracking_uri
+        ``sqlite:///...`` or the address of an MLflow server.
+    artifacts
+        Where the artifacts of a new experiment go: a directory or an object store's address.
+        A server of its own decides that itself.
+    """
+
+    def __init__(self, tracking_uri: str, artifacts: str) -> None:
+        self._artifacts = artifacts
+        if tracking_uri.startswith("sqlite:///"):
+            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+            self._client.search_experiments(max_results=1)
+        except MlflowException as error:
+            raise RegistryError(
+                f"The registry {tracking_uri} does not answer ({error.message.splitlines()[0]}). "
+                f"Check ROADWORTHY_MLFLOW_TRACKING_URI and that it runs."
+            ) from error
+
+    def log_candidate(
+        self,
+        model: str,
+        *,
+        name: str,
+        recipe: str,
+        parameters: Mapping[str, float | str],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+        figures: Mapping[str, bytes],
+    ) -> str:
+        """Record a candidate as a run and return the run's id.
+
+        One candidate of one recipe is one run, however often it is recorded.
+        """
+        experiment = self._experiment(model)
+        found = self._client.search_runs(
+            [experiment],
+            f"tags.recipe = '{recipe}' and tags.candidate = '{name}'",
+            ViewType.ACTIVE_ONLY,
+            max_results=1,
+        )
+        if found and found[0].info.status == "FINISHED":
+            return str(found[0].info.run_id)
+        run = (
+            found[0]
+            if found
+            else self._client.create_run(
+                experiment, run_name=name, tags={"recipe": recipe, "candidate": name, **tags}
+            )
+        )
+        run_id, started = str(run.info.run_id), int(run.info.start_time)
+        # The run's own start as the time: recorded again, a metric is the same row.
+        self._client.log_batch(
+            run_id,
+            metrics=[Metric(key, value, started, 0) for key, value in metrics.items()],
+            params=[Param(key, str(value)) for key, value in parameters.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        self.log_files(run_id, {f"figures/{key}.png": png for key, png in figures.items()})
+        self._client.set_terminated(run_id)
+        return run_id
+
+    def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Put files beside a run, each under its path."""
+        with tempfile.TemporaryDirectory() as scratch:
+            for name, content in files.items():
+                target = Path(scratch) / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(content)
+            if files:
+                self._client.log_artifacts(run_id, scratch)
+
+    def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+
+    def register(self, model: str, *, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
+        """Make a version of a bundle, or return the one that was made of it before."""
+        for version in self.versions(model):
+            if version.tags.get("digest") == digest:
+                return version
+        try:
+            self._client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+        made = self._client.create_model_version(
+            model, source, run_id, tags={"digest": digest, **tags}
+        )
+        return self.version(model, int(made.version))
+
+    def versions(self, model: str) -> list[Version]:
+        """Return every version of a model, the newest first."""
+        found = self._client.search_model_versions(f"name = '{model}'")
+        aliases = self._aliases(model)
+        versions = [self._version(raw, aliases) for raw in found]
+        return sorted(versions, key=lambda version: version.number, reverse=True)
+
+    def version(self, model: str, number: int) -> Version:
+        """Return one version.
+
+        Raises
+        ------
+        RegistryError
+            There is no such version.
+        """
+        for version in self.versions(model):
+            if version.number == number:
+                return version
+        known = ", ".join(str(version.number) for version in self.versions(model)) or "none"
+        raise RegistryError(
+            f"There is no version {number} of {model}; there are: {known}. "
+            f"`roadworthy models` lists them."
+        )
+
+    def aliased(self, model: str, alias: Alias) -> Version | None:
+        """Return the version that an alias names, or None."""
+        number = next((n for n, names in self._aliases(model).items() if alias in names), None)
+        return None if number is None else self.version(model, number)
+
+    def find(self, model: str, reference: str = "@champion") -> Version:
+        """Return the version of a reference: ``@alias`` or ``:N``.
+
+        Raises
+        ------
+        RegistryError
+            There is none, or the reference is neither.
+        """
+        kind, word = reference[:1], reference[1:]
+        if kind == ":" and word.isdecimal():
+            return self.version(model, int(word))
+        if kind == "@" and word in ("champion", "challenger"):
+            version = self.aliased(model, word)  # type: ignore[arg-type]
+            if version is None:
+                raise RegistryError(
+                    f"{model} has no {word} yet. `roadworthy run {model}` makes a first champion; "
+                    f"`roadworthy models` lists what there is."
+                )
+            return version
+        raise RegistryError(
+            f"{model}{reference} names no version: write {model}, {model}@champion, "
+            f"{model}@challenger or {model}:3."
+        )
+
+    def models(self) -> list[str]:
+        """Return the names of the registered models, in alphabetical order."""
+        return sorted(model.name for model in self._client.search_registered_models())
+
+    def set_alias(self, version: Version, alias: Alias) -> None:
+        """Make an alias name a version."""
+        self._client.set_registered_model_alias(version.model, alias, str(version.number))
+
+    def drop_alias(self, model: str, alias: Alias) -> None:
+        """Make an alias name nothing."""
+        self._client.delete_registered_model_alias(model, alias)
+
+    def tag(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Set tags of a version."""
+        for key, value in tags.items():
+            self._client.set_model_version_tag(version.model, str(version.number), key, value)
+
+    def _experiment(self, model: str) -> str:
+        for _ in range(2):
+            found = self._client.get_experiment_by_name(model)
+            if found is not None:
+                return str(found.experiment_id)
+            try:
+                location = f"{self._artifacts}/{model}"
+                return str(self._client.create_experiment(model, artifact_location=location))
+            except MlflowException as error:  # another run made it in the same moment
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                time.sleep(0.1)
+        raise RegistryError(
+            f"The experiment {model} was deleted in MLflow: restore it there, "
+            f"or remove it for good."
+        )
+
+    def _aliases(self, model: str) -> dict[int, list[str]]:
+        try:
+            named = self._client.get_registered_model(model).aliases
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+        aliases: dict[int, list[str]] = {}
+        for alias, number in named.items():
+            aliases.setdefault(int(number), []).append(alias)
+        return aliases
+
+    def _version(self, raw: Any, aliases: Mapping[int, list[str]]) -> Version:
+        number = int(raw.version)
+        return Version(
+            model=raw.name,
+            number=number,
+            run_id=raw.run_id,
+            created=datetime.fromtimestamp(raw.creation_timestamp / 1000, UTC),
+            aliases=tuple(sorted(aliases.get(number, []))),
+            tags=dict(raw.tags),
+            metrics=dict(self._client.get_run(raw.run_id).data.metrics),
+        )

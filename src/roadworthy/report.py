@@ -1,0 +1,131 @@
+"""A run's report: how it ended and why, from the records of its steps."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import jinja2
+
+from roadworthy.errors import ExitCode
+from roadworthy.records import Record
+
+Outcome = Literal["released", "nothing new", "rejected", "rolled back", "failed"]
+
+EXIT_CODES: Mapping[Outcome, ExitCode] = {
+    "released": ExitCode.DONE,
+    "nothing new": ExitCode.DONE,
+    "rejected": ExitCode.GATE,
+    "rolled back": ExitCode.ROLLED_BACK,
+    "failed": ExitCode.FAILED,
+}
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run ended.
+
+    Parameters
+    ----------
+    run, model, trigger
+        Which run it was.
+    outcome
+        How it ended.
+    why
+        Why it ended so, in a sentence.
+    records
+        What each step did.
+    """
+
+    run: str
+    model: str
+    trigger: str
+    outcome: Outcome
+    why: str
+    records: tuple[Record, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command line ends with."""
+        return EXIT_CODES[self.outcome]
+
+    def details(self, step: str) -> dict[str, Any]:
+        """Return the details of a step; none where it did not run."""
+        found = (record.details for record in self.records if record.step == step)
+        return next(found, {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        records = [
+            asdict(record) | {"seconds": record.seconds if record.ended else None}
+            for record in self.records
+        ]
+        return {
+            "format": _FORMAT,
+            "run": self.run,
+            "model": self.model,
+            "trigger": self.trigger,
+            "outcome": self.outcome,
+            "exit_code": int(self.exit_code),
+            "why": self.why,
+            "steps": records,
+        }
+
+    def to_json(self) -> bytes:
+        """Return the report as JSON."""
+        return json.dumps(self.to_dict(), indent=2, default=str).encode() + b"\n"
+
+    def to_html(self, figures: Mapping[str, bytes]) -> bytes:
+        """Return the report as one HTML page that needs nothing else."""
+        environment = jinja2.Environment(
+            loader=jinja2.PackageLoader("roadworthy", "."),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        longest = max((record.seconds for record in self.records if record.ended), default=1.0)
+        page = environment.get_template("report.html.j2").render(
+            report=self,
+            checkout=self.details("checkout"),
+            training=self.details("train"),
+            evaluation=self.details("evaluate"),
+            verdict=self.details("gate"),
+            figures={name: base64.b64encode(png).decode() for name, png in sorted(figures.items())},
+            longest=longest or 1.0,
+            total=sum(record.seconds for record in self.records if record.ended),
+        )
+        return page.encode()
+
+
+def conclude(run: str, model: str, trigger: str, records: Sequence[Record]) -> Report:
+    """Return the report of the records, the report step's own left out."""
+    steps = tuple(record for record in records if record.step != "report")
+    outcome, why = _outcome({record.step: record for record in steps})
+    return Report(run, model, trigger, outcome, why, steps)
+
+
+def _outcome(steps: Mapping[str, Record]) -> tuple[Outcome, str]:
+    problem = next((_problem(record) for record in steps.values() if record.state != "done"), "")
+    if problem:
+        return "failed", problem
+    if "promote" in steps:
+        return "released", steps["promote"].summary
+    if "roll-back" in steps:
+        return "rolled back", steps["roll-back"].summary
+    if "reject" in steps:
+        return "rejected", "; ".join(steps["gate"].details["reasons"])
+    if "checkout" in steps and not steps["checkout"].details["new"]:
+        return "nothing new", steps["checkout"].summary
+    last = list(steps)[-1] if steps else "its start"
+    return "failed", f"The run was stopped after {last}. Run again."
+
+
+def _problem(record: Record) -> str:
+    if record.state == "failed":
+        return f"{record.step}: {record.error}"
+    return f"The run was stopped during {record.step}. Run again."

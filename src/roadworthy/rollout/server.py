@@ -1,0 +1,50 @@
+"""Which model server of this machine serves the roads of a home directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from roadworthy.errors import RoadworthyError
+
+_PATIENCE_SECONDS = 1.0
+
+
+class AnnouncedError(RoadworthyError):
+    """A server serves these roads already."""
+
+
+@contextmanager
+def announce(home: Path, url: str) -> Iterator[None]:
+    """Tell runs in this home that a server is at an address, as long as this process lives.
+
+    Raises
+    ------
+    AnnouncedError
+        Another server told so.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(home / "server.lock", timeout=_PATIENCE_SECONDS)
+    try:
+        with lock:
+            (home / "server.url").write_text(url)
+            yield
+    except filelock.Timeout as error:
+        raise AnnouncedError(
+            f"A server serves {home} already, at {announced(home)}: use it, or stop it first."
+        ) from error
+
+
+def announced(home: Path) -> str:
+    """Return the address of the server that serves this home, or nothing."""
+    try:
+        # The lock tells a server that lives from one that was killed and left its address.
+        with filelock.FileLock(home / "server.lock", timeout=0):
+            return ""
+    except filelock.Timeout:
+        return (home / "server.url").read_text()
+    except FileNotFoundError:  # the home is not there
+        return ""

@@ -1,0 +1,214 @@
+"""A pipeline run on this machine: what comes before the engine, beside it and after it.
+
+The engine runs as a program of its own, from the code of the commit that is run, so uncommitted
+changes cannot slip in. What it does is read from the records of the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+
+from roadworthy import records
+from roadworthy.data import git
+from roadworthy.errors import RoadworthyError
+from roadworthy.records import Record
+from roadworthy.report import Report
+from roadworthy.rollout.server import announced
+from roadworthy.settings import Settings
+from roadworthy.steps.report import report as write_report
+
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 10
+
+
+class RunError(RoadworthyError):
+    """A run cannot be started."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way.
+
+    Parameters
+    ----------
+    name
+        Its id, under which the steps record what they do.
+    directory
+        Where its log and its artifacts are.
+    changes
+        Uncommitted paths of the clone, which are not part of it.
+    """
+
+    name: str
+    model: str
+    trigger: str
+    directory: Path
+    commit: str
+    changes: tuple[str, ...]
+    settings: Settings
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.directory / "log.txt"
+
+    def watch(self) -> Iterator[list[Record]]:
+        """Yield the records of the steps again and again until the run has ended."""
+        while True:
+            ended = self.process.poll() is not None
+            yield records.read(self.settings.records, self.name)
+            if ended:
+                return
+            try:
+                self.process.wait(_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def conclude(self) -> Report:
+        """Return the report; written here if the run was stopped before it could."""
+        return write_report(self.settings, self.name, model=self.model, trigger=self.trigger)
+
+
+@contextmanager
+def start(
+    settings: Settings, directory: Path, model: str, *, trigger: str, force: bool
+) -> Iterator[Run]:
+    """Start a run of the clone that a directory is in; it is stopped when the block ends.
+
+    Raises
+    ------
+    RunError
+        Another run of the model is under way, or the commit has no pipeline for it.
+    GitError
+        The directory is in no clone that can be run.
+    """
+    clone = git.inspect(directory)
+    embedded = Path(settings.git_remote)
+    with ExitStack() as stack:
+        stack.enter_context(_alone(settings, model))
+        if settings.git_remote == str(settings.home / "remote.git"):
+            git.publish(clone, embedded, settings.git_branch)
+        code = git.export(clone.root, clone.commit, settings.home / "code")
+        package = code / "pipelines" / f"{model}.yaml"
+        if not package.exists():
+            raise RunError(
+                f"The commit {clone.commit[:12]} has no pipelines/{model}.yaml: compile it with "
+                f"`roadworthy compile {model}` and commit it."
+            )
+        settings, serve = _with_server(_with_defaults(settings, clone.root))
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        target = settings.home / "runs" / name
+        (target / "tmp").mkdir(parents=True)
+        stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
+        environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
+        arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
+        command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
+        with (target / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.local", *command],
+                cwd=code,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        stack.callback(_stop, process)
+        if serve:
+            server = _start_server(settings, environment, process)
+            stack.callback(_stop, server)
+        yield Run(name, model, trigger, target, clone.commit, clone.changes, settings, process)
+
+
+def _with_defaults(settings: Settings, root: Path) -> Settings:
+    """Return the settings with the address of the clone's own embedded DVC remote."""
+    if settings.dvc_remote != "embedded" or settings.dvc_remote_url:
+        return settings
+    return settings.model_copy(update={"dvc_remote_url": str(root / ".dvc" / "embedded")})
+
+
+@contextmanager
+def _alone(settings: Settings, model: str) -> Iterator[None]:
+    """Hold the model's lock, which the operating system gives back when this process dies."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    (settings.home / ".gitignore").write_text("*\n")
+    lock = filelock.FileLock(settings.home / f"{model}.lock", timeout=0)
+    try:
+        with lock:
+            yield
+    except filelock.Timeout as error:
+        raise RunError(
+            f"Another run of {model} is under way in {settings.home}: wait for it, or stop it."
+        ) from error
+
+
+def _with_server(settings: Settings) -> tuple[Settings, bool]:
+    """Return the settings with the server to roll out to, and whether it must be started."""
+    if "serving_url" in settings.model_fields_set:
+        return settings, False
+    url = announced(settings.home)
+    if url:
+        return settings.model_copy(update={"serving_url": url}), False
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    return settings.model_copy(update={"serving_url": url}), True
+
+
+def _start_server(
+    settings: Settings, environment: dict[str, str], engine: subprocess.Popen[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start a model server for the time of the run, in the engine's process group: both end."""
+    settings.road.mkdir(parents=True, exist_ok=True)
+    port = settings.serving_url.rpartition(":")[2]
+    road = str(settings.road)
+    command = [sys.executable, "-m", "roadworthy.serving", "--road", road, "--port", port]
+    with (settings.home / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=engine.pid,
+        )
+
+
+def _environment(settings: Settings, code: Path) -> dict[str, str]:
+    """Return the environment of a process that runs the code of the commit."""
+    path = [str(code / "src"), str(code), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        **settings.environment(),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started."""
+    if process.poll() is None:
+        group = os.getpgid(process.pid)
+        os.killpg(group, signal.SIGTERM)
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(group, signal.SIGKILL)
+            process.wait()
+    if process.stdin is not None:
+        process.stdin.close()

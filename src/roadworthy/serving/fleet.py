@@ -1,0 +1,271 @@
+"""The versions that a server holds, and how new ones come in without a request noticing.
+
+A request reads one reference, :attr:`Fleet.held`, and keeps what it got to its end. A new version
+is read, checked and tried in the background; then that reference is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from roadworthy import bundle as bundles
+from roadworthy import road as roads
+from roadworthy.bundle import Bundle, BundleError, Manifest
+from roadworthy.errors import RoadworthyError
+from roadworthy.road import Release, Road
+from roadworthy.scoring import Scorer
+from roadworthy.serving.validation import RequestSchema
+
+TOLERANCE = 1e-5
+"""By how much, relatively, an answer to the golden batch may differ from the estimator's."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One version that answers. Get one from :func:`load`."""
+
+    release: Release
+    manifest: Manifest
+    points: Mapping[str, Any]
+    scorer: Scorer
+    schema: RequestSchema
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return self.release.version
+
+    @cached_property
+    def header(self) -> tuple[bytes, bytes]:
+        """The header by which an answer names its version."""
+        return b"x-roadworthy-version", str(self.version).encode()
+
+
+@dataclass(frozen=True)
+class Held:
+    """The versions of one model that a server holds."""
+
+    model: str
+    champion: Served | None = None
+    challenger: Served | None = None
+
+    @property
+    def versions(self) -> dict[str, Served]:
+        """What is held, by version."""
+        served = [one for one in (self.champion, self.challenger) if one is not None]
+        return {str(one.version): one for one in reversed(served)}
+
+
+class Fleet:
+    """Every model that a server holds.
+
+    Parameters
+    ----------
+    discovered
+        Called with the name of each model when it is first heard of.
+
+    Attributes
+    ----------
+    held
+        What is held, by model. It is replaced, never changed: read it once per request.
+    """
+
+    def __init__(self, discovered: Callable[[str], object] = lambda _: None) -> None:
+        self.held: Mapping[str, Held] = {}
+        self._discovered = discovered
+
+    @property
+    def ready(self) -> bool:
+        """Whether a champion is loaded, of whichever model."""
+        return any(held.champion is not None for held in self.held.values())
+
+    def follow(self, road: Road) -> None:
+        """Hold what is on a road. What is refused is logged, and what is held stays."""
+        before = self.held.get(road.model, Held(road.model))
+        after = replace(
+            before,
+            champion=_succeed(before, road.model, road.champion, before.champion),
+            challenger=_succeed(before, road.model, road.challenger, before.challenger),
+        )
+        self.hold(after)
+        if after.champion is not None and after.champion != before.champion:
+            log.info("Version %s of %s answers.", after.champion.version, road.model)
+
+    def hold(self, held: Held) -> None:
+        """Hold these versions of a model from the next request on."""
+        new = held.model not in self.held
+        self.held = {**self.held, held.model: held}
+        if new:
+            self._discovered(held.model)
+
+
+class Watcher:
+    """Follows the roads in a directory, in a thread of its own.
+
+    Parameters
+    ----------
+    fleet
+        What follows the roads.
+    directory
+        Where the roads are.
+    seconds
+        How long to wait between two looks.
+    """
+
+    def __init__(self, fleet: Fleet, directory: Path, seconds: float) -> None:
+        self._fleet = fleet
+        self._directory = directory
+        self._seconds = seconds
+        self._seen: dict[str, tuple[int, int, int]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="road-watcher", daemon=True)
+
+    def start(self) -> None:
+        """Go on looking in the background."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more. A bundle that is being loaded is left to the end of the process."""
+        self._stopping.set()
+
+    def look(self) -> None:
+        """Follow every road that is not as it was when last looked at."""
+        for model in roads.models(self._directory):
+            try:
+                stamp = _stamp(self._directory / f"{model}.json")
+                if self._seen.get(model) == stamp:
+                    continue
+                self._seen[model] = stamp
+                self._fleet.follow(roads.read(self._directory, model))
+            except (RoadworthyError, OSError) as error:
+                log.error("%s What is on the road of %s stays.", error, model)  # noqa: TRY400
+
+    def _run(self) -> None:
+        while not self._stopping.wait(self._seconds):
+            try:
+                self.look()
+            except Exception:
+                # a thread that dies here would leave the server on this version for ever
+                log.exception("The roads in %s could not be followed.", self._directory)
+
+
+def load(model: str, release: Release) -> Served:
+    """Return a version that has answered its golden batch as it did when it was trained.
+
+    Raises
+    ------
+    BundleError
+        The bundle is not the released one, is not what its manifest says, or answers otherwise.
+    """
+    bundle = _read(Path(release.bundle))
+    if bundle.digest != release.digest:
+        raise BundleError(
+            f"The bundle {release.bundle} has the digest {bundle.digest[:12]}, but version "
+            f"{release.version} of {model} was released as {release.digest[:12]}. "
+            f"Fetch the released bundle again."
+        )
+    return _tried(model, release, bundle)
+
+
+def fixed(path: Path, version: int, since: str) -> Held:
+    """Return what a server holds that serves one bundle for as long as it lives.
+
+    Raises
+    ------
+    BundleError
+        As :func:`load`.
+    """
+    bundle = _read(path)
+    model = bundle.manifest.model
+    release = Release(version, str(path), bundle.digest, since)
+    return Held(model, _tried(model, release, bundle))
+
+
+def _read(path: Path) -> Bundle:
+    try:
+        return bundles.read(path)
+    except OSError as error:
+        raise BundleError(
+            f"The bundle {path} cannot be read ({error}). Let the server read all of its files."
+        ) from error
+
+
+def _tried(model: str, release: Release, bundle: Bundle) -> Served:
+    if bundle.manifest.model != model:
+        raise BundleError(
+            f"The bundle {bundle.path} is of the model {bundle.manifest.model}, not of {model}. "
+            f"Release a bundle of {model}."
+        )
+    try:
+        schema = RequestSchema(bundle.manifest.request)
+        scorer = Scorer(bundle.graph)
+        _check_columns(bundle, schema, scorer)
+        _check_golden(bundle, schema, scorer)
+        points = bundle.profile.get("points", {})
+        return Served(release, bundle.manifest, points, scorer, schema)
+    except RoadworthyError:
+        raise
+    except Exception as error:
+        # whatever a graph or a schema makes the runtime raise, the answer is not to serve it
+        raise BundleError(
+            f"The bundle {bundle.path} cannot be served ({type(error).__name__}: {error}). "
+            f"Train the model again with the packages of this server."
+        ) from error
+
+
+def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
+    if set(schema.fields) != set(scorer.inputs):
+        raise BundleError(
+            f"In the bundle {bundle.path} the request has the fields {sorted(schema.fields)} but "
+            f"the graph takes {sorted(scorer.inputs)}. Export the model again."
+        )
+
+
+def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
+    golden = bundle.golden
+    found = scorer.score(scorer.columns(schema.rows(golden.requests)))
+    for name, values in found.items():
+        expected = np.array([answer[name] for answer in golden.answers], np.float64)
+        if not np.allclose(values, expected, rtol=TOLERANCE, atol=0):
+            raise BundleError(
+                f"The bundle {bundle.path} answers its golden batch otherwise than when it was "
+                f"trained (see {name}). Train it again with the packages of this server."
+            )
+
+
+def _succeed(
+    held: Held, model: str, release: Release | None, before: Served | None
+) -> Served | None:
+    if release is None:
+        return None
+    for known in (held.champion, held.challenger):
+        if known is not None and (known.version, known.release.digest) == (
+            release.version,
+            release.digest,
+        ):
+            return replace(known, release=release)
+    try:
+        served = load(model, release)
+    except RoadworthyError as error:
+        stays = "nothing" if before is None else f"version {before.version}"
+        log.error(  # noqa: TRY400
+            "Version %s of %s is refused, %s stays: %s", release.version, model, stays, error
+        )
+        return before
+    log.info("Version %s of %s is loaded.", release.version, model)
+    return served
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_mtime_ns, found.st_size

@@ -1,0 +1,50 @@
+"""The static page that is served beside the models."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.routing import Match, Mount
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+POLICY = "; ".join(
+    (
+        "default-src 'self'",
+        "img-src 'self' data:",
+        "style-src 'self'",
+        "script-src 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "form-action 'self'",
+    )
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+    "vary": "accept",
+}
+API = ("/v1", "/v2", "/metrics", "/openai", "/openapi.json")
+"""What no file of the page is found under."""
+
+
+class PageMount(Mount):
+    """The page under ``/``, but for the addresses of the API, whatever files there are."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Return whether a path is the page's."""
+        path = scope.get("path", "")
+        if any(path == part or path.startswith(f"{part}/") for part in API):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+class Page(StaticFiles):
+    """The files of a directory, with headers that let a browser load nothing from elsewhere."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return one file."""
+        response = await super().get_response(path, scope)
+        response.headers.update(HEADERS)
+        return response

@@ -1,0 +1,42 @@
+"""Why a request is not answered: a status, one sentence, and what is wrong with which field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Details = Sequence[Mapping[str, Any]]
+
+
+class Rejection(Exception):  # noqa: N818
+    """A request that is refused.
+
+    Parameters
+    ----------
+    status
+        The HTTP status, 4xx, or 503 while there is nothing to answer with.
+    sentence
+        What is wrong and what to send instead.
+    details
+        One entry per problem: ``row``, ``field``, ``problem``, ``bound``, ``unit``, ``input``.
+    headers
+        Further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        sentence: str,
+        details: Details = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.sentence = sentence
+        self.details = details
+        self.headers = headers or {}
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The body of the answer."""
+        return {"error": self.sentence} | ({"details": list(self.details)} if self.details else {})

@@ -1,0 +1,68 @@
+"""Every choice of place and address, from the environment (``ROADWORTHY_...``) or its default.
+
+The defaults are the embedded ones: everything under ``.roadworthy/`` beside the clone. Settings are
+read once, at the edge (a command, a component), and passed in.
+"""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are. Each field is the variable ``ROADWORTHY_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="ROADWORTHY_", frozen=True)
+
+    home: Path = Field(Path(".roadworthy"), description="Directory of everything that runs write.")
+    git_remote: str = Field(
+        "", description="Git repository of code and releases. [home/remote.git]"
+    )
+    git_branch: str = Field("main", description="Its branch that releases are committed to.")
+    dvc_remote: str = Field("embedded", description="Name of the DVC remote in .dvc/config.")
+    dvc_remote_url: str = Field("", description="Address in place of that remote's own.")
+    mlflow_tracking_uri: str = Field("", description="MLflow. [sqlite in home/mlflow]")
+    mlflow_artifacts: str = Field("", description="Artifacts of new experiments. [home/mlflow]")
+    records: str = Field("", description="Where steps write their records (fsspec). [home/runs]")
+    serving_url: str = Field("http://127.0.0.1:8080", description="The model server.")
+    actor: str = Field("", description="Who is named as promoting. [the login name]")
+    ready_seconds: float = Field(30.0, gt=0, description="How long a version may take to load.")
+    log_level: str = Field("INFO", description="Level of the log file.")
+
+    @model_validator(mode="after")
+    def _fill(self) -> Self:
+        """Derive what was left out from ``home``, which is made absolute."""
+        home = self.home.expanduser().resolve()
+        derived = {
+            "home": home,
+            "git_remote": self.git_remote or str(home / "remote.git"),
+            "mlflow_tracking_uri": self.mlflow_tracking_uri
+            or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
+            "records": self.records or str(home / "runs"),
+            "actor": self.actor or getpass.getuser(),
+        }
+        for field, value in derived.items():
+            object.__setattr__(self, field, value)
+        return self
+
+    @property
+    def road(self) -> Path:
+        """The directory of the roads, which the local server watches."""
+        return self.home / "road"
+
+    @property
+    def bundles(self) -> Path:
+        """The directory of the bundles that the local server reads, each named by its digest."""
+        return self.home / "bundles"
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that make another process read these settings."""
+        return {
+            f"ROADWORTHY_{name.upper()}": str(value) for name, value in self.model_dump().items()
+        }

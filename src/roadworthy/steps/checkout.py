@@ -1,0 +1,67 @@
+"""Fetch code's commit and data, and find whether there is anything new."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadworthy.data import dvc, git, releases
+from roadworthy.models import contract
+from roadworthy.registry import Registry
+from roadworthy.settings import Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a run is made of.
+
+    Parameters
+    ----------
+    commit, data_hash
+        Of the code, and of the raw data.
+    recipe
+        A hash of both that a release does not change.
+    champion
+        The number of the version on the road, 0 when there is none.
+    new
+        Whether the champion was made of something else.
+    """
+
+    commit: str
+    data_hash: str
+    recipe: str
+    champion: int
+    new: bool
+
+    def __str__(self) -> str:
+        """Return it for the terminal."""
+        against = f"version {self.champion}" if self.champion else "no champion yet"
+        told = against if self.new else f"nothing new since {against}"
+        return f"commit {self.commit[:12]}, data {self.data_hash[:12]}, {told}"
+
+
+def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: Path) -> Source:
+    """Write the raw data of a commit to a file and return what the run is made of.
+
+    Parameters
+    ----------
+    commit
+        A commit of the Git remote; empty for the tip of its branch.
+    force
+        Whether to call it new in any case.
+    raw
+        Where the raw data goes.
+    """
+    pointer = contract.load(model).data
+    with releases.source(settings, commit) as repository:
+        found = git.git("rev-parse", "HEAD", cwd=repository)
+        data_hash = dvc.content_hash(repository / pointer)
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dvc.pull(repository, pointer), raw)
+        recipe = git.recipe(repository, found, data_hash)
+    registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    champion = registry.aliased(model, "champion")
+    same = champion is not None and champion.tags.get("recipe") == recipe
+    number = 0 if champion is None else champion.number
+    return Source(found, data_hash, recipe, number, new=force or not same)

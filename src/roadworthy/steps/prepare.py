@@ -1,0 +1,34 @@
+"""Clean the raw data and hold rows out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from roadworthy.models import contract
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows went where; those that were dropped, by reason."""
+
+    train: int
+    test: int
+    dropped: dict[str, int]
+
+    def __str__(self) -> str:
+        """Return it for the terminal."""
+        reasons = ", ".join(f"{count} ({reason})" for reason, count in self.dropped.items())
+        told = f"{self.train} rows to train on, {self.test} held out"
+        return f"{told}, dropped: {reasons or 'none'}"
+
+
+def prepare(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
+    """Write the rows to train on and the hold-out as Parquet files."""
+    chosen = contract.load(model)
+    frame, dropped = chosen.prepare(chosen.read(raw))
+    halves = chosen.split(frame)
+    for part, target in ((halves.train, train), (halves.test, test)):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.to_parquet(target, index=False)
+    return Counts(len(halves.train), len(halves.test), dropped)

@@ -1,0 +1,26 @@
+"""Make a verified version the champion."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from roadworthy.registry import Registry
+from roadworthy.rollout import local
+from roadworthy.settings import Settings
+
+
+def promote(settings: Settings, model: str, *, version: int, why: str) -> None:
+    """Make the version answer everybody, and note who promoted it, when and why.
+
+    The road comes first: should the process die in between, the next run finds that the version
+    is not the champion yet and finishes.
+    """
+    local.promote(settings, model, version)
+    registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    promoted = registry.version(model, version)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    told = {"promoted_by": settings.actor, "promoted_at": now, "promoted_why": why}
+    registry.tag(promoted, told)
+    registry.set_alias(promoted, "champion")
+    if "challenger" in promoted.aliases:
+        registry.drop_alias(model, "challenger")
