@@ -12,7 +12,7 @@ def checkout(
     run: str, model: str, commit: str, force: bool, raw: dsl.Output[dsl.Dataset]
 ) -> NamedTuple(
     "Source",
-    [("commit", str), ("data_hash", str), ("recipe", str), ("champion", int), ("new", bool)],
+    [("commit", str), ("data_hash", str), ("recipe", str), ("champion", int), ("Output", bool)],
 ):
     """Write the raw data; return what the run is made of."""
     from dataclasses import asdict, astuple

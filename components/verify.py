@@ -9,7 +9,7 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def verify(run: str, bundle: dsl.Input[dsl.Model], version: int) -> NamedTuple(
-    "Verification", [("good", bool), ("problem", str)]
+    "Verification", [("Output", bool), ("problem", str)]
 ):
     """Return whether the version may go on, and what is wrong if not."""
     from dataclasses import asdict

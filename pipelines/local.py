@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -33,7 +32,9 @@ def main() -> None:
 
 def _end_with_parent() -> None:
     """Kill this process group when the parent is gone, however it went."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin: its lock, held by a thread that waits, is fatal when the interpreter ends.
+    while os.read(0, 1024):
+        continue
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

@@ -1,4 +1,7 @@
-"""The one pipeline, which takes any model from its data to the road."""
+"""The one pipeline, which takes any model from its data to the road.
+
+A condition looks at an output that is named ``Output``: kfp.local resolves no other name there.
+"""
 
 from kfp import dsl
 
@@ -42,7 +45,7 @@ def production(model: str) -> dsl.base_component.BaseComponent:
         with dsl.ExitHandler(ending, name="Production"):
             source = checkout(run=run, model=model, commit=commit, force=force)
             source.set_display_name("Check out code and data")
-            with dsl.If(source.outputs["new"] == True, name="Something is new"):  # noqa: E712
+            with dsl.If(source.outputs["Output"] == True, name="Something is new"):  # noqa: E712
                 _examine(run, model, trigger, source)
 
     return pipeline
@@ -101,7 +104,7 @@ def _release(run: str, model: str, trigger: str, bundle: object, version: object
     staged.set_display_name("Roll out")
     verified = verify(run=run, bundle=bundle, version=staged.output)
     verified.set_display_name("Verify")
-    with dsl.If(verified.outputs["good"] == True, name="Good"):  # noqa: E712
+    with dsl.If(verified.outputs["Output"] == True, name="Good"):  # noqa: E712
         promoted = promote(run=run, model=model, version=version, trigger=trigger)
         promoted.set_display_name("Promote to champion")
     with dsl.Else(name="Bad"):

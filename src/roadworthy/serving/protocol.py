@@ -233,7 +233,7 @@ def _check_keys(text: bytes, keys: int) -> None:
     if text.count(b":") != keys:
         try:
             json.loads(text, object_pairs_hook=_unique)
-        except (RecursionError, ValueError):
+        except RecursionError:
             raise Rejection(400, "The body is nested too deeply: send flat objects.") from None
 
 
