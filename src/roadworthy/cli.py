@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from roadworthy.errors import ExitCode, RoadworthyError
-from roadworthy.settings import Settings
+from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
     from roadworthy.registry import Registry
@@ -84,7 +84,7 @@ def up(
     from roadworthy.starting import sample, serving
 
     _known(model)
-    settings = Settings()
+    settings = settings_here(Path.cwd())
     with serving(settings, port) as served:
         report = _run(model, trigger="manual", force=False, verbose=verbose)
         if report.outcome == "failed":
@@ -107,7 +107,7 @@ def serve(
     from roadworthy.rollout.server import announce
     from roadworthy.serving.settings import ServerSettings
 
-    settings = Settings()
+    settings = settings_here(Path.cwd())
     settings.road.mkdir(parents=True, exist_ok=True)
     for told in restore(settings):
         console.print(told)
@@ -129,11 +129,11 @@ def models(*, as_json: AsJson = False) -> None:
     registry = _registry()
     versions = [version for name in registry.models() for version in registry.versions(name)]
     if as_json:
-        _print_json([describe(version) for version in versions])
+        _print_json([describe(registry, version) for version in versions])
     elif not versions:
         console.print("There is no version yet. `roadworthy run fuel` makes the first.")
     else:
-        columns = ("model", ">version", "alias", "candidate", ">cv_r2", "commit", ">age")
+        columns = ("model", ">version", "alias", "candidate", "metrics", "commit", ">age")
         console.print(
             table(
                 columns,
@@ -143,7 +143,7 @@ def models(*, as_json: AsJson = False) -> None:
                         version.number,
                         ", ".join(version.aliases),
                         version.tags.get("candidate", ""),
-                        f"{version.metrics.get('cv_r2', float('nan')):.4f}",
+                        _headline(registry.metrics(version)),
                         version.tags.get("commit", "")[:12],
                         age(version.created),
                     )
@@ -187,7 +187,7 @@ def reproduce(
 
     model, reference = _reference(version)
     number = _registry().find(model, reference).number
-    made = again(Settings(), model, number)
+    made = again(settings_here(Path.cwd()), model, number)
     if as_json:
         _print_json(made.to_dict())
     elif made.same:
@@ -231,7 +231,9 @@ def _run(
     from roadworthy.terminal import follow
 
     shown = Console(quiet=True) if quiet else console
-    with start(Settings(), Path.cwd(), model, trigger=trigger, force=force) as started:
+    with start(
+        settings_here(Path.cwd()), Path.cwd(), model, trigger=trigger, force=force
+    ) as started:
         _print_start(shown, started)
         if verbose:
             _print_log(started)
@@ -294,7 +296,7 @@ def _client() -> Path | None:
 def _registry() -> Registry:
     from roadworthy.registry import Registry
 
-    settings = Settings()
+    settings = settings_here(Path.cwd())
     return Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
 
 
@@ -305,6 +307,12 @@ def _reference(version: str) -> tuple[str, str]:
             model, _, word = version.partition(mark)
             return model, f"{mark}{word}"
     return version, "@champion"
+
+
+def _headline(metrics: dict[str, float]) -> str:
+    """Return the first metrics of a version, those that cross-validation gave."""
+    chosen = sorted(name for name in metrics if name.startswith("cv_"))[:1]
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in chosen)
 
 
 def _known(model: str) -> None:

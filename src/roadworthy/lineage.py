@@ -15,11 +15,10 @@ def lineage(registry: Registry, model: str, reference: str) -> dict[str, Any]:
     RegistryError
         There is no such version.
     """
-    version = registry.find(model, reference)
-    return describe(version)
+    return describe(registry, registry.find(model, reference))
 
 
-def describe(version: Version) -> dict[str, Any]:
+def describe(registry: Registry, version: Version) -> dict[str, Any]:
     """Return what the registry knows of a version as plain values."""
     tags = version.tags
     return {
@@ -34,7 +33,7 @@ def describe(version: Version) -> dict[str, Any]:
         "pipeline_run": tags.get("pipeline_run", ""),
         "trigger": tags.get("trigger", ""),
         "mlflow_run": version.run_id,
-        "metrics": dict(version.metrics),
+        "metrics": registry.metrics(version),
         "gate": tags.get("gate", ""),
         "gate_reasons": tags.get("gate_reasons", ""),
         "created": version.created.isoformat(timespec="seconds"),

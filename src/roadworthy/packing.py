@@ -63,7 +63,7 @@ def pack(
     whole = pd.concat([train, test], ignore_index=True)
     files = {
         bundle.MODEL: graph,
-        bundle.ESTIMATOR: _joblib(estimator),
+        bundle.ESTIMATOR: serialize(estimator),
         bundle.GOLDEN: bundle.encode(vars(golden(model, estimator, test[inputs]))),
         bundle.PROFILE: bundle.encode(profile(model, estimator, whole, inputs)),
         bundle.CARD: card(manifest, evaluation, len(train), len(test)).encode(),
@@ -225,10 +225,18 @@ def _request(row: Mapping[Any, Any], properties: dict[str, Any]) -> dict[str, An
     return request
 
 
-def _joblib(estimator: Any) -> bytes:
+def serialize(estimator: Any) -> bytes:
+    """Return the bytes of a fitted estimator, the same for equal estimators.
+
+    It is dumped, loaded and dumped again: which equal strings were one object while it was fitted
+    would otherwise show in the bytes.
+    """
     buffer = io.BytesIO()
     joblib.dump(estimator, buffer)
-    return buffer.getvalue()
+    settled = joblib.load(io.BytesIO(buffer.getvalue()))
+    again = io.BytesIO()
+    joblib.dump(settled, again)
+    return again.getvalue()
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:

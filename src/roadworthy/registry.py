@@ -38,7 +38,6 @@ class Version:
     created: datetime
     aliases: tuple[str, ...]
     tags: Mapping[str, str]
-    metrics: Mapping[str, float]
 
     @property
     def git_tag(self) -> str:
@@ -197,6 +196,10 @@ class Registry:
             f"{model}@challenger or {model}:3."
         )
 
+    def metrics(self, version: Version) -> dict[str, float]:
+        """Return the metrics of a version's run."""
+        return dict(self._client.get_run(version.run_id).data.metrics)
+
     def models(self) -> list[str]:
         """Return the names of the registered models, in alphabetical order."""
         return sorted(model.name for model in self._client.search_registered_models())
@@ -252,5 +255,4 @@ class Registry:
             created=datetime.fromtimestamp(raw.creation_timestamp / 1000, UTC),
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=dict(raw.tags),
-            metrics=dict(self._client.get_run(raw.run_id).data.metrics),
         )

@@ -62,7 +62,13 @@ def reproduce(settings: Settings, model: str, number: int) -> Reproduction:
         with releases.source(settings, commit) as repository:
             raw = dvc.pull(repository, contract.load(model).data)
             code = git.export(repository, commit, place / "code")
-            arguments: list[str | Path] = [model, raw, place / "bundle", commit, released.manifest.data_hash]
+            arguments: list[str | Path] = [
+                model,
+                raw,
+                place / "bundle",
+                commit,
+                released.manifest.data_hash,
+            ]
             found = call(
                 [sys.executable, "-m", "roadworthy.rebuild", *arguments],
                 cwd=place,

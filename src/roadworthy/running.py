@@ -110,7 +110,7 @@ def start(
                 f"The commit {clone.commit[:12]} has no pipelines/{model}.yaml: compile it with "
                 f"`roadworthy compile {model}` and commit it."
             )
-        settings, serve = _with_server(_with_defaults(settings, clone.root))
+        settings, serve = _with_server(settings)
         name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         target = settings.home / "runs" / name
         (target / "tmp").mkdir(parents=True)
@@ -133,13 +133,6 @@ def start(
             server = _start_server(settings, environment, process)
             stack.callback(_stop, server)
         yield Run(name, model, trigger, target, clone.commit, clone.changes, settings, process)
-
-
-def _with_defaults(settings: Settings, root: Path) -> Settings:
-    """Return the settings with the address of the clone's own embedded DVC remote."""
-    if settings.dvc_remote != "embedded" or settings.dvc_remote_url:
-        return settings
-    return settings.model_copy(update={"dvc_remote_url": str(root / ".dvc" / "embedded")})
 
 
 @contextmanager

@@ -68,8 +68,28 @@ def inspect(directory: Path) -> Clone:
     GitError
         It is no clone, or has no commit.
     """
+    root = inspect_root(directory)
     try:
-        root = Path(git("rev-parse", "--show-toplevel", cwd=directory))
+        commit = git("rev-parse", "--verify", "HEAD^{commit}", cwd=root)
+    except CommandError as error:
+        raise GitError(
+            f"The Git repository {root} has no commit yet: a run needs one to name what it used. "
+            f"Run `git add --all && git commit`."
+        ) from error
+    status = git("status", "--porcelain", "-z", cwd=root)
+    return Clone(root, commit, tuple(_paths(status)))
+
+
+def inspect_root(directory: Path) -> Path:
+    """Return the root of the clone that a directory is in.
+
+    Raises
+    ------
+    GitError
+        It is in no clone, or in one that Git does not trust.
+    """
+    try:
+        return Path(git("rev-parse", "--show-toplevel", cwd=directory))
     except CommandError as error:
         if error.status == -1:
             raise
@@ -82,15 +102,6 @@ def inspect(directory: Path) -> Clone:
             f"{directory} is not in a Git repository: run this in a clone of the project, or make "
             f"one with `git init && git add --all && git commit`."
         ) from error
-    try:
-        commit = git("rev-parse", "--verify", "HEAD^{commit}", cwd=root)
-    except CommandError as error:
-        raise GitError(
-            f"The Git repository {root} has no commit yet: a run needs one to name what it used. "
-            f"Run `git add --all && git commit`."
-        ) from error
-    status = git("status", "--porcelain", "-z", cwd=root)
-    return Clone(root, commit, tuple(_paths(status)))
 
 
 def publish(clone: Clone, bare: Path, branch: str) -> None:

@@ -23,7 +23,7 @@ Columns = dict[str, npt.NDArray[Any]]
 
 _NUMBERS: dict[str, str] = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
 _TENSOR_KEYS = {"name", "shape", "datatype", "data", "parameters"}
-_REQUEST_KEYS = {"id", "inputs", "outputs", "parameters"}
+_REQUEST_KEYS = {"id", "inputs", "outputs", "parameters", "model_name", "model_version"}
 _WHAT_V1 = 'send {"instances": [{...}, ...]}'
 _WHAT_V2 = 'send {"inputs": [{"name": ..., "shape": [N], "datatype": ..., "data": [...]}, ...]}'
 

@@ -1,0 +1,56 @@
+# Everything a person types. `make help` lists it.
+
+SHELL := /bin/bash
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+MODEL ?= fuel
+# Python's own cache of compiled modules is what makes a step start fast.
+unexport PYTHONDONTWRITEBYTECODE
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format notebook compile lock coverage
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
+
+run: $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1: then stop)
+	@$(VENV)/bin/roadworthy up $(MODEL) $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(ONCE)),--once)
+
+test: $(STAMP) data.csv ## Run every test (REQUIRE_ALL=1: a skip is a failure)
+	@$(PYTHON) -m coverage erase
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest $(ARGS)
+	@$(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage report
+
+lint: $(STAMP) ## Check style, types, imports, compiled pipelines
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports --no-logo
+	@$(PYTHON) -m pipelines.compiler --check $(notdir $(basename $(wildcard pipelines/*.yaml)))
+
+format: $(STAMP) ## Bring the code into its format
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+notebook: $(STAMP) data.csv ## Open the notebooks
+	@$(VENV)/bin/jupyter lab notebooks
+
+compile: $(STAMP) ## Compile the pipeline of every model
+	@$(VENV)/bin/roadworthy compile
+
+lock: $(STAMP) ## Write the lock files anew from pyproject.toml
+	@$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra notebook $(LOCKING) \
+		--output-file requirements/dev.txt
+	@$(VENV)/bin/uv pip compile --quiet pyproject.toml $(LOCKING) \
+		--constraints requirements/dev.txt --output-file requirements/pipeline.txt
+
+LOCKING := --generate-hashes --no-emit-index-url --universal --no-header
+
+$(STAMP): requirements/dev.txt requirements/uv.txt requirements/install.sh pyproject.toml
+	@echo "Installing into $(VENV) ..."
+	@requirements/install.sh $(VENV)
+
+data.csv: data.csv.dvc $(STAMP)
+	@$(VENV)/bin/dvc pull --quiet data.csv.dvc
+	@touch $@
