@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
@@ -66,6 +66,12 @@ class Model(Protocol):
 
     def score(self, answers: pd.DataFrame, test: pd.DataFrame) -> Scores:
         """Return metrics, in all and by slice, of answers to the rows of ``test``."""
+        ...
+
+    def behaviour(
+        self, answer: Callable[[pd.DataFrame], pd.DataFrame], rows: pd.DataFrame
+    ) -> tuple[Check, ...]:
+        """Return the behavioural checks of whatever answers a frame of requests."""
         ...
 
     def evaluate(self, estimator: Any, test: pd.DataFrame) -> Evaluation:
@@ -205,36 +211,6 @@ class Criteria:
 
 class UnknownModelError(LookupError):
     """There is no model of that name."""
-
-
-def choose(
-    candidates: Sequence[Candidate], validations: Mapping[str, Validation], criteria: Criteria
-) -> Candidate:
-    """Return the candidate to hand to the gate.
-
-    It is the best by the cross-validated metric among those that pass every behavioural check; of
-    two that differ by less than ``criteria.simplicity`` the simpler. When none passes it is the
-    best of all, so that the gate can say what is wrong with it.
-
-    Parameters
-    ----------
-    candidates
-        The simplest first.
-    validations
-        What cross-validation found of each, by the candidate's name.
-    """
-
-    def metric(candidate: Candidate) -> float:
-        return validations[candidate.name].metrics[f"cv_{criteria.metric}"]
-
-    behaved = [
-        candidate
-        for candidate in candidates
-        if all(check.passed for check in validations[candidate.name].checks)
-    ]
-    eligible = behaved or list(candidates)
-    best = max(map(metric, eligible))
-    return next(found for found in eligible if best - metric(found) < criteria.simplicity)
 
 
 def available() -> list[str]:

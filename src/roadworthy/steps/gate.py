@@ -46,7 +46,7 @@ def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: 
         metrics=candidate.manifest.metrics,
         candidate=chosen.score(answers, held_out),
         champion=_champion(settings, model, champion, held_out) if champion else None,
-        behaviour=chosen.evaluate(estimator, held_out).checks,
+        behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
         parity=parity(answers, estimator.predict(held_out[list(scorer.inputs)])),
         latency_ms=latency(scorer, candidate),
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from roadworthy.models.fuel.dataset import prepare, read, split
     from roadworthy.models.fuel.estimator import candidates, train
     from roadworthy.models.fuel.evaluation import (
+        behaviour,
         criteria,
         cross_validate,
         evaluate,
@@ -30,7 +31,14 @@ else:
         submod_attrs={
             "dataset": ["prepare", "read", "split"],
             "estimator": ["candidates", "train"],
-            "evaluation": ["criteria", "cross_validate", "evaluate", "points", "score"],
+            "evaluation": [
+                "behaviour",
+                "criteria",
+                "cross_validate",
+                "evaluate",
+                "points",
+                "score",
+            ],
             "graph": ["export"],
             "request": ["Answer", "Request"],
             "schema": ["schema"],
@@ -40,6 +48,7 @@ else:
 __all__ = [
     "Answer",
     "Request",
+    "behaviour",
     "candidates",
     "criteria",
     "cross_validate",

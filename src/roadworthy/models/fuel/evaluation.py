@@ -103,7 +103,9 @@ def cross_validate(candidate: Candidate, train: pd.DataFrame) -> Validation:
         "cv_r2_deviation": float(np.std(whole)),
         "cv_r2_weight_and_year": float(np.mean(reduced)),
     }
-    return Validation(metrics, _checks(np.concatenate(changes)))
+    title = f"{candidate.name}: {len(train)} cars, each by a model that never saw it"
+    figure = _actual_against_predicted(title, consumption(answers), train)
+    return Validation(metrics, _checks(np.concatenate(changes)), {"cross-validation": _png(figure)})
 
 
 def score(answers: pd.DataFrame, test: pd.DataFrame) -> Scores:
@@ -124,12 +126,22 @@ def evaluate(estimator: FuelEstimator, test: pd.DataFrame) -> Evaluation:
         "r2_weight_and_year": float(r2_score(test[TARGET], reduced["mpg"])),
         "coverage_weight_and_year": _coverage(reduced, test),
     }
-    checks = behave(lambda rows: estimator.predict(rows)["l_per_100km"].to_numpy(), test)
+    checks = behaviour(estimator.predict, test)
+    title = f"Hold-out: {len(test)} cars, with the {CONFIDENCE:.0%} interval"
+    spread = answers[["l_per_100km_low", "l_per_100km_high"]].to_numpy().T
+    litres = answers["l_per_100km"].to_numpy()
     figures = {
-        "actual-against-predicted": _png(_actual_against_predicted(answers, test)),
+        "actual-against-predicted": _png(_actual_against_predicted(title, litres, test, spread)),
         "residuals": _png(_residuals(answers, test)),
     }
     return Evaluation(metrics, scores.slices, checks, figures)
+
+
+def behaviour(
+    answer: Callable[[pd.DataFrame], pd.DataFrame], rows: pd.DataFrame
+) -> tuple[Check, ...]:
+    """Return the behavioural checks of whatever answers a frame of requests."""
+    return behave(lambda asked: answer(asked)["l_per_100km"].to_numpy(dtype=np.float64), rows)
 
 
 def behave(predict: Consumption, rows: pd.DataFrame) -> tuple[Check, ...]:
@@ -201,25 +213,20 @@ def _coverage(answers: pd.DataFrame, rows: pd.DataFrame) -> float:
     return float(inside.mean())
 
 
-def _actual_against_predicted(answers: pd.DataFrame, test: pd.DataFrame) -> Figure:
+def _actual_against_predicted(
+    title: str, predicted: Floats, rows: pd.DataFrame, spread: Floats | None = None
+) -> Figure:
+    """Draw l/100 km; ``spread`` holds both ends of each interval [2, N]."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    actual = consumption(test[TARGET].to_numpy(dtype=np.float64))
-    predicted = answers["l_per_100km"].to_numpy()
-    spread = [
-        predicted - answers["l_per_100km_low"].to_numpy(),
-        answers["l_per_100km_high"].to_numpy() - predicted,
-    ]
-    axes.errorbar(actual, predicted, yerr=spread, fmt="o", ms=4, lw=0.6, alpha=0.7)
+    actual = consumption(rows[TARGET].to_numpy(dtype=np.float64))
+    bars = None if spread is None else [predicted - spread[0], spread[1] - predicted]
+    axes.errorbar(actual, predicted, yerr=bars, fmt="o", ms=4, lw=0.6, alpha=0.7)
     ends = [min(actual.min(), predicted.min()), max(actual.max(), predicted.max())]
     axes.plot(ends, ends, color="0.3", lw=1)
-    axes.set(
-        xlabel="actual, l/100 km",
-        ylabel="predicted, l/100 km",
-        title=f"Hold-out: {len(test)} cars, with the {CONFIDENCE:.0%} interval",
-    )
+    axes.set(xlabel="actual, l/100 km", ylabel="predicted, l/100 km", title=title)
     return figure
 
 

@@ -1,0 +1,217 @@
+"""The estimators: what is left out is imputed, the interval holds, and a fit can be repeated."""
+
+import io
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import KFold
+
+from roadworthy.models import fuel
+from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS, ORIGINS
+from roadworthy.models.fuel.estimator import (
+    ANSWER,
+    CONFIDENCE,
+    CarFeatures,
+    scaled,
+    without_optional,
+)
+from roadworthy.models.fuel.units import L_PER_100KM_TIMES_MPG
+
+NAMES = [candidate.name for candidate in fuel.candidates]
+requests = st.fixed_dictionaries(
+    {"weight_kg": st.floats(700, 2400), "year": st.integers(1970, 1982)},
+    optional={
+        "cylinders": st.integers(3, 8),
+        "displacement": st.floats(60, 480),
+        "horsepower": st.floats(40, 240),
+        "acceleration": st.floats(7, 26),
+        "origin": st.sampled_from(ORIGINS),
+    },
+)
+
+
+def frame_of(*cars):
+    return pd.DataFrame([fuel.Request(**car).model_dump() for car in cars])
+
+
+def dumped(estimator):
+    buffer = io.BytesIO()
+    joblib.dump(estimator, buffer)
+    return buffer.getvalue()
+
+
+def test_the_first_candidate_is_the_plain_one_and_names_are_unique():
+    assert fuel.candidates[0].name == "polynomial"
+    assert fuel.candidates[0].estimator.point.steps[0][1].columns == ("weight_kg", "year")
+    assert len(set(NAMES)) == len(NAMES)
+
+
+@pytest.mark.parametrize("candidate", fuel.candidates, ids=NAMES)
+def test_the_parameters_that_are_told_are_those_of_the_estimator(candidate):
+    found = {
+        name.rsplit("__", 1)[-1]: value for name, value in candidate.estimator.get_params().items()
+    }
+
+    assert {name: found[name] for name in candidate.parameters} == dict(candidate.parameters)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(car=requests)
+def test_any_valid_request_gets_finite_answers_within_the_interval(fitted, name, car):
+    answer = fitted[name].predict(frame_of(car)).iloc[0]
+
+    assert tuple(answer.index) == ANSWER
+    assert np.isfinite(answer).all()
+    assert 0 < answer["l_per_100km_low"] < answer["l_per_100km"] < answer["l_per_100km_high"]
+    assert 0 < answer["mpg_low"] < answer["mpg"] < answer["mpg_high"]
+    fuel.Answer(**answer)
+
+
+@given(car=requests)
+def test_mpg_and_litres_say_the_same_thing(chosen, car):
+    answer = chosen.predict(frame_of(car)).iloc[0]
+
+    for litres, miles in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        product = answer[f"l_per_100km{litres}"] * answer[f"mpg{miles}"]
+        assert product == pytest.approx(L_PER_100KM_TIMES_MPG, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_answer_keeps_the_index_and_order_of_the_rows(fitted, halves, name):
+    shuffled = halves.test[list(COLUMNS)].sample(frac=1, random_state=0)
+
+    answers = fitted[name].predict(shuffled)
+
+    assert list(answers.index) == list(shuffled.index)
+    pd.testing.assert_frame_equal(
+        answers.sort_index(), fitted[name].predict(halves.test[list(COLUMNS)]), rtol=1e-12
+    )
+
+
+def test_the_plain_candidate_asks_for_nothing_but_weight_and_year(fitted, halves):
+    plain = fitted["polynomial"]
+
+    whole = plain.predict(halves.test[list(COLUMNS)])["mpg"]
+
+    least = plain.predict(without_optional(halves.test[list(COLUMNS)]))["mpg"]
+    np.testing.assert_array_equal(whole, least)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_interval_is_never_narrower_when_something_is_left_out(fitted, name):
+    estimator = fitted[name]
+
+    assert estimator.incomplete_ >= estimator.complete_ > 0
+
+
+@pytest.mark.parametrize("left_out", [*OPTIONAL_NUMBERS, "origin"])
+def test_leaving_any_one_field_out_takes_the_wider_interval(chosen, halves, left_out):
+    # given a car of which everything is said
+    whole = halves.test[list(COLUMNS)].dropna().head(1)
+    lacking = whole.assign(**{left_out: "" if left_out == "origin" else np.nan})
+
+    widths = [
+        np.log(answer["mpg_high"] / answer["mpg_low"]).iloc[0] / 2
+        for answer in (chosen.predict(whole), chosen.predict(lacking))
+    ]
+
+    assert widths == pytest.approx([chosen.complete_, chosen.incomplete_], rel=1e-9)
+    assert widths[1] > widths[0]
+
+
+@pytest.mark.parametrize(
+    "least_said", [False, True], ids=["everything said", "weight and year said"]
+)
+def test_the_interval_is_the_conformal_quantile_of_errors_on_unseen_cars(
+    best, chosen, halves, least_said
+):
+    # given the errors of ten folds, computed without the library
+    frame, target = halves.train[list(COLUMNS)], np.log(halves.train["mpg"].to_numpy())
+    asked = without_optional(frame) if least_said else frame
+    errors = np.empty_like(target)
+    for known, unseen in KFold(10, shuffle=True, random_state=0).split(frame):
+        point = clone(best.estimator.point).fit(frame.iloc[known], target[known])
+        errors[unseen] = np.abs(target[unseen] - point.predict(asked.iloc[unseen]))
+
+    # then
+    rank = int(np.ceil(CONFIDENCE * (len(errors) + 1)))
+    width = chosen.incomplete_ if least_said else chosen.complete_
+    assert width == pytest.approx(np.sort(errors)[rank - 1], rel=1e-9)
+
+
+@pytest.mark.parametrize("candidate", fuel.candidates, ids=NAMES)
+def test_two_fits_are_the_same_to_the_last_byte(fitted, halves, candidate):
+    again = fuel.train(candidate, halves.train)
+
+    assert dumped(again) == dumped(fitted[candidate.name])
+
+
+@pytest.mark.parametrize("candidate", fuel.candidates, ids=NAMES)
+def test_training_leaves_the_candidate_unfitted(fitted, candidate):
+    assert not hasattr(candidate.estimator, "point_")
+    with pytest.raises(NotFittedError):
+        candidate.estimator.predict(frame_of({"weight_kg": 1200, "year": 1980}))
+
+
+@pytest.mark.parametrize("candidate", fuel.candidates, ids=NAMES)
+def test_a_clone_has_the_parameters_and_nothing_that_was_learnt(fitted, candidate):
+    copy = clone(fitted[candidate.name])
+
+    assert str(copy.get_params()) == str(candidate.estimator.get_params())
+    assert not hasattr(copy, "point_")
+
+
+def test_a_fitted_estimator_survives_joblib(chosen, halves):
+    restored = joblib.load(io.BytesIO(dumped(chosen)))
+
+    rows = halves.test[list(COLUMNS)]
+    pd.testing.assert_frame_equal(restored.predict(rows), chosen.predict(rows))
+
+
+@pytest.mark.parametrize("name", OPTIONAL_NUMBERS)
+def test_what_is_imputed_is_closer_to_the_truth_than_a_median(halves, name):
+    features = CarFeatures(COLUMNS).fit(halves.train)
+    truth = scaled(halves.test, name)
+    known = ~np.isnan(truth)
+
+    imputed = features.transform(without_optional(halves.test))[:, COLUMNS.index(name)]
+
+    median = np.nanmedian(scaled(halves.train, name))
+    error, error_of_median = (
+        np.abs(guess - truth)[known].mean() for guess in (imputed, np.full_like(truth, median))
+    )
+    assert error < error_of_median
+    if name != "acceleration":
+        assert error < error_of_median / 2
+
+
+def test_what_is_said_is_used_as_it_is(halves):
+    rows = halves.test[list(COLUMNS)].dropna()
+
+    numbers = CarFeatures(COLUMNS).fit(halves.train).transform(rows)
+
+    for column, name in enumerate(COLUMNS[:-1]):
+        np.testing.assert_array_equal(numbers[:, column], scaled(rows, name))
+    for column, origin in enumerate(ORIGINS, start=len(COLUMNS) - 1):
+        np.testing.assert_array_equal(numbers[:, column], rows["origin"] == origin)
+
+
+def test_an_origin_that_is_left_out_is_a_share_of_each(halves):
+    shares = CarFeatures(COLUMNS).fit(halves.train).transform(without_optional(halves.test))[:, -3:]
+
+    assert ((shares >= 0) & (shares <= 1)).all()
+    # the heaviest car is as good as surely American, the lightest is not
+    by_weight = shares[np.argsort(halves.test["weight_kg"].to_numpy())]
+    assert by_weight[-1, 0] > 0.9
+    assert by_weight[0, 0] < 0.5
+
+
+def test_features_ask_to_be_fitted_first(halves):
+    with pytest.raises(NotFittedError):
+        CarFeatures(COLUMNS).transform(halves.test)

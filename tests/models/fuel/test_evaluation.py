@@ -1,0 +1,237 @@
+"""The bars that a fuel model must clear, and that what is bad does not clear them."""
+
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from roadworthy.models import fuel
+from roadworthy.models.contract import Candidate
+from roadworthy.models.fuel.dataset import COLUMNS
+from roadworthy.models.fuel.evaluation import behave
+from roadworthy.models.fuel.units import consumption
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="session")
+def evaluation(chosen, halves):
+    return fuel.evaluate(chosen, halves.test)
+
+
+def values(checks):
+    return {check.name: check.value for check in checks}
+
+
+def test_cross_validated_r2_clears_the_bars(validations, best):
+    metrics = validations[best.name].metrics
+
+    assert metrics["cv_r2"] >= 0.885
+    assert metrics["cv_r2_weight_and_year"] >= 0.84
+
+
+def test_the_criteria_demand_these_bars():
+    bounds = {
+        bound.name: (bound.comparison, bound.limit) for bound in fuel.criteria.cross_validated
+    }
+
+    assert bounds == {
+        "cv_r2": ("at least", 0.885),
+        "cv_r2_weight_and_year": ("at least", 0.84),
+    }
+    assert fuel.criteria.simplicity == 0.002
+    assert fuel.criteria.slice_tolerance == 0.10
+    assert fuel.criteria.parity == 1e-5
+
+
+def test_the_plain_candidate_is_beaten_by_more_than_chance(validations, best):
+    plain = validations["polynomial"].metrics
+
+    gain = validations[best.name].metrics["cv_r2"] - plain["cv_r2"]
+    assert gain > 5 * plain["cv_r2_deviation"]
+
+
+def test_cross_validation_gives_the_same_again(validations, best, halves):
+    assert fuel.cross_validate(best, halves.train) == validations[best.name]
+
+
+def test_the_hold_out_clears_every_bound(evaluation):
+    failed = [
+        check
+        for bound in fuel.criteria.hold_out
+        if not (check := bound.check(evaluation.metrics[bound.name])).passed
+    ]
+
+    assert failed == []
+
+
+@pytest.mark.parametrize("name", ["coverage", "coverage_weight_and_year"])
+def test_nine_cars_in_ten_are_inside_their_interval(evaluation, name):
+    assert 0.84 <= evaluation.metrics[name] <= 0.98
+
+
+def test_held_out_cars_behave_as_demanded(evaluation):
+    found = values(evaluation.checks)
+
+    assert found["heavier_is_thriftier"] <= 0.02
+    assert found["heavier_saves_at_most"] <= 0.02
+    assert found["newer_is_thirstier"] <= 0.10
+    assert found["newer_costs_at_most"] <= 0.05
+    assert found["kilograms_and_pounds_differ"] <= 1e-4
+    assert all(check.passed for check in evaluation.checks)
+
+
+def test_cars_of_which_only_weight_and_year_are_said_behave_too(chosen):
+    # given every weight between those of the lightest and heaviest cars of most years; beyond
+    # them, where there are next to no cars, a radial kernel bends back to the mean
+    weights, years = np.meshgrid(np.arange(830, 2001, 10.0), np.arange(1970, 1980.0))
+    requests = pd.DataFrame({"weight_kg": weights.ravel(), "year": years.ravel()}).assign(
+        cylinders=np.nan, displacement=np.nan, horsepower=np.nan, acceleration=np.nan, origin=""
+    )
+
+    checks = behave(lambda rows: chosen.predict(rows)["l_per_100km"].to_numpy(), requests)
+
+    assert [str(check) for check in checks if not check.passed] == []
+
+
+def test_unseen_cars_of_every_fold_behave(validations, best):
+    assert all(check.passed for check in validations[best.name].checks)
+
+
+def test_kilograms_and_pounds_agree(chosen, halves):
+    # given the same weights, typed in pounds to the pound and in kilograms to the gram
+    rows = halves.test[list(COLUMNS)]
+    pounds = (rows["weight_kg"] / 0.45359237).round()
+    kilograms = (pounds * 0.45359237).round(3)
+
+    one = chosen.predict(rows.assign(weight_kg=pounds * 0.45359237))["l_per_100km"]
+    other = chosen.predict(rows.assign(weight_kg=kilograms))["l_per_100km"]
+
+    assert (one / other - 1).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("predict", "broken"),
+    [
+        (
+            lambda rows: 10000 / rows["weight_kg"].to_numpy(),
+            {"heavier_is_thriftier", "heavier_saves_at_most"},
+        ),
+        (
+            lambda rows: np.exp((rows["year"].to_numpy() - 1970) / 10),
+            {"newer_is_thirstier", "newer_costs_at_most"},
+        ),
+        (lambda rows: 10 + rows["weight_kg"].to_numpy() * 1e6 % 7, {"kilograms_and_pounds_differ"}),
+    ],
+    ids=["the wrong way with weight", "the wrong way with the years", "another answer in pounds"],
+)
+def test_what_answers_badly_fails_the_checks_that_are_meant_for_it(halves, predict, broken):
+    checks = behave(predict, halves.test)
+
+    assert broken <= {check.name for check in checks if not check.passed}
+
+
+def test_a_constant_answer_breaks_no_promise_of_behaviour(halves):
+    checks = behave(lambda rows: np.full(len(rows), 9.0), halves.test)
+
+    assert set(values(checks).values()) == {0.0}
+
+
+def test_the_checks_tell_a_share_of_the_cars_and_the_worst_car(halves):
+    # given an estimator that finds one car in particular 10 % thriftier when it is heavier
+    rows = halves.test.reset_index(drop=True)
+
+    def predict(cars):
+        odd = (cars.index == 3) & (cars["weight_kg"] > rows["weight_kg"] * 1.05)
+        return np.where(odd, 9.0, 10.0)
+
+    found = values(behave(predict, rows))
+
+    assert found["heavier_is_thriftier"] == pytest.approx(1 / len(rows))
+    assert found["heavier_saves_at_most"] == pytest.approx(0.1)
+
+
+class Backwards:
+    """Says that heavy cars are thrifty."""
+
+    def get_params(self, deep=True):
+        return {}
+
+    def fit(self, frame, target):
+        return self
+
+    def predict(self, frame):
+        return np.log(frame["weight_kg"].to_numpy() / 50)
+
+
+def test_cross_validation_finds_out_a_candidate_that_misbehaves(halves):
+    class Estimator:
+        point = Backwards()
+
+    validation = fuel.cross_validate(Candidate("backwards", Estimator(), {}, ""), halves.train)
+
+    found = values(validation.checks)
+    assert found["heavier_is_thriftier"] == 1.0
+    assert found["heavier_saves_at_most"] == pytest.approx(1 - 1 / 1.1)
+    assert validation.metrics["cv_r2"] < 0
+
+
+def test_slices_are_by_origin_and_hold_every_row_once(evaluation, halves):
+    assert set(evaluation.slices) == {"origin=usa", "origin=europe", "origin=japan"}
+    assert sum(found["rows"] for found in evaluation.slices.values()) == len(halves.test)
+    together = sum(found["rows"] * found["mae_mpg"] for found in evaluation.slices.values())
+    assert together / len(halves.test) == pytest.approx(evaluation.metrics["mae_mpg"])
+
+
+def test_perfect_answers_score_perfectly(halves):
+    mpg = halves.test["mpg"]
+    litres = consumption(mpg)
+    answers = pd.DataFrame(
+        {
+            "mpg": mpg,
+            "mpg_low": mpg * 0.9,
+            "mpg_high": mpg * 1.1,
+            "l_per_100km": litres,
+            "l_per_100km_low": litres / 1.1,
+            "l_per_100km_high": litres / 0.9,
+        }
+    )
+
+    metrics = fuel.score(answers, halves.test).metrics
+
+    assert metrics == {
+        "r2": 1.0,
+        "mae_mpg": 0.0,
+        "rmse_mpg": 0.0,
+        "mae_l_per_100km": 0.0,
+        "coverage": 1.0,
+        "rows": len(halves.test),
+    }
+
+
+def test_an_interval_beside_the_truth_covers_nothing(halves, chosen):
+    answers = chosen.predict(halves.test[list(COLUMNS)])
+    beside = answers.assign(mpg_low=halves.test["mpg"] + 1, mpg_high=halves.test["mpg"] + 2)
+
+    assert fuel.score(beside, halves.test).metrics["coverage"] == 0
+
+
+def test_figures_are_pngs_of_some_size_and_the_same_when_made_again(evaluation, chosen, halves):
+    again = fuel.evaluate(chosen, halves.test).figures
+
+    assert set(evaluation.figures) == {"actual-against-predicted", "residuals"}
+    for name, figure in evaluation.figures.items():
+        assert figure.startswith(PNG)
+        width, height = struct.unpack(">II", figure[16:24])
+        assert min(width, height) >= 400
+        assert figure == again[name]
+
+
+def test_points_are_every_known_car(cars):
+    points = fuel.points(cars)
+
+    assert {len(column) for column in points.values()} == {398}
+    assert points["weight_kg"][0] == pytest.approx(cars["weight_kg"].iloc[0], abs=0.05)
+    assert points["l_per_100km"][0] == pytest.approx(235.215 / cars["mpg"].iloc[0], abs=0.01)
+    assert points["year"][0] == 1970

@@ -1,0 +1,145 @@
+"""The ONNX graph answers as the estimator does, whatever is left out."""
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.pipeline import Pipeline
+from sklearn.svm import SVR
+from sklearn.tree import DecisionTreeRegressor
+
+from roadworthy.models import fuel
+from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS
+from roadworthy.models.fuel.estimator import ANSWER, CarFeatures, FuelEstimator
+from roadworthy.scoring import Scorer
+
+NAMES = [candidate.name for candidate in fuel.candidates]
+OPTIONAL = (*OPTIONAL_NUMBERS, "origin")
+
+
+@pytest.fixture(scope="session")
+def scorers(fitted):
+    return {
+        name: Scorer(fuel.export(estimator).SerializeToString())
+        for name, estimator in fitted.items()
+    }
+
+
+def agree(estimator, scorer, rows):
+    expected = estimator.predict(rows)
+    found = scorer.score({name: rows[name].to_numpy() for name in COLUMNS})
+    for name in ANSWER:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
+
+
+def leave_out(rows, names):
+    return rows.assign(**{name: "" if name == "origin" else np.nan for name in names})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_agrees_on_the_whole_test_set(fitted, scorers, halves, name):
+    agree(fitted[name], scorers[name], halves.test[list(COLUMNS)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(left_out=st.sets(st.sampled_from(OPTIONAL)))
+def test_the_graph_agrees_whatever_is_left_out(fitted, scorers, halves, name, left_out):
+    agree(fitted[name], scorers[name], leave_out(halves.test[list(COLUMNS)], left_out))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(
+    masks=st.lists(
+        st.lists(st.booleans(), min_size=len(OPTIONAL), max_size=len(OPTIONAL)),
+        min_size=1,
+        max_size=30,
+    )
+)
+def test_the_graph_agrees_when_every_row_leaves_out_something_else(
+    fitted, scorers, halves, name, masks
+):
+    rows = pd.concat(
+        [
+            leave_out(
+                halves.test[list(COLUMNS)].iloc[[number]],
+                [field for field, absent in zip(OPTIONAL, mask, strict=True) if absent],
+            )
+            for number, mask in enumerate(masks)
+        ]
+    )
+
+    agree(fitted[name], scorers[name], rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_of_one_and_of_many_agree(scorers, halves, name):
+    rows = leave_out(halves.test[list(COLUMNS)], [])
+    rows.loc[::3, "horsepower"] = np.nan
+
+    together = scorers[name].score({column: rows[column].to_numpy() for column in COLUMNS})
+
+    for number in range(len(rows)):
+        one = scorers[name].score(
+            {column: rows[column].to_numpy()[number : number + 1] for column in COLUMNS}
+        )
+        for answer in ANSWER:
+            np.testing.assert_allclose(one[answer], together[answer][[number]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_inputs_and_outputs_are_the_fields_of_request_and_answer(scorers, name):
+    assert tuple(scorers[name].inputs) == tuple(fuel.Request.model_fields)
+    assert tuple(scorers[name].outputs) == tuple(fuel.Answer.model_fields)
+
+
+@pytest.mark.parametrize("candidate", fuel.candidates, ids=NAMES)
+def test_equal_estimators_give_the_same_graph_byte_for_byte(fitted, halves, candidate):
+    again = fuel.train(candidate, halves.train)
+
+    one, other = (
+        fuel.export(found).SerializeToString() for found in (fitted[candidate.name], again)
+    )
+
+    assert one == other
+
+
+def test_another_candidate_gives_another_graph(fitted):
+    graphs = {fuel.export(estimator).SerializeToString() for estimator in fitted.values()}
+
+    assert len(graphs) == len(fuel.candidates)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_graph_uses_standard_operators_only(fitted, name):
+    model = fuel.export(fitted[name])
+
+    onnx.checker.check_model(model, full_check=True)
+    assert {opset.domain for opset in model.opset_import} == {""}
+
+
+def test_features_in_another_order_are_exported_in_that_order(halves):
+    swapped = ("weight_kg", "year", "acceleration", "origin", "cylinders")
+    steps = [("features", CarFeatures(swapped)), *fuel.candidates[-1].estimator.point.steps[1:]]
+    estimator = FuelEstimator(Pipeline(steps)).fit(halves.train[list(COLUMNS)], halves.train["mpg"])
+    scorer = Scorer(fuel.export(estimator).SerializeToString())
+
+    agree(estimator, scorer, halves.test[list(COLUMNS)])
+    agree(estimator, scorer, leave_out(halves.test[list(COLUMNS)], OPTIONAL))
+
+
+@pytest.mark.parametrize(
+    ("regressor", "remedy"),
+    [
+        (DecisionTreeRegressor(max_depth=2), "give it a graph"),
+        (SVR(kernel="poly"), "use kernel='rbf'"),
+    ],
+)
+def test_a_step_without_a_graph_is_refused_with_what_to_do(halves, regressor, remedy):
+    estimator = FuelEstimator(
+        Pipeline([("features", CarFeatures(COLUMNS)), ("regressor", regressor)])
+    ).fit(halves.train[list(COLUMNS)], halves.train["mpg"])
+
+    with pytest.raises(TypeError, match=remedy):
+        fuel.export(estimator)

@@ -1,0 +1,154 @@
+"""A new user's first hour: run, look, run again, ask where an answer came from."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import httpx
+import joblib
+import pytest
+
+from roadworthy import bundle
+from roadworthy.models import fuel
+from roadworthy.packing import serialize
+
+from .conftest import Workplace, clone, free_port, git
+
+pytestmark = [pytest.mark.story, pytest.mark.slow]
+
+
+def state(path: Path) -> dict[str, str]:
+    """Everything of a clone that a run must not touch."""
+    return {
+        "head": git(path, "rev-parse", "HEAD"),
+        "refs": git(path, "for-each-ref"),
+        "status": git(path, "status", "--porcelain", "--ignored=no"),
+        "config": (path / ".git" / "config").read_text(),
+        "index": hashlib.sha256((path / ".git" / "index").read_bytes()).hexdigest(),
+        "dvc": (path / "data.csv.dvc").read_text(),
+    }
+
+
+def test_first_run_releases_and_says_so(released: Workplace) -> None:
+    # given a clone after its first run, when its report is read
+    report = released.report()
+    # then it released, every step is there with its time, and the page stands beside it
+    assert report["outcome"] == "released"
+    steps = [step["step"] for step in report["steps"]]
+    assert steps == [
+        *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
+        *("register", "push", "roll-out", "verify", "promote"),
+    ]
+    assert all(step["state"] == "done" and step["seconds"] >= 0 for step in report["steps"])
+    checks = next(step for step in report["steps"] if step["step"] == "gate")["details"]["checks"]
+    assert all({"name", "limit", "value", "passed"} <= set(check) for check in checks)
+    page = (released.runs()[0] / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 2
+
+
+def test_nothing_is_said_by_the_engine(workplace: Workplace) -> None:
+    # given a clone, when the pipeline runs, with an untracked file in the work tree
+    (workplace.path / "notes.txt").write_text("mine")
+    before = state(workplace.path)
+    done = workplace.roadworthy("run", "fuel")
+    # then there is one line a step and none of KFP's, and the file is warned of
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "notes.txt" in done.stderr
+    assert "KFP" not in done.stdout
+    assert "executor" not in done.stdout
+    lines = [line for line in done.stdout.splitlines() if line.startswith("✓")]
+    assert len(lines) == 12
+    # and branch, work tree, index and configuration are as they were
+    assert state(workplace.path) == before
+    # and again: nothing new, nothing deployed
+    again = workplace.roadworthy("run", "fuel")
+    assert again.returncode == 0
+    assert "nothing new" in again.stdout.lower()
+    assert len(workplace.json("models")) == 1
+    assert git(workplace.path / ".roadworthy" / "remote.git", "tag") == "fuel-v1"
+
+
+def test_where_a_version_came_from(released: Workplace) -> None:
+    origin = released.json("lineage", "fuel")
+    assert origin["version"] == 1
+    assert origin["aliases"] == ["champion"]
+    assert origin["commit"] == released.git("rev-parse", "HEAD")
+    assert origin["data_hash"] in (released.path / "data.csv.dvc").read_text()
+    assert origin["metrics"]["cv_r2"] >= 0.885
+    assert origin["gate"] == "passed"
+    assert origin["promoted_by"]
+    assert origin["promoted_at"]
+    # the tag names a commit that holds the bundle's pointer
+    assert "bundles/fuel.dvc" in released.remote("ls-tree", "-r", "--name-only", "fuel-v1")
+    assert origin["bundle"] in released.remote("tag", "--list", "--format=%(contents)", "fuel-v1")
+    assert released.roadworthy("lineage", "fuel:7").returncode == 1
+    assert "There is no version 7" in released.roadworthy("lineage", "fuel:7").stderr
+
+
+def test_a_release_is_made_again_byte_for_byte(released: Workplace) -> None:
+    made = released.json("reproduce", "fuel:1")
+    assert made["same"], made["differences"]
+    assert made["expected"] == released.json("lineage", "fuel:1")["bundle"]
+
+
+def test_pipeline_and_package_give_the_same_estimator(released: Workplace, halves) -> None:
+    # given the bundle that the compiled pipeline made
+    digest = released.json("lineage", "fuel")["bundle"]
+    made = bundle.read(released.path / ".roadworthy" / "bundles" / digest)
+    # when the same candidate is trained with the package, as the notebook does
+    candidate = next(c for c in fuel.candidates if c.name == made.manifest.candidate)
+    estimator = fuel.train(candidate, halves.train)
+    # then both are the same to the last bit, and answer alike
+    assert serialize(estimator) == (made.path / bundle.ESTIMATOR).read_bytes()
+    loaded = joblib.load(made.path / bundle.ESTIMATOR)
+    assert loaded.predict(halves.test).equals(estimator.predict(halves.test))
+
+
+def test_served_answers_agree_with_the_estimator(released: Workplace, halves) -> None:
+    digest = released.json("lineage", "fuel")["bundle"]
+    made = bundle.read(released.path / ".roadworthy" / "bundles" / digest)
+    with released.serving() as url:
+        body = {"instances": made.golden.requests}
+        answers = httpx.post(f"{url}/v1/models/fuel:predict", json=body).json()["predictions"]
+    for answer, expected in zip(answers, made.golden.answers, strict=True):
+        assert answer == pytest.approx(expected, rel=1e-5)
+
+
+def test_sample_request_and_three_things_to_try(released: Workplace) -> None:
+    done = released.roadworthy("up", "fuel", "--once", "--port", str(free_port()))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"l_per_100km"' in done.stdout
+    assert all(f"  {number}. " in done.stdout for number in (1, 2, 3))
+
+
+def test_a_clone_without_history_or_branch(snapshot: Path, tmp_path: Path) -> None:
+    # given a shallow clone with a detached HEAD
+    place = clone(snapshot, tmp_path / "clone", "--depth=1")
+    place.git("checkout", "--quiet", "--detach")
+    # when the pipeline runs, then it releases
+    done = place.roadworthy("run", "fuel")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert place.report()["outcome"] == "released"
+
+
+def test_no_clone_and_no_commit(tmp_path: Path) -> None:
+    place = Workplace(tmp_path, {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
+    done = place.roadworthy("run", "fuel")
+    assert done.returncode == 1
+    assert "not in a Git repository" in done.stderr
+    assert "Traceback" not in done.stderr
+    git(tmp_path, "init", "--quiet")
+    done = place.roadworthy("run", "fuel")
+    assert done.returncode == 1
+    assert "no commit yet" in done.stderr
+
+
+def test_unknown_model_and_empty_registry(tmp_path: Path) -> None:
+    place = Workplace(tmp_path)
+    done = place.roadworthy("run", "boats")
+    assert done.returncode == 2
+    assert "There is no model 'boats'" in done.stderr
+    done = place.roadworthy("models")
+    assert done.returncode == 0
+    assert "no version yet" in done.stdout
+    assert json.loads(place.roadworthy("models", "--json").stdout) == []

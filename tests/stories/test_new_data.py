@@ -1,0 +1,184 @@
+"""Data changes: good data makes a new champion without a lost request, bad data is refused."""
+
+import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import httpx
+import pytest
+
+from .conftest import Workplace, wait_until
+
+pytestmark = [pytest.mark.story, pytest.mark.slow]
+
+
+class Customer(threading.Thread):
+    """Somebody who asks all the time and remembers every answer."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url = f"{url}/v1/models/fuel:predict"
+        self.statuses: list[int] = []
+        self.versions: list[str] = []
+        self.stopped = threading.Event()
+
+    def run(self) -> None:
+        body = {"instances": [{"weight_kg": 1200, "year": 1980}]}
+        with httpx.Client(timeout=10) as client:
+            while not self.stopped.wait(0.01):
+                answer = client.post(self.url, json=body)
+                self.statuses.append(answer.status_code)
+                self.versions.append(answer.headers.get("x-roadworthy-version", ""))
+
+    def stop(self) -> None:
+        self.stopped.set()
+        self.join(15)
+
+
+@pytest.fixture(autouse=True)
+def same_data_afterwards(released: Workplace):
+    """Each story leaves the clone at the commit it found it at."""
+    before = released.git("rev-parse", "HEAD")
+    yield
+    released.git("reset", "--quiet", "--hard", before)
+
+
+@pytest.fixture
+def lines(released: Workplace, root) -> list[str]:
+    return (root / "data.csv").read_text().splitlines()
+
+
+def test_violated_schema_names_column_line_and_rule(released: Workplace, lines) -> None:
+    # given data with a weight that no car has and an unknown origin
+    lines[10] = lines[10].replace(lines[10].split(",")[4], "99999", 1)
+    fields = lines[20].split(",")
+    lines[20] = ",".join([*fields[:7], "9", *fields[8:]])
+    released.replace_data("\n".join(lines) + "\n")
+    # when the pipeline runs
+    done = released.roadworthy("run", "fuel")
+    # then it stops at the validation and says what and where
+    assert done.returncode == 1
+    report = released.report()
+    assert report["outcome"] == "failed"
+    assert report["steps"][-1]["step"] == "validate"
+    assert "2 violations" in report["why"]
+    assert "column weight_lb line 11" in report["why"]
+    assert "column origin line 21" in report["why"]
+    assert "99999" in report["why"]
+    assert "Traceback" not in done.stdout + done.stderr
+    # and the traceback is in the log
+    assert "Traceback" in (released.runs()[-1] / "log.txt").read_text()
+
+
+def test_worse_data_is_refused_by_the_gate(released: Workplace, lines) -> None:
+    # given data whose consumption is half noise
+    noise = random.Random(0)
+    worse = [lines[0]]
+    for line in lines[1:]:
+        mpg, rest = line.split(",", 1)
+        worse.append(f"{max(8.0, min(50.0, float(mpg) * noise.uniform(0.7, 1.3))):.1f},{rest}")
+    released.replace_data("\n".join(worse) + "\n")
+    before = released.json("models")
+    # when the pipeline runs
+    done = released.roadworthy("run", "fuel")
+    # then it ends normally with the gate's exit code, and the report says why
+    assert done.returncode == 3, done.stdout + done.stderr
+    report = released.report()
+    assert report["outcome"] == "rejected"
+    assert "cv_r2 is 0." in report["why"]
+    assert "0.885 is demanded" in report["why"]
+    assert "Traceback" not in (released.runs()[-1] / "log.txt").read_text()
+    # and there is no new version, and the champion is who it was
+    assert [(v["version"], v["aliases"]) for v in released.json("models")] == [
+        (v["version"], v["aliases"]) for v in before
+    ]
+
+
+def test_new_data_makes_a_champion_and_loses_no_request(released: Workplace, lines) -> None:
+    # given a server that answers somebody all the time, and some more cars
+    champion = released.json("lineage", "fuel")["version"]
+    released.replace_data("\n".join([*lines, *_heavier(lines[1:40])]) + "\n")
+    with released.serving() as url:
+        customer = Customer(url)
+        customer.start()
+        wait_until(lambda: customer.statuses)
+        # when the pipeline runs
+        done = released.roadworthy("run", "fuel")
+        wait_until(lambda: customer.versions[-1] != str(champion))
+        customer.stop()
+    # then a new champion answers, the old one was compared on the same hold-out, nobody noticed
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert set(customer.statuses) == {200}
+    assert set(customer.versions) == {str(champion), str(champion + 1)}
+    checks = next(s for s in released.report()["steps"] if s["step"] == "gate")["details"]["checks"]
+    assert any(check["name"] == "r2_with_margin" for check in checks)
+    # and both releases can be made again
+    assert released.json("reproduce", f"fuel:{champion}")["same"]
+    assert released.json("reproduce", f"fuel:{champion + 1}")["same"]
+
+
+def test_version_that_answers_wrongly_is_rolled_back(released: Workplace, lines) -> None:
+    # given a way to the server that spoils the answers of pinned versions
+    champion = released.json("lineage", "fuel")["version"]
+    released.replace_data("\n".join([*lines, *_heavier(lines[40:80])]) + "\n")
+    with released.serving() as url, spoiled(url) as way:
+        # when the pipeline runs over it
+        done = released.roadworthy("run", "fuel", ROADWORTHY_SERVING_URL=way)
+        # then the new version is off the road and the champion answers
+        assert done.returncode == 4, done.stdout + done.stderr
+        report = released.report()
+        assert report["outcome"] == "rolled back"
+        assert "differs from the one at training time" in report["why"]
+        body = {"instances": [{"weight_kg": 1200, "year": 1980}]}
+        answer = httpx.post(f"{url}/v1/models/fuel:predict", json=body)
+    assert answer.headers["x-roadworthy-version"] == str(champion)
+    assert released.json("lineage", "fuel")["version"] == champion
+    # and run again, with nothing in the way, it gets there
+    assert released.roadworthy("run", "fuel").returncode == 0
+
+
+def _heavier(lines: list[str]) -> list[str]:
+    """The same cars, a little heavier: new rows that keep the schema."""
+    made = []
+    for line in lines:
+        fields = line.split(",")
+        made.append(",".join([*fields[:4], str(int(fields[4]) + 7), *fields[5:]]))
+    return made
+
+
+class spoiled:
+    """A proxy that makes every answer of a pinned version one per cent greater."""
+
+    def __init__(self, target: str) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                kept = {
+                    name: value
+                    for name, value in self.headers.items()
+                    if name.lower() in ("content-type", "x-roadworthy-version")
+                }
+                answer = httpx.post(target + self.path, content=body, headers=kept)
+                told = answer.json()
+                for row in told.get("predictions", []):
+                    row["mpg"] *= 1.01
+                content = httpx.Response(200, json=told).content
+                self.send_response(answer.status_code)
+                self.send_header("content-length", str(len(content)))
+                version = answer.headers.get("x-roadworthy-version", "")
+                self.send_header("x-roadworthy-version", version)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments: object) -> None:
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    def __enter__(self) -> str:
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def __exit__(self, *exception: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
