@@ -1,0 +1,216 @@
+/** The page: joins the form, the service and the drawings. */
+
+import { legend, scatter, strip } from "./chart.js";
+import { watch } from "./connection.js";
+import { takeForm } from "./form.js";
+import { predict, ServiceError } from "./service.js";
+import { CONSUMPTION, show } from "./units.js";
+import { capital, interval, onTheRoad, place, plain, whose } from "./words.js";
+
+const SLOW = 2_000;
+const GOOD_NEWS = 4_000;
+const AGE_REFRESH = 15_000;
+
+const $ = (id) => document.getElementById(id);
+
+let card; // of the model on the road, once the service gave it
+let trouble; // the ServiceError, while the service is away
+let asked; // {car, answer} of the last answer
+let busy = false;
+let unanswered = false; // a car was asked for while the service was away
+let slow; // the timer that tells of a long wait
+
+const form = takeForm($("car"), { onSubmit: () => ask({ byHand: true }), onWeightUnit: redraw });
+restore();
+const connection = watch({ onCard, onTrouble });
+setInterval(tellModel, AGE_REFRESH);
+new ResizeObserver(draw).observe($("chart"));
+$("consumption-units").addEventListener("change", redraw);
+
+/** Ask the service for the car in the form, and show the answer or what is wrong. */
+async function ask({ byHand }) {
+  if (busy) return;
+  const car = form.request();
+  setBusy(true);
+  remember();
+  tellError("");
+  form.complain([]);
+  try {
+    const { prediction, version } = await predict(car);
+    const recovered = unanswered || trouble;
+    unanswered = false;
+    asked = { car, answer: prediction };
+    redraw();
+    if (byHand) $("answer").scrollIntoView({ block: "nearest" });
+    if (recovered || version !== String(card?.version)) connection.now();
+  } catch (error) {
+    if (!(error instanceof ServiceError)) throw error;
+    fail(error, byHand);
+  } finally {
+    setBusy(false);
+  }
+}
+
+function fail(error, byHand) {
+  unanswered = error.passing;
+  if (error.passing) {
+    onTrouble(error);
+    connection.later();
+    return;
+  }
+  const homeless = form.complain(error.details);
+  if (homeless.length || !error.details.length) tellError(error.message);
+  if (byHand) form.focusFirstBad();
+}
+
+function onCard(found) {
+  if (trouble) notice("good", "The service is back.");
+  trouble = undefined;
+  // Most cards are the one before: writing the same again would make a screen reader repeat it.
+  if (JSON.stringify(found) !== JSON.stringify(card)) {
+    card = found;
+    form.describe(card.request);
+    tellPlace();
+    tellFacts();
+    draw();
+  }
+  tellModel();
+  if (unanswered) ask({ byHand: false });
+}
+
+function onTrouble(error) {
+  trouble = error;
+  const promise = unanswered
+    ? "Your car is answered as soon as that works."
+    : "What you typed is kept.";
+  notice("trouble", `${error.message} Trying again by itself. ${promise}`);
+  tellModel();
+}
+
+function tellModel() {
+  if (trouble) {
+    const state = { "not-ready": "No model ready yet", unreachable: "Service not reachable" };
+    tellState("trouble", state[trouble.kind] ?? "Service in trouble");
+  } else if (card) {
+    tellState("ready", onTheRoad(card, Date.now()), capital(plain(card.candidate)));
+  }
+}
+
+function tellState(state, version, candidate = "") {
+  $("model").dataset.state = state;
+  $("model-version").textContent = version;
+  $("model-candidate").textContent = candidate;
+}
+
+function redraw() {
+  remember();
+  tellAnswer();
+  tellPlace();
+  tellFacts();
+  draw();
+}
+
+function tellAnswer() {
+  if (!asked) return;
+  const { car, answer } = asked;
+  const unit = consumptionUnit();
+  $("nothing-yet").hidden = true;
+  $("told").hidden = false;
+  $("number").value = answer[unit];
+  $("number").textContent = show(answer[unit], 1);
+  $("unit").textContent = CONSUMPTION[unit].name;
+  $("interval").textContent = interval(answer, unit);
+  $("whose").textContent = `${whose(car, form.weightUnit())} ${CONSUMPTION[unit].note}`;
+}
+
+function tellPlace() {
+  if (!card) return;
+  $("place").textContent = asked
+    ? place(card.points, asked.car, asked.answer, consumptionUnit())
+    : `Each of the ${card.points.year.length} points is a car, its colour the model year.`;
+}
+
+function draw() {
+  if (!card) return;
+  const units = { weight: form.weightUnit(), consumption: consumptionUnit() };
+  $("chart").replaceChildren(scatter(card.points, asked, units, $("chart").clientWidth));
+  $("legend").replaceChildren(...legend(card.points.year));
+  if (!asked) return;
+  $("drawn").hidden = false;
+  $("strip").replaceChildren(
+    strip(card.points, asked, units.consumption, $("strip").clientWidth),
+  );
+}
+
+function tellFacts() {
+  if (!card) return;
+  const { metrics, challenger } = card;
+  const mean = { l_per_100km: metrics.mae_l_per_100km, mpg: metrics.mae_mpg }[consumptionUnit()];
+  const facts = {
+    "On the road since": new Date(card.since).toLocaleString("en", { dateStyle: "long", timeStyle: "short" }),
+    Candidate: capital(plain(card.candidate)),
+    "Tested on": metrics.rows && `${show(metrics.rows)} cars that it never saw in training`,
+    "Mean error": mean && `${show(mean, 2)} ${CONSUMPTION[consumptionUnit()].name}`,
+    "R² on mpg": metrics.r2 && show(metrics.r2, 3),
+    "Interval held the truth": metrics.coverage && `for ${show(100 * metrics.coverage)} % of them`,
+    "On trial": challenger && `Version ${challenger}`,
+    "Git commit": card.commit.slice(0, 12),
+    "Bundle digest": card.digest.slice(0, 12),
+  };
+  const known = Object.entries(facts).filter(([, value]) => value);
+  $("facts").replaceChildren(...known.flatMap(([name, value]) => [element("dt", name), element("dd", value)]));
+  $("about").hidden = false;
+}
+
+function tellError(sentence) {
+  $("form-error").textContent = sentence;
+  $("form-error").hidden = !sentence;
+}
+
+function notice(kind, sentence) {
+  const [shown] = $("notices").children;
+  if (shown?.textContent === sentence) return;
+  const box = element("p", sentence);
+  box.className = "notice";
+  box.dataset.kind = kind;
+  $("notices").replaceChildren(box);
+  if (kind === "good") setTimeout(() => box.remove(), GOOD_NEWS);
+}
+
+function setBusy(value) {
+  busy = value;
+  // Not `disabled`: a disabled button loses the keyboard's focus.
+  $("ask").setAttribute("aria-disabled", String(value));
+  $("ask").dataset.busy = value;
+  $("ask-label").textContent = value ? "Predicting…" : "Predict consumption";
+  $("waiting").textContent = "";
+  clearTimeout(slow);
+  if (!value) return;
+  slow = setTimeout(() => {
+    $("waiting").textContent = "The service takes longer than usual. Still waiting for its answer…";
+  }, SLOW);
+}
+
+function consumptionUnit() {
+  return document.querySelector("[name=consumption-unit]:checked").value;
+}
+
+/** Keep what was typed in the address, so that reloading or sharing it brings the car back. */
+function remember() {
+  const state = form.state();
+  state.set("consumption-unit", consumptionUnit());
+  history.replaceState(null, "", `#${state}`);
+}
+
+function restore() {
+  const state = new URLSearchParams(location.hash.slice(1));
+  form.restore(state);
+  const unit = state.get("consumption-unit");
+  if (unit in CONSUMPTION) $("consumption-units").querySelector(`[value=${unit}]`).checked = true;
+}
+
+function element(name, text) {
+  const made = document.createElement(name);
+  made.textContent = text;
+  return made;
+}

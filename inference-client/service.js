@@ -1,0 +1,97 @@
+/** What the page asks of the service, and what can go wrong. */
+
+const CARD = "/v2/models/fuel/card";
+const PREDICT = "/v1/models/fuel:predict";
+const CARD_PATIENCE = 8_000;
+const PREDICT_PATIENCE = 20_000;
+
+/**
+ * The service did not do what was asked.
+ *
+ * `kind` is "unreachable" (nobody answered), "not-ready" (it runs, but has no model), "refused"
+ * (the request is wrong, `details` say where) or "failed" (anything else).
+ */
+export class ServiceError extends Error {
+  constructor(kind, message, details = []) {
+    super(message);
+    this.kind = kind;
+    this.details = details;
+  }
+
+  /** Whether asking again later can help without a change to the request. */
+  get passing() {
+    return this.kind === "unreachable" || this.kind === "not-ready";
+  }
+}
+
+/** Return the card of the model on the road. Throws ServiceError. */
+export async function card() {
+  const response = await ask(CARD, { cache: "no-cache" }, CARD_PATIENCE);
+  return body(response);
+}
+
+/** Return `{prediction, version}` for one car. Throws ServiceError. */
+export async function predict(car) {
+  const response = await ask(
+    PREDICT,
+    {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ instances: [car] }),
+    },
+    PREDICT_PATIENCE,
+  );
+  const { predictions } = await body(response);
+  return { prediction: predictions[0], version: response.headers.get("x-roadworthy-version") };
+}
+
+async function ask(path, options, patience) {
+  try {
+    const response = await fetch(path, { ...options, signal: AbortSignal.timeout(patience) });
+    if (!response.ok) throw await failure(response);
+    return response;
+  } catch (error) {
+    if (error instanceof ServiceError) throw error;
+    throw new ServiceError("unreachable", unreachable(error, patience));
+  }
+}
+
+function unreachable(error, patience) {
+  return error.name === "TimeoutError"
+    ? `The service gave no answer within ${patience / 1000} seconds.`
+    : "The service cannot be reached.";
+}
+
+async function body(response) {
+  try {
+    return await response.json();
+  } catch {
+    throw new ServiceError("failed", "The service gave an answer that this page cannot read.");
+  }
+}
+
+async function failure(response) {
+  const said = await response.json().catch(() => ({}));
+  const message = typeof said.error === "string" ? said.error : "";
+  switch (response.status) {
+    case 404:
+    case 503:
+      return new ServiceError("not-ready", "The service runs, but no model is ready yet.");
+    case 502:
+    case 504:
+      return new ServiceError("unreachable", "The service cannot be reached.");
+    case 400:
+    case 413:
+    case 422:
+      return new ServiceError(
+        "refused",
+        message || "The service refused the request.",
+        Array.isArray(said.details) ? said.details : [],
+      );
+    default:
+      return new ServiceError(
+        "failed",
+        `The service could not answer (status ${response.status}). ${message}`.trim(),
+      );
+  }
+}

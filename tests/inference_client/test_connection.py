@@ -1,0 +1,193 @@
+"""The service is not there yet, goes away, comes back, is slow or changes its version."""
+
+import re
+import signal
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+READY = "#model[data-state=ready]"
+
+
+@pytest.fixture(scope="module")
+def own(new_service: Any) -> Iterator[Any]:
+    """A service that tests may stop. It starts with nothing on the road."""
+    service = new_service()
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def lost(own: Any, small_bundle: Any) -> Any:
+    """The service with a version on the road; running when the test begins."""
+    own.release(small_bundle)
+    if own.process is None:
+        own.start()
+    return own
+
+
+def test_no_model_is_ready_at_the_start(visit: Any, own: Any, small_bundle: Any) -> None:
+    # given a service with nothing on the road
+    visited = visit(own)
+    page = visited.page
+    page.wait_for_selector("#model[data-state=trouble]")
+    assert visited.text("#model") == "No model ready yet"
+    assert "no model is ready yet. Trying again by itself." in visited.text("#notices")
+
+    # when a car is asked for all the same, and then a version comes on the road
+    page.fill("#weight_kg", "1500")
+    page.click("#ask")
+    page.locator(".notice", has_text="is answered").wait_for()
+    own.release(small_bundle, age=timedelta(hours=2, minutes=5))
+
+    # then the car is answered without another click
+    page.wait_for_selector("#asked-car")
+    assert visited.text("#whose") == "For a car of 1,500 kg, model year 1980."
+    assert "Version 3, on the road for 2 hours" in visited.text("#model")
+    assert page.locator("circle.point").count() == 398
+
+
+def test_a_service_that_goes_away_and_comes_back(visit: Any, lost: Any) -> None:
+    # given an answer
+    visited = visit(lost)
+    page = visited.page
+    page.wait_for_selector(READY)
+    visited.predict()
+
+    # when the service goes away
+    lost.stop()
+    page.fill("#weight_kg", "1700")
+    page.fill("#year", "1975")
+    page.click("#ask")
+
+    # then that is said, and nothing typed is lost
+    page.wait_for_selector(".notice[data-kind=trouble]")
+    assert visited.text("#notices") == (
+        "The service cannot be reached. Trying again by itself. "
+        "Your car is answered as soon as that works."
+    )
+    assert visited.text("#model") == "Service not reachable"
+    assert page.input_value("#weight_kg") == "1700"
+    assert page.input_value("#year") == "1975"
+    assert visited.text("#whose") == "For a car of 1,200 kg, model year 1980."
+
+    # and when it is back, the car is answered
+    lost.start()
+    page.locator("#whose", has_text="1,700 kg").wait_for()
+    page.wait_for_selector(READY)
+    answer = lost.answer({"weight_kg": 1700, "year": 1975})
+    assert visited.text("#number") == f"{answer['l_per_100km']:.1f}"
+    assert page.locator(".notice[data-kind=trouble]").count() == 0
+
+
+def test_a_new_version_is_told_with_its_first_answer(
+    visit: Any, lost: Any, small_bundle: Any
+) -> None:
+    visited = visit(lost)
+    page = visited.page
+    page.wait_for_selector(READY)
+    assert visited.text("#model-version") == "Version 3, on the road for less than a minute"
+
+    lost.release(small_bundle, version=4, age=timedelta(days=1))
+    with page.expect_response("**/card") as card:
+        # the server looks at its road a few times a second: ask until the new version answers
+        while page.locator("#model-version").inner_text().startswith("Version 3"):
+            visited.predict()
+            page.wait_for_timeout(100)
+
+    assert card.value.json()["version"] == 4
+    assert visited.text("#model-version") == "Version 4, on the road for 1 day"
+
+
+def test_a_long_wait_is_told(visit: Any, lost: Any) -> None:
+    visited = visit(lost)
+    page = visited.page
+    page.wait_for_selector(READY)
+
+    lost.process.send_signal(signal.SIGSTOP)
+    try:
+        page.click("#ask")
+        assert page.locator("#ask").get_attribute("aria-disabled") == "true"
+        assert visited.text("#ask") == "Predicting…"
+        assert page.locator(".spinner").is_visible()
+        page.locator("#waiting", has_text="The service").wait_for()
+        assert "takes longer than usual" in visited.text("#waiting")
+        page.click("#ask", force=True)  # asks nothing while it waits
+    finally:
+        lost.process.send_signal(signal.SIGCONT)
+
+    page.wait_for_selector("#asked-car")
+    page.wait_for_selector("#ask[aria-disabled=false]")
+    assert visited.text("#waiting") == ""
+    assert visited.text("#ask") == "Predict consumption"
+    assert len(visited.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "where", "words"),
+    [
+        (500, '{"error": "It broke."}', "#form-error", "could not answer (status 500). It broke."),
+        (500, "<html>", "#form-error", "could not answer (status 500)."),
+        (413, '{"error": "Too much."}', "#form-error", "Too much."),
+        (200, "<html>", "#form-error", "an answer that this page cannot read."),
+        (502, "<html>", "#notices", "The service cannot be reached."),
+        (503, '{"error": "Wait."}', "#notices", "no model is ready yet."),
+    ],
+)
+def test_whatever_is_answered_is_told_in_words(
+    opened: Any, status: int, body: str, where: str, words: str
+) -> None:
+    # given something between page and service, which answers instead of it
+    page = opened.page
+    page.route(re.compile(r"/v[12]/"), lambda route: route.fulfill(status=status, body=body))
+    page.click("#ask")
+    page.locator(where, has_text=words).wait_for()
+
+
+def test_an_answer_is_not_announced_again_when_the_card_is(opened: Any) -> None:
+    page = opened.page
+    opened.predict()
+    page.evaluate(
+        """() => {
+            window.announced = 0;
+            new MutationObserver(() => { window.announced += 1; }).observe(
+                document.getElementById("said"),
+                {subtree: true, childList: true, characterData: true, attributes: true});
+        }"""
+    )
+    with page.expect_response("**/card"):
+        page.evaluate("window.dispatchEvent(new Event('online'))")
+    page.wait_for_timeout(200)
+    assert page.evaluate("window.announced") == 0
+
+    page.locator("[value=mpg]").check()
+    assert page.evaluate("window.announced") > 0
+
+
+def test_a_service_that_has_a_card_and_no_answer_is_asked_with_pauses(
+    visit: Any, service: Any
+) -> None:
+    # given a page whose time stands still, and a service whose answers fail for a while
+    visited = visit(service)
+    page = visited.page
+    page.wait_for_selector(READY)
+    page.clock.install()
+    page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+    page.route("**/v1/**", lambda route: route.fulfill(status=503, body="{}"), times=2)
+
+    page.click("#ask")
+    page.locator(".notice[data-kind=trouble]", has_text="is answered").wait_for()
+
+    # then it is asked again after a second, and after a longer pause when that fails as well
+    for pause in (1000, 1500):
+        before = len(visited.asked)
+        page.clock.run_for(pause - 100)
+        assert len(visited.asked) == before
+        with page.expect_response("**/v1/**"):
+            page.clock.run_for(100)
+        page.wait_for_selector("#ask[aria-disabled=false]")
+    page.wait_for_selector("#asked-car")
+    assert len(visited.asked) == 3

@@ -1,0 +1,187 @@
+"""How it looks: schemes, contrast, a phone, motion, and that nothing comes from elsewhere."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+CONTRASTS = """() => {
+    const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+    const over = (ground, colour, opacity = 1) => {
+        canvas.globalAlpha = 1;
+        canvas.fillStyle = ground;
+        canvas.fillRect(0, 0, 1, 1);
+        canvas.globalAlpha = opacity;
+        canvas.fillStyle = colour;
+        canvas.fillRect(0, 0, 1, 1);
+        return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const light = (rgb) => {
+        const [r, g, b] = rgb.map((of) => of / 255)
+            .map((of) => of <= 0.04045 ? of / 12.92 : ((of + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const contrast = (one, other) => {
+        const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+        return (high + 0.05) / (low + 0.05);
+    };
+    const ground = (of) => {
+        for (let box = of; box; box = box.parentElement) {
+            const colour = getComputedStyle(box).backgroundColor;
+            if (colour !== "rgba(0, 0, 0, 0)") return colour;
+        }
+        return "white";
+    };
+    const found = {text: [], points: []};
+    for (const of of document.querySelectorAll("body *")) {
+        const words = [...of.childNodes].filter((node) => node.nodeType === 3)
+            .map((node) => node.data.trim()).join("");
+        if (!words || !of.checkVisibility() || of.matches("title, option, noscript")) continue;
+        const style = getComputedStyle(of);
+        const colour = of.closest("svg") ? style.fill : style.color;
+        const behind = ground(of);
+        found.text.push([contrast(over(behind, behind), over(behind, colour)), words.slice(0, 40)]);
+    }
+    for (const of of document.querySelectorAll("g.year")) {
+        const style = getComputedStyle(of);
+        const behind = ground(of);
+        const drawn = over(behind, style.fill, Number(style.fillOpacity));
+        found.points.push(contrast(over(behind, behind), drawn));
+    }
+    found.page = light(over(ground(document.body), ground(document.body)));
+    return found;
+}"""
+
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+SMALL_TARGETS = """() => [...document.querySelectorAll(
+        "input[type=text], select, button, summary, .switch label")]
+    .filter((of) => of.checkVisibility())
+    .map((of) => [of.id || of.textContent.trim(), of.getBoundingClientRect()])
+    .filter(([, {width, height}]) => width < 44 || height < 44)
+    .map(([name, {width, height}]) => `${name}: ${width} x ${height}`)"""
+
+
+def shown(visit: Callable[..., Any], service: Any, **options: Any) -> Any:
+    visited = visit(service, **options)
+    visited.page.wait_for_selector("svg.scatter")
+    return visited
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_word_stands_out_from_its_ground(visit: Any, service: Any, scheme: str) -> None:
+    visited = shown(visit, service, color_scheme=scheme, reduced_motion="reduce")
+    visited.predict()
+    for summary in visited.page.locator("summary").all():
+        summary.click()
+    visited.page.fill("#year", "1999")
+    visited.page.click("#ask")
+    visited.page.wait_for_selector("#year-error:visible")
+
+    found = visited.page.evaluate(CONTRASTS)
+
+    assert (found["page"] < 0.05) == (scheme == "dark")
+    assert len(found["text"]) > 60
+    assert [word for word in found["text"] if word[0] < 4.5] == []
+    assert len(found["points"]) == 13
+    assert min(found["points"]) >= 3
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_a_phone_needs_no_sideways_scroll(visit: Any, service: Any, width: int) -> None:
+    options = PHONE | {"viewport": {"width": width, "height": 800}}
+    visited = shown(visit, service, **options)
+    assert visited.page.evaluate(OVERFLOW) == 0
+    for summary in visited.page.locator("summary").all():
+        summary.click()
+    visited.predict()
+    visited.page.locator("[value=mpg]").check()
+    assert visited.page.evaluate(OVERFLOW) == 0
+
+
+def test_a_finger_hits_every_control(visit: Any, service: Any) -> None:
+    visited = shown(visit, service, **PHONE)
+    for summary in visited.page.locator("summary").all():
+        summary.tap()
+    assert visited.page.evaluate(SMALL_TARGETS) == []
+
+
+def test_the_answer_comes_into_view_on_a_phone(visit: Any, service: Any) -> None:
+    visited = shown(visit, service, reduced_motion="reduce", **PHONE)
+    visited.predict()
+    box = visited.page.locator("#number").bounding_box()
+    assert 0 <= box["y"] <= 844 - box["height"]
+
+
+@pytest.mark.parametrize(("motion", "turns"), [("reduce", "none"), ("no-preference", "turn")])
+def test_motion_is_reduced_on_demand(visit: Any, service: Any, motion: str, turns: str) -> None:
+    visited = shown(visit, service, reduced_motion=motion)
+    spinner = "getComputedStyle(document.querySelector('.spinner')).animationName"
+    assert visited.page.evaluate(spinner) == turns
+
+
+def test_nothing_leaves_the_origin_and_nothing_breaks_the_policy(visit: Any, service: Any) -> None:
+    visited = shown(visit, service)
+    visited.predict()
+    for choice in ("lb", "mpg", "kg"):
+        visited.page.locator(f"[value={choice}]").check()
+    for summary in visited.page.locator("summary").all():
+        summary.click()
+    visited.predict()
+
+    assert all(url.startswith(service.url) for url in visited.urls)
+    files = {file.name for file in service.client.iterdir()}
+    paths = {urlsplit(url).path for url in visited.urls}
+    assert {path for path in paths if not path.startswith(("/v1/", "/v2/"))} <= {
+        "/",
+        *(f"/{name}" for name in files),
+    }
+    assert visited.problems == []
+    assert visited.page.evaluate("window.violations") == []
+
+
+def test_the_policy_is_in_force(visit: Any, service: Any) -> None:
+    visited = shown(visit, service)
+    visited.page.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "window.foreign = true";
+            document.body.append(script);
+        }"""
+    )
+    visited.page.wait_for_function("() => window.violations.length > 0")
+    assert visited.page.evaluate("window.foreign") is None
+
+
+def test_no_file_of_the_page_names_another_host_or_has_inline_code(root: Path) -> None:
+    for file in (root / "inference-client").iterdir():
+        text = file.read_text()
+        hosts = set(re.findall(r"(?:https?:)?//([\w.-]+\.[a-z]{2,})", text))
+        assert hosts <= {"www.w3.org"}, file.name  # the namespace of SVG, which nobody fetches
+    page = (root / "inference-client" / "index.html").read_text()
+    assert not re.search(r"<style|\sstyle=|\son\w+=", page)
+    assert all(" src=" in tag for tag in re.findall(r"<script[^>]*>", page))
+
+
+def test_pictures_of_the_page(visit: Any, service: Any, tmp_path: Path) -> None:
+    folder = Path(os.environ.get("ROADWORTHY_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    wide = {"reduced_motion": "reduce"}
+    for name, options in (
+        ("page-light.png", wide | {"color_scheme": "light"}),
+        ("page-dark.png", wide | {"color_scheme": "dark"}),
+        ("page-phone.png", wide | PHONE | {"color_scheme": "light", "device_scale_factor": 2}),
+    ):
+        visited = shown(visit, service, **options)
+        visited.predict()
+        visited.page.mouse.move(0, 0)
+        visited.page.evaluate("scrollTo(0, 0)")
+        picture = visited.page.screenshot(path=folder / name, full_page=True)
+        assert picture.startswith(b"\x89PNG")
+        assert (folder / name).read_bytes() == picture
