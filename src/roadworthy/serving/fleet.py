@@ -7,7 +7,9 @@ is read, checked and tried in the background; then that reference is replaced.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -83,23 +85,29 @@ class Fleet:
     def __init__(self, discovered: Callable[[str], object] = lambda _: None) -> None:
         self.held: Mapping[str, Held] = {}
         self._discovered = discovered
+        self._refused: dict[tuple[str, int], str] = {}
 
     @property
     def ready(self) -> bool:
         """Whether a champion is loaded, of whichever model."""
         return any(held.champion is not None for held in self.held.values())
 
-    def follow(self, road: Road) -> None:
-        """Hold what is on a road. What is refused is logged, and what is held stays."""
+    def follow(self, road: Road) -> bool:
+        """Hold what is on a road, and return whether all of it is held.
+
+        What is refused is logged, once for each reason, and what is held stays.
+        """
         before = self.held.get(road.model, Held(road.model))
         after = replace(
             before,
-            champion=_succeed(before, road.model, road.champion, before.champion),
-            challenger=_succeed(before, road.model, road.challenger, before.challenger),
+            champion=self._succeed(before, road.champion, before.champion),
+            challenger=self._succeed(before, road.challenger, before.challenger),
         )
         self.hold(after)
         if after.champion is not None and after.champion != before.champion:
             log.info("Version %s of %s answers.", after.champion.version, road.model)
+        found = [one and one.release for one in (after.champion, after.challenger)]
+        return found == [road.champion, road.challenger]
 
     def hold(self, held: Held) -> None:
         """Hold these versions of a model from the next request on."""
@@ -107,6 +115,32 @@ class Fleet:
         self.held = {**self.held, held.model: held}
         if new:
             self._discovered(held.model)
+
+    def _succeed(self, held: Held, release: Release | None, before: Served | None) -> Served | None:
+        if release is None:
+            return None
+        for known in (held.champion, held.challenger):
+            if known is not None and (known.version, known.release.digest) == (
+                release.version,
+                release.digest,
+            ):
+                return replace(known, release=release)
+        try:
+            served = load(held.model, release)
+        except RoadworthyError as error:
+            self._tell(held.model, release, before, str(error))
+            return before
+        self._refused.pop((held.model, release.version), None)
+        log.info("Version %s of %s is loaded.", release.version, held.model)
+        return served
+
+    def _tell(self, model: str, release: Release, before: Served | None, why: str) -> None:
+        if self._refused.get((model, release.version)) != why:
+            self._refused[model, release.version] = why
+            stays = "nothing" if before is None else f"version {before.version}"
+            log.error(
+                "Version %s of %s is refused, %s stays: %s", release.version, model, stays, why
+            )
 
 
 class Watcher:
@@ -120,9 +154,16 @@ class Watcher:
         Where the roads are.
     seconds
         How long to wait between two looks.
+    retry_seconds
+        How long to wait before a road with a bundle that was refused is followed anew: what was
+        wrong may pass, such as a disk that is slow to show all files.
     """
 
-    def __init__(self, fleet: Fleet, directory: Path, seconds: float) -> None:
+    def __init__(
+        self, fleet: Fleet, directory: Path, seconds: float, *, retry_seconds: float = 5.0
+    ) -> None:
+        self._retry_seconds = retry_seconds
+        self._retry: dict[str, float] = {}
         self._fleet = fleet
         self._directory = directory
         self._seconds = seconds
@@ -139,15 +180,20 @@ class Watcher:
         self._stopping.set()
 
     def look(self) -> None:
-        """Follow every road that is not as it was when last looked at."""
+        """Follow every road that is not as it was when last looked at, or was not held whole."""
         for model in roads.models(self._directory):
             try:
                 stamp = _stamp(self._directory / f"{model}.json")
-                if self._seen.get(model) == stamp:
+                now = time.monotonic()
+                if self._seen.get(model) == stamp and now < self._retry.get(model, math.inf):
                     continue
                 self._seen[model] = stamp
-                self._fleet.follow(roads.read(self._directory, model))
+                self._retry[model] = now + self._retry_seconds
+                if self._fleet.follow(roads.read(self._directory, model)):
+                    del self._retry[model]
             except (RoadworthyError, OSError) as error:
+                # a damaged road is as damaged on the next look: only a new one is worth reading
+                self._retry.pop(model, None)
                 log.error("%s What is on the road of %s stays.", error, model)  # noqa: TRY400
 
     def _run(self) -> None:
@@ -241,29 +287,6 @@ def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None
                 f"The bundle {bundle.path} answers its golden batch otherwise than when it was "
                 f"trained (see {name}). Train it again with the packages of this server."
             )
-
-
-def _succeed(
-    held: Held, model: str, release: Release | None, before: Served | None
-) -> Served | None:
-    if release is None:
-        return None
-    for known in (held.champion, held.challenger):
-        if known is not None and (known.version, known.release.digest) == (
-            release.version,
-            release.digest,
-        ):
-            return replace(known, release=release)
-    try:
-        served = load(model, release)
-    except RoadworthyError as error:
-        stays = "nothing" if before is None else f"version {before.version}"
-        log.error(  # noqa: TRY400
-            "Version %s of %s is refused, %s stays: %s", release.version, model, stays, error
-        )
-        return before
-    log.info("Version %s of %s is loaded.", release.version, model)
-    return served
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

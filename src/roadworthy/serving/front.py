@@ -6,6 +6,7 @@ neither FastAPI's routing nor KServe's decoding and timing, which cost more than
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -244,7 +245,7 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
         raise _too_large(limit)
     body = bytearray()
     while True:
-        message = await receive()
+        message = await _received(receive)
         if message["type"] == "http.disconnect":
             raise _GoneError
         body += message.get("body", b"")
@@ -252,6 +253,16 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
             raise _too_large(limit)
         if not message.get("more_body", False):
             return bytes(body)
+
+
+async def _received(receive: Receive) -> Message:
+    try:
+        return await receive()
+    except asyncio.CancelledError:
+        # uvicorn cancels what is still waiting for its body when the time to stop is up
+        raise Rejection(
+            408, "The body did not arrive before the server had to stop: send it again."
+        ) from None
 
 
 def _too_large(limit: int) -> Rejection:

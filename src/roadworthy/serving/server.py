@@ -11,7 +11,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,13 +66,9 @@ def serve(settings: ServerSettings, announce: Callable[[str], object] = say) -> 
     _check_directories(settings)
     with _listen(settings.host, settings.port) as listener:
         server = RoadServer(settings, listener)
-        watcher = _load(settings, server.fleet)
-        try:
+        with _signals(server), _loaded(settings, server.fleet):
             announce(_greeting(listener, server.fleet))
             server.start([])
-        finally:
-            if watcher is not None:
-                watcher.stop()
 
 
 class RoadServer(ModelServer):  # type: ignore[misc]
@@ -118,7 +115,6 @@ class RoadServer(ModelServer):  # type: ignore[misc]
         )
         rest.prepare = self._prepare
         self._rest_server = rest
-        self.register_signal_handler()
         # KServe's RESTServer hard-codes 0.0.0.0. uvicorn looks at that only when it has to bind a
         # socket; given one that is bound to the address we want, it listens there and only there.
         rest.run(sockets=[self._listener])
@@ -128,7 +124,7 @@ class RoadServer(ModelServer):  # type: ignore[misc]
 
         uvicorn sends its own on to us once it has answered everything: then nothing is left to do.
         """
-        if not self._rest_server.started:
+        if self._rest_server is None or not self._rest_server.started:
             raise SystemExit(0)
         logging.getLogger(__name__).info("Stopped by %s.", signal.Signals(sig).name)
 
@@ -194,16 +190,35 @@ def _observe(model: str, seconds: float) -> None:
     PREDICT_HIST_TIME.labels(model).observe(seconds)
 
 
-def _load(settings: ServerSettings, fleet: Fleet) -> Watcher | None:
-    """Load what is to be served; return what goes on looking for more, if anything does."""
+@contextmanager
+def _signals(server: RoadServer) -> Iterator[None]:
+    """Send signals to the server, and afterwards to whom they went before."""
+    before = {
+        sign: signal.signal(sign, lambda number, _: server.stop(number))
+        for sign in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+@contextmanager
+def _loaded(settings: ServerSettings, fleet: Fleet) -> Iterator[None]:
+    """Load what is to be served, and go on looking for more if there is a road."""
     if settings.bundle is not None and settings.version is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         fleet.hold(fixed(settings.bundle, settings.version, now))
-        return None
+        yield
+        return
     watcher = Watcher(fleet, _road(settings), settings.poll_seconds)
     watcher.look()
     watcher.start()
-    return watcher
+    try:
+        yield
+    finally:
+        watcher.stop()
 
 
 def _road(settings: ServerSettings) -> Path:

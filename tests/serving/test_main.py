@@ -1,0 +1,42 @@
+"""Starts that fail, in this process: nothing is listened to."""
+
+import pytest
+
+from roadworthy.serving.__main__ import main
+from roadworthy.serving.settings import ServerSettings, UsageError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        ([], 2, "either --road DIR, or --bundle DIR --version N"),
+        (["--road", "{d}", "--bundle", "{d}", "--version", "1"], 2, "either --road DIR"),
+        (["--bundle", "{d}"], 2, "give --bundle with --version"),
+        (["--road", "{d}", "--max-rows", "0"], 2, "more than 0"),
+        (["--road", "{d}/nowhere"], 1, "There is no directory {d}/nowhere"),
+        (["--road", "{d}", "--client", "{d}/nowhere"], 1, "There is no directory {d}/nowhere"),
+        (["--road", "{d}", "--port", "70000"], 1, "cannot listen at 127.0.0.1 port 70000"),
+        (["--road", "{d}", "--host", "256.1.1.1"], 1, "cannot listen at 256.1.1.1"),
+        (["--bundle", "{d}", "--version", "1", "--port", "0"], 1, "is not a model bundle"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_told_in_one_line(
+    arguments, code, sentence, tmp_path, capsys
+):
+    assert main([argument.format(d=tmp_path) for argument in arguments]) == code
+
+    told = capsys.readouterr().err
+    assert sentence.format(d=tmp_path) in told
+    assert told.count("\n") == 1
+
+
+def test_an_unknown_option_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--rod", "x"])
+
+    assert caught.value.code == 2
+
+
+def test_an_unknown_log_level_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="debug, info, warning, error"):
+        ServerSettings(road=tmp_path, log_level="loud")
