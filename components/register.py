@@ -10,9 +10,11 @@ def register(
     run: str,
     model: str,
     bundle: dsl.Input[dsl.Model],
+    trained: dsl.Input[dsl.Model],
     verdict: dsl.Input[dsl.Artifact],
-    mlflow_run: str,
     recipe: str,
+    commit: str,
+    data_hash: str,
     trigger: str,
 ) -> int:
     """Return the number of the version, which is now the challenger."""
@@ -24,16 +26,9 @@ def register(
     from roadworthy.steps.register import register as call
 
     with step(Settings().records, run, "register") as record:
-        packed, told = Path(bundle.path), json.loads(Path(verdict.path).read_text())
-        tags = {"trigger": trigger, "pipeline_run": run}
-        made = call(
-            Settings(),
-            model,
-            packed=packed,
-            run_id=mlflow_run,
-            recipe=recipe,
-            verdict=told,
-            tags=tags,
-        )
+        tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
+        facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}
+        paths = {"packed": Path(bundle.path), "trained": Path(trained.path)}
+        made = call(Settings(), model, tags=tags, **facts, **paths)
         record.summary, record.details = f"version {made.number}", {"version": made.number}
     return made.number

@@ -6,8 +6,17 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def reject(run: str, mlflow_run: str, verdict: dsl.Input[dsl.Artifact]) -> None:
-    """Put the verdict into the registry."""
+def reject(
+    run: str,
+    model: str,
+    trained: dsl.Input[dsl.Model],
+    verdict: dsl.Input[dsl.Artifact],
+    recipe: str,
+    commit: str,
+    data_hash: str,
+    trigger: str,
+) -> None:
+    """Put candidates and verdict into the registry."""
     import json
     from pathlib import Path
 
@@ -16,6 +25,7 @@ def reject(run: str, mlflow_run: str, verdict: dsl.Input[dsl.Artifact]) -> None:
     from roadworthy.steps.reject import reject as call
 
     with step(Settings().records, run, "reject") as record:
-        told = json.loads(Path(verdict.path).read_text())
-        call(Settings(), run_id=mlflow_run, verdict=told)
+        tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
+        facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}
+        call(Settings(), model, trained=Path(trained.path), tags=tags, **facts)
         record.summary = "the champion stays"

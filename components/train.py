@@ -7,16 +7,9 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(
-    run: str,
-    model: str,
-    rows: dsl.Input[dsl.Dataset],
-    recipe: str,
-    commit: str,
-    data_hash: str,
-    trigger: str,
-    trained: dsl.Output[dsl.Model],
-) -> str:
-    """Write the fitted estimator; return the MLflow run of the chosen candidate."""
+    run: str, model: str, rows: dsl.Input[dsl.Dataset], trained: dsl.Output[dsl.Model]
+) -> None:
+    """Write the fitted estimator and what is known of every candidate."""
     from dataclasses import asdict
     from pathlib import Path
 
@@ -25,8 +18,5 @@ def train(
     from roadworthy.steps.train import train as call
 
     with step(Settings().records, run, "train") as record:
-        tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
-        target = Path(trained.path)
-        done = call(Settings(), model, Path(rows.path), recipe=recipe, tags=tags, target=target)
+        done = call(model, Path(rows.path), target=Path(trained.path))
         record.summary, record.details = str(done), asdict(done)
-    return done.run_id

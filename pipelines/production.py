@@ -53,14 +53,11 @@ def production(model: str) -> dsl.base_component.BaseComponent:
 
 def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> None:
     facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
-    recipe = source.outputs["recipe"]
     valid = validate(run=run, model=model, raw=source.outputs["raw"])
     valid.set_display_name("Validate the data")
     rows = prepare(run=run, model=model, raw=source.outputs["raw"], rows=valid.output)
     rows.set_display_name("Prepare the data")
-    fitted = train(
-        run=run, model=model, rows=rows.outputs["train"], recipe=recipe, trigger=trigger, **facts
-    )
+    fitted = train(run=run, model=model, rows=rows.outputs["train"])
     fitted.set_display_name("Train the candidates")
     examined = evaluate(
         run=run,
@@ -79,21 +76,19 @@ def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> No
         champion=source.outputs["champion"],
     )
     decided.set_display_name("Gate")
-    mlflow_run = fitted.outputs["Output"]
+    found = {
+        "trained": fitted.outputs["trained"],
+        "verdict": decided.outputs["verdict"],
+        "recipe": source.outputs["recipe"],
+        "trigger": trigger,
+        **facts,
+    }
     with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
-        registered = register(
-            run=run,
-            model=model,
-            bundle=examined.outputs["bundle"],
-            verdict=decided.outputs["verdict"],
-            mlflow_run=mlflow_run,
-            recipe=recipe,
-            trigger=trigger,
-        )
+        registered = register(run=run, model=model, bundle=examined.outputs["bundle"], **found)
         registered.set_display_name("Register the version")
         _release(run, model, trigger, examined.outputs["bundle"], registered.output)
     with dsl.Else(name="Failed"):
-        rejected = reject(run=run, mlflow_run=mlflow_run, verdict=decided.outputs["verdict"])
+        rejected = reject(run=run, model=model, **found)
         rejected.set_display_name("Note why not")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.workplace import settings_here
@@ -37,20 +38,20 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; an error is a sentence and an exit code."""
     try:
-        app(standalone_mode=False)
+        # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
+        code = app(standalone_mode=False)
     except RoadworthyError as error:
-        complaints.print(f"[red]Error:[/red] {error}", soft_wrap=True)
+        complaints.print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except (KeyboardInterrupt, typer.Abort):
-        complaints.print("Stopped.")
-        sys.exit(ExitCode.INTERRUPTED)
     except Exception as error:
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
             error.show()
             sys.exit(error.exit_code)
-        raise
+        _print_unexpected(error)
+        sys.exit(ExitCode.FAILED)
+    if code == ExitCode.INTERRUPTED:
+        complaints.print("Stopped.")
+    sys.exit(code)
 
 
 @app.command(epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v")
@@ -224,6 +225,20 @@ def compile_(
     raise typer.Exit(done.returncode)
 
 
+def _print_unexpected(error: Exception) -> None:
+    """Say that this was not foreseen, and put the traceback where it can be reported from."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="roadworthy-", suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    told = escape(f"{type(error).__name__}: {error}")
+    complaints.print(
+        f"[red]Error:[/red] This was not foreseen: {told}. The traceback is in {log.name}.",
+        soft_wrap=True,
+    )
+
+
 def _run(
     model: str, *, trigger: str, force: bool, verbose: bool = False, quiet: bool = False
 ) -> Report:
@@ -249,7 +264,7 @@ def _print_start(shown: Console, started: Run) -> None:
         names = ", ".join(started.changes[:5])
         more = f" and {len(started.changes) - 5} more" if len(started.changes) > 5 else ""
         complaints.print(
-            f"[yellow]Warning:[/yellow] not committed, so not part of this run: {names}{more}",
+            f"[yellow]Warning:[/yellow] not committed, so not part of this run: {escape(names)}{more}",
             soft_wrap=True,
         )
     shown.print(f"Run {started.name} of {started.model} at commit {started.commit[:12]}")
@@ -266,7 +281,9 @@ def _print_log(started: Run) -> None:
 
 def _print_end(shown: Console, started: Run, report: Report) -> None:
     style = "green" if report.exit_code == ExitCode.DONE else "red"
-    shown.print(f"[{style}]{report.outcome.capitalize()}[/{style}]: {report.why}", soft_wrap=True)
+    shown.print(
+        f"[{style}]{report.outcome.capitalize()}[/{style}]: {escape(report.why)}", soft_wrap=True
+    )
     shown.print(f"Report: {started.directory / 'report.html'}", soft_wrap=True)
     if report.outcome == "failed":
         shown.print(f"Log: {started.log}", soft_wrap=True)

@@ -83,14 +83,14 @@ _LATENCY = "median time of one answer to one request"
 
 
 def _against(criteria: Criteria, candidate: Scores, champion: Scores) -> list[Check]:
-    metric, error = criteria.metric, criteria.error
+    metric, error, nowhere = criteria.metric, criteria.error, float("nan")
     needed = champion.metrics[metric] + criteria.margin
     told = f"the champion's on the same hold-out is {champion.metrics[metric]:.4f}"
     margin = Bound(f"{metric}_with_margin", "at least", needed, description=told)
-    checks = [margin.check(candidate.metrics[metric])]
+    checks = [margin.check(candidate.metrics.get(metric, nowhere))]
     for name, scores in champion.slices.items():
         limit = scores[error] * (1 + criteria.slice_tolerance)
         told = f"the champion's is {scores[error]:.4f}"
-        found = candidate.slices.get(name, {}).get(error, float("nan"))
+        found = candidate.slices.get(name, {}).get(error, nowhere)
         checks.append(Bound(f"{error} of {name}", "at most", limit, description=told).check(found))
     return checks

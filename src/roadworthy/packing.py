@@ -12,9 +12,11 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from roadworthy import bundle
 from roadworthy.bundle import Bundle, Golden, Manifest
+from roadworthy.errors import RoadworthyError
 from roadworthy.models.contract import Evaluation, Model
 from roadworthy.scoring import Scorer
 
@@ -22,6 +24,10 @@ PACKAGES = ("joblib", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", 
 """The packages whose versions decide what training gives."""
 GOLDEN_ROWS = 20
 _BINS = 20
+
+
+class PackingError(RoadworthyError):
+    """There is no bundle to be made of what was trained."""
 
 
 def pack(
@@ -76,15 +82,26 @@ def golden(model: Model, estimator: Any, inputs: pd.DataFrame) -> Golden:
     """Return some twenty requests that keep the request's bounds, with the estimator's answers.
 
     They are spread evenly over the hold-out, and every third says only what a request must say.
+
+    Raises
+    ------
+    PackingError
+        No row of the hold-out is a request that the model takes.
     """
     schema = model.Request.model_json_schema()
     required = schema["required"]
-    chosen: list[dict[str, Any]] = []
-    for row in inputs.to_dict("records"):
-        request = _request(row, schema["properties"])
-        if request is not None:
-            chosen.append(request)
-    chosen = chosen[:: max(1, len(chosen) // GOLDEN_ROWS)][:GOLDEN_ROWS]
+    requests = (
+        _request(row, schema["properties"], model.Request) for row in inputs.to_dict("records")
+    )
+    valid = [request for request in requests if request is not None]
+    if not valid:
+        raise PackingError(
+            f"None of the {len(inputs)} rows that were held out is a request that {model.name} "
+            f"takes, so there is nothing to verify a server with. Widen the bounds of its Request, "
+            f"or look at its split."
+        )
+    spread = np.linspace(0, len(valid) - 1, min(GOLDEN_ROWS, len(valid))).round().astype(int)
+    chosen = [valid[index] for index in spread]
     for index, request in enumerate(chosen):
         if index % 3 == 2:
             chosen[index] = {name: request[name] for name in required}
@@ -119,7 +136,8 @@ def profile(model: Model, estimator: Any, frame: pd.DataFrame, inputs: list[str]
 def distribution(values: pd.Series) -> dict[str, Any]:
     """Return a histogram and moments of numbers, or the share of each word.
 
-    ``edges`` has one figure more than ``counts``; they cover the whole range of the values.
+    ``edges`` has one figure more than ``counts``; they cover the whole range of the values. Where
+    no value is known there are neither.
     """
     if values.dtype == object:
         shares = values.value_counts(normalize=True).sort_index()
@@ -128,7 +146,9 @@ def distribution(values: pd.Series) -> dict[str, Any]:
             "shares": {str(word): float(share) for word, share in shares.items()},
         }
     numbers = values.to_numpy(dtype=np.float64)
-    known = numbers[~np.isnan(numbers)]
+    known = numbers[np.isfinite(numbers)]
+    if not len(known):
+        return {"kind": "numbers", "missing": len(numbers), "edges": [], "counts": []}
     counts, edges = np.histogram(known, bins=_BINS)
     return {
         "kind": "numbers",
@@ -207,21 +227,26 @@ def _slices(slices: dict[str, dict[str, float]]) -> list[str]:
 def _bounds(field: dict[str, Any]) -> str:
     if "enum" in field:
         return ", ".join(field["enum"])
-    return f"{field['minimum']:g} to {field['maximum']:g}"
+    ends = (("from", field.get("minimum")), ("to", field.get("maximum")))
+    return " ".join(f"{word} {end:g}" for word, end in ends if end is not None)
 
 
-def _request(row: Mapping[Any, Any], properties: dict[str, Any]) -> dict[str, Any] | None:
+def _request(
+    row: Mapping[Any, Any], properties: dict[str, Any], request_type: type[BaseModel]
+) -> dict[str, Any] | None:
     """Return a row as a request, or None when it breaks the request's bounds."""
     request: dict[str, Any] = {}
     for name, value in row.items():
-        field = properties[name]
         if isinstance(value, str):
             if value:
                 request[name] = value
         elif not math.isnan(value):
-            if not field["minimum"] <= value <= field["maximum"]:
-                return None
-            request[name] = int(value) if field["type"] == "integer" else float(value)
+            whole = properties[name].get("type") == "integer" and float(value).is_integer()
+            request[name] = int(value) if whole else float(value)
+    try:
+        request_type.model_validate(request)
+    except ValidationError:
+        return None
     return request
 
 

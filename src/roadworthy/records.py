@@ -7,9 +7,11 @@ that share nothing but the place of the records, an fsspec address: a directory,
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -35,8 +37,12 @@ STEPS = (
 )
 """The steps of a run, in the order of the pipeline."""
 
-
+_STEP = "step."
 _FIGURE = "figure."
+
+
+class RecordError(RoadworthyError):
+    """What a step did cannot be recorded."""
 
 
 @dataclass
@@ -99,9 +105,8 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
     try:
         yield record
     except BaseException as error:
-        told = isinstance(error, RoadworthyError)
         record.state = "failed"
-        record.error = str(error) if told else f"{type(error).__name__}: {error}"
+        record.error = _told(error)
         raise
     else:
         record.state = "done"
@@ -112,35 +117,44 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
 
 def read(place: str, run: str) -> list[Record]:
     """Return the records of a run, in the order of the pipeline; none if it never started."""
-    files, root = fsspec.core.url_to_fs(f"{place}/{run}")
-    if not files.isdir(root):
-        return []
-    names = (str(name) for name in files.ls(root, detail=False))
+    files, root = _place(place, run)
     records = [
-        Record(**json.loads(files.cat_file(name)))
-        for name in names
-        if name.rpartition("/")[2].startswith("step.") and name.endswith(".json")
+        _parsed(files.cat_file(f"{root}/{name}"))
+        for name in _names(files, root)
+        if name.startswith(_STEP) and name.endswith(".json")
     ]
-    return sorted(records, key=lambda record: STEPS.index(record.step))
+    return sorted(records, key=_position)
 
 
 def put(place: str, run: str, name: str, content: bytes) -> str:
-    """Write a file beside the records, whole or not at all, and return its address."""
-    files, root = fsspec.core.url_to_fs(f"{place}/{run}")
-    files.makedirs(root, exist_ok=True)
+    """Write a file beside the records, whole or not at all, and return its address.
+
+    Raises
+    ------
+    RecordError
+        It cannot be written there.
+    """
+    files, root = _place(place, run)
     # An object store shows an object when it is complete; a directory needs the rename.
     local = "file" in files.protocol
     target = f"{root}/{name}"
-    written = f"{root}/.{name}" if local else target
-    files.pipe_file(written, content)
-    if local:
-        files.mv(written, target)
-    return target
+    written = f"{root}/.{name}.{os.getpid()}.{threading.get_ident()}" if local else target
+    try:
+        files.makedirs(root, exist_ok=True)
+        files.pipe_file(written, content)
+        if local:
+            files.mv(written, target)
+    except OSError as error:
+        raise RecordError(
+            f"{target} cannot be written ({error.strerror or error}). Check the setting "
+            f"ROADWORTHY_RECORDS, the access to it and the space on it, and run again."
+        ) from error
+    return target if local else str(files.unstrip_protocol(target))
 
 
 def get(place: str, run: str, name: str) -> bytes | None:
     """Return a file from beside the records, or None when there is none."""
-    files, root = fsspec.core.url_to_fs(f"{place}/{run}")
+    files, root = _place(place, run)
     try:
         content: bytes = files.cat_file(f"{root}/{name}")
     except FileNotFoundError:
@@ -156,18 +170,53 @@ def attach(place: str, run: str, figures: Mapping[str, bytes]) -> None:
 
 def figures(place: str, run: str) -> dict[str, bytes]:
     """Return the figures of a run by name."""
-    files, root = fsspec.core.url_to_fs(f"{place}/{run}")
-    found = sorted(files.glob(f"{root}/{_FIGURE}*.png")) if files.isdir(root) else []
+    files, root = _place(place, run)
     return {
-        str(path).rpartition("/")[2].removeprefix(_FIGURE).removesuffix(".png"): files.cat_file(
-            path
-        )
-        for path in found
+        name.removeprefix(_FIGURE).removesuffix(".png"): files.cat_file(f"{root}/{name}")
+        for name in _names(files, root)
+        if name.startswith(_FIGURE) and name.endswith(".png")
     }
 
 
+def _place(place: str, run: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of a place, and the directory of a run in it."""
+    files, root = fsspec.core.url_to_fs(f"{place.rstrip('/')}/{run}")
+    return files, str(root)
+
+
+def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
+    """Return the names of the files in a directory, in alphabetical order."""
+    # An object store's listing is remembered; the steps write in other processes.
+    files.invalidate_cache()
+    try:
+        found = files.ls(root, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted(str(path).rpartition("/")[2] for path in found)
+
+
+def _parsed(content: bytes) -> Record:
+    """Return a record; what another version of this program added to it is left out."""
+    raw = json.loads(content)
+    known = {known.name for known in fields(Record)}
+    return Record(**{name: value for name, value in raw.items() if name in known})
+
+
+def _position(record: Record) -> tuple[int, str]:
+    """Return a key by which steps come in the order of the pipeline, unknown ones last."""
+    return STEPS.index(record.step) if record.step in STEPS else len(STEPS), record.started
+
+
+def _told(error: BaseException) -> str:
+    """Return an error in words: as it is if it is made for people, else with its kind."""
+    if isinstance(error, RoadworthyError):
+        return str(error)
+    kind = type(error).__name__
+    return f"{kind}: {error}" if str(error) else kind
+
+
 def _write(place: str, run: str, record: Record) -> None:
-    put(place, run, f"step.{record.step}.json", json.dumps(asdict(record)).encode())
+    put(place, run, f"{_STEP}{record.step}.json", json.dumps(asdict(record)).encode())
 
 
 def _now() -> str:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import socket
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
+from urllib.parse import urlsplit
 
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from sqlalchemy.exc import SQLAlchemyError
 
 from roadworthy.errors import RoadworthyError
 
 Alias = Literal["champion", "challenger"]
+
+_CONNECT_SECONDS = 10.0
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 
 
 class RegistryError(RoadworthyError):
@@ -45,8 +53,27 @@ class Version:
         return f"{self.model}-v{self.number}"
 
 
+def _told(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Make what MLflow raises a sentence."""
+
+    @wraps(method)
+    def call(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
+        try:
+            return method(*arguments, **named)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise RegistryError(
+                f"The registry did not do what it was asked ({_cause(error)}). Check "
+                f"ROADWORTHY_MLFLOW_TRACKING_URI and that it runs, and run again: what is "
+                f"recorded is not recorded twice."
+            ) from error
+
+    return call
+
+
 class Registry:
     """MLflow at a tracking address.
+
+    Every method raises :class:`RegistryError` when MLflow fails or does not answer.
 
     Parameters
     ----------
@@ -59,17 +86,17 @@ class Registry:
 
     def __init__(self, tracking_uri: str, artifacts: str) -> None:
         self._artifacts = artifacts
-        if tracking_uri.startswith("sqlite:///"):
-            Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         try:
+            _reach(tracking_uri)
             self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
             self._client.search_experiments(max_results=1)
-        except MlflowException as error:
+        except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
             raise RegistryError(
-                f"The registry {tracking_uri} does not answer ({error.message.splitlines()[0]}). "
+                f"The registry {_public(tracking_uri)} does not answer ({_cause(error)}). "
                 f"Check ROADWORTHY_MLFLOW_TRACKING_URI and that it runs."
             ) from error
 
+    @_told
     def log_candidate(
         self,
         model: str,
@@ -113,6 +140,7 @@ class Registry:
         self._client.set_terminated(run_id)
         return run_id
 
+    @_told
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
         """Put files beside a run, each under its path."""
         with tempfile.TemporaryDirectory() as scratch:
@@ -123,10 +151,12 @@ class Registry:
             if files:
                 self._client.log_artifacts(run_id, scratch)
 
+    @_told
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
         self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
+    @_told
     def register(self, model: str, *, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
         """Make a version of a bundle, or return the one that was made of it before."""
         for version in self.versions(model):
@@ -143,6 +173,7 @@ class Registry:
         )
         return self.version(model, int(made.version))
 
+    @_told
     def versions(self, model: str) -> list[Version]:
         """Return every version of a model, the newest first."""
         found = self._client.search_model_versions(f"name = '{model}'")
@@ -158,15 +189,17 @@ class Registry:
         RegistryError
             There is no such version.
         """
-        for version in self.versions(model):
+        versions = self.versions(model)
+        for version in versions:
             if version.number == number:
                 return version
-        known = ", ".join(str(version.number) for version in self.versions(model)) or "none"
+        known = ", ".join(str(version.number) for version in versions) or "none"
         raise RegistryError(
             f"There is no version {number} of {model}; there are: {known}. "
             f"`roadworthy models` lists them."
         )
 
+    @_told
     def aliased(self, model: str, alias: Alias) -> Version | None:
         """Return the version that an alias names, or None."""
         number = next((n for n, names in self._aliases(model).items() if alias in names), None)
@@ -196,22 +229,27 @@ class Registry:
             f"{model}@challenger or {model}:3."
         )
 
+    @_told
     def metrics(self, version: Version) -> dict[str, float]:
         """Return the metrics of a version's run."""
         return dict(self._client.get_run(version.run_id).data.metrics)
 
+    @_told
     def models(self) -> list[str]:
         """Return the names of the registered models, in alphabetical order."""
         return sorted(model.name for model in self._client.search_registered_models())
 
+    @_told
     def set_alias(self, version: Version, alias: Alias) -> None:
         """Make an alias name a version."""
         self._client.set_registered_model_alias(version.model, alias, str(version.number))
 
+    @_told
     def drop_alias(self, model: str, alias: Alias) -> None:
         """Make an alias name nothing."""
         self._client.delete_registered_model_alias(model, alias)
 
+    @_told
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         for key, value in tags.items():
@@ -256,3 +294,25 @@ class Registry:
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=dict(raw.tags),
         )
+
+
+def _reach(tracking_uri: str) -> None:
+    """Raise OSError where nothing can answer: MLflow itself would try again for minutes."""
+    address = urlsplit(tracking_uri)
+    if address.scheme == "sqlite":
+        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    elif address.scheme in {"http", "https"} and address.hostname:
+        port = address.port or {"http": 80, "https": 443}[address.scheme]
+        socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
+
+
+def _public(tracking_uri: str) -> str:
+    """Return an address without the user and password in it."""
+    scheme, slashes, rest = tracking_uri.partition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
+def _cause(error: Exception) -> str:
+    """Return the first line of what was raised."""
+    told = error.message if isinstance(error, MlflowException) else str(error)
+    return next(iter(told.strip().splitlines()), type(error).__name__).rstrip(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -59,12 +60,9 @@ class Report:
         return next(found, {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values."""
-        records = [
-            asdict(record) | {"seconds": record.seconds if record.ended else None}
-            for record in self.records
-        ]
-        return {
+        """Return the report as plain values. What is not a finite number there is None."""
+        records = [asdict(record) | {"seconds": record.seconds} for record in self.records]
+        told = {
             "format": _FORMAT,
             "run": self.run,
             "model": self.model,
@@ -74,10 +72,13 @@ class Report:
             "why": self.why,
             "steps": records,
         }
+        plain: dict[str, Any] = _finite(told)
+        return plain
 
     def to_json(self) -> bytes:
         """Return the report as JSON."""
-        return json.dumps(self.to_dict(), indent=2, default=str).encode() + b"\n"
+        told = self.to_dict()
+        return json.dumps(told, indent=2, default=str, allow_nan=False).encode() + b"\n"
 
     def to_html(self, figures: Mapping[str, bytes]) -> bytes:
         """Return the report as one HTML page that needs nothing else."""
@@ -88,16 +89,19 @@ class Report:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        longest = max((record.seconds for record in self.records if record.ended), default=1.0)
+        environment.filters["number"] = _number
+        # A clock that was set back meanwhile makes a span negative.
+        times = [max(0.0, record.seconds) for record in self.records if record.ended]
         page = environment.get_template("report.html.j2").render(
             report=self,
             checkout=self.details("checkout"),
             training=self.details("train"),
             evaluation=self.details("evaluate"),
+            released=self.details("push"),
             verdict=self.details("gate"),
             figures={name: base64.b64encode(png).decode() for name, png in sorted(figures.items())},
-            longest=longest or 1.0,
-            total=sum(record.seconds for record in self.records if record.ended),
+            longest=max(times, default=0.0) or 1.0,
+            total=sum(times),
         )
         return page.encode()
 
@@ -118,14 +122,35 @@ def _outcome(steps: Mapping[str, Record]) -> tuple[Outcome, str]:
     if "roll-back" in steps:
         return "rolled back", steps["roll-back"].summary
     if "reject" in steps:
-        return "rejected", "; ".join(steps["gate"].details["reasons"])
-    if "checkout" in steps and not steps["checkout"].details["new"]:
+        return "rejected", _reasons(steps)
+    if "checkout" in steps and steps["checkout"].details.get("new") is False:
         return "nothing new", steps["checkout"].summary
     last = list(steps)[-1] if steps else "its start"
     return "failed", f"The run was stopped after {last}. Run again."
 
 
+def _reasons(steps: Mapping[str, Record]) -> str:
+    gate = steps.get("gate")
+    reasons = gate.details.get("reasons", []) if gate is not None else []
+    return "; ".join(reasons) or steps["reject"].summary
+
+
 def _problem(record: Record) -> str:
     if record.state == "failed":
-        return f"{record.step}: {record.error}"
+        return f"{record.step}: {record.error or 'it gave no reason'}"
     return f"The run was stopped during {record.step}. Run again."
+
+
+def _number(value: float | None) -> str:
+    """Return a number as a person reads it: four digits, and no power of ten where it is near."""
+    if value is None or math.isnan(value):
+        return "not a number"
+    return f"{value:.4g}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from roadworthy.errors import RoadworthyError
@@ -16,7 +17,8 @@ def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
     """Return the name of the candidate to train on everything.
 
     The best by cross-validation among those that pass the behavioural checks; of those that are
-    worse than it by less than ``criteria.simplicity``, the simplest.
+    worse than it by less than ``criteria.simplicity``, the simplest. One whose metric is not a
+    number is none of them.
 
     Parameters
     ----------
@@ -32,12 +34,11 @@ def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
     behaved = {
         name: validation.metrics[metric]
         for name, validation in validations.items()
-        if all(check.passed for check in validation.checks)
+        if not _faults(validation, metric)
     }
     if not behaved:
         failed = "; ".join(
-            f"{name}: {next(check for check in validation.checks if not check.passed)}"
-            for name, validation in validations.items()
+            f"{name}: {_faults(validation, metric)[0]}" for name, validation in validations.items()
         )
         raise NoCandidateError(
             f"No candidate passes the behavioural checks ({failed}). "
@@ -45,3 +46,10 @@ def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
         )
     best = max(behaved.values())
     return next(name for name, value in behaved.items() if value > best - criteria.simplicity)
+
+
+def _faults(validation: Validation, metric: str) -> list[str]:
+    faults = [str(check) for check in validation.checks if not check.passed]
+    if math.isnan(validation.metrics[metric]):
+        faults.append(f"{metric} is not a number")
+    return faults

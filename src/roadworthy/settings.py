@@ -7,6 +7,7 @@ read once, at the edge (a command, a component), and passed in.
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 from typing import Self
 
@@ -17,7 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class Settings(BaseSettings):
     """Where things are. Each field is the variable ``ROADWORTHY_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="ROADWORTHY_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ROADWORTHY_", env_ignore_empty=True, frozen=True)
 
     home: Path = Field(Path(".roadworthy"), description="Directory of everything that runs write.")
     git_remote: str = Field(
@@ -32,20 +33,20 @@ class Settings(BaseSettings):
     serving_url: str = Field("http://127.0.0.1:8080", description="The model server.")
     actor: str = Field("", description="Who is named as promoting. [the login name]")
     ready_seconds: float = Field(30.0, gt=0, description="How long a version may take to load.")
-    log_level: str = Field("INFO", description="Level of the log file.")
 
     @model_validator(mode="after")
     def _fill(self) -> Self:
-        """Derive what was left out from ``home``, which is made absolute."""
+        """Derive what was left out from ``home``; make directories absolute, for the steps."""
         home = self.home.expanduser().resolve()
         derived = {
             "home": home,
-            "git_remote": self.git_remote or str(home / "remote.git"),
+            "git_remote": _absolute(self.git_remote) or str(home / "remote.git"),
+            "dvc_remote_url": _absolute(self.dvc_remote_url),
             "mlflow_tracking_uri": self.mlflow_tracking_uri
             or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
             "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
-            "records": self.records or str(home / "runs"),
-            "actor": self.actor or getpass.getuser(),
+            "records": _absolute(self.records) or str(home / "runs"),
+            "actor": self.actor or _login(),
         }
         for field, value in derived.items():
             object.__setattr__(self, field, value)
@@ -66,3 +67,16 @@ class Settings(BaseSettings):
         return {
             f"ROADWORTHY_{name.upper()}": str(value) for name, value in self.model_dump().items()
         }
+
+
+def _absolute(address: str) -> str:
+    """Return an address that means the same in every directory."""
+    is_path = address.startswith((".", "~")) or Path(address).is_dir()
+    return str(Path(address).expanduser().resolve()) if address and is_path else address
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that has no name
+        return f"user {os.getuid()}"

@@ -8,7 +8,6 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.markup import escape
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
@@ -39,7 +38,7 @@ def follow(console: Console, states: Iterable[Sequence[Record]]) -> list[Record]
             for record in records:
                 if record.ended and record.step not in shown:
                     shown.add(record.step)
-                    console.print(_line(record), overflow="ellipsis", no_wrap=True)
+                    _print(console, record)
             running = [record for record in records if not record.ended]
             live.update(Group(*(_spinner(record, spinners) for record in running)))
     return records
@@ -52,7 +51,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
         right = column.startswith(">")
         made.add_column(column.lstrip(">"), justify="right" if right else "left")
     for row in rows:
-        made.add_row(*(escape(str(cell)) for cell in row))
+        made.add_row(*(Text(str(cell)) for cell in row))
     return made
 
 
@@ -60,7 +59,7 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     """Return names and values, one pair a line."""
     made = Table.grid(padding=(0, 2))
     for name, value in pairs:
-        made.add_row(Text(name, style="bold"), escape(str(value)))
+        made.add_row(Text(name, style="bold"), Text(str(value)))
     return made
 
 
@@ -73,6 +72,14 @@ def age(moment: datetime, now: datetime | None = None) -> str:
             count = seconds // length
             return f"{count} {unit}{'s' if count > 1 else ''}"
     return "now"
+
+
+def _print(console: Console, record: Record) -> None:
+    """Print a step's line: cut to the width of a terminal, but whole in a file."""
+    if console.is_terminal:
+        console.print(_line(record), overflow="ellipsis", no_wrap=True)
+    else:
+        console.print(_line(record), soft_wrap=True)
 
 
 def _line(record: Record) -> Text:

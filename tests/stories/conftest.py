@@ -51,7 +51,8 @@ class Workplace:
     def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         """Start the command; it is killed when the block ends."""
         process = subprocess.Popen(
-            self.command(*arguments),
+            # A shell's background job ignores Ctrl-C, and so would all that it starts.
+            ["env", "--default-signal=INT", *self.command(*arguments)],
             cwd=self.path,
             env={**os.environ, **self.environment},
             stdout=subprocess.PIPE,

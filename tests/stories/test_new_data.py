@@ -170,6 +170,15 @@ class spoiled:
                 self.end_headers()
                 self.wfile.write(content)
 
+            def do_GET(self) -> None:
+                version = self.headers.get("x-roadworthy-version")
+                kept = {"x-roadworthy-version": version} if version else {}
+                answer = httpx.get(target + self.path, headers=kept)
+                self.send_response(answer.status_code)
+                self.send_header("content-length", str(len(answer.content)))
+                self.end_headers()
+                self.wfile.write(answer.content)
+
             def log_message(self, *arguments: object) -> None:
                 """Say nothing."""
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from roadworthy.commands import CommandError, call
+from roadworthy.data.git import ELSEWHERE
 from roadworthy.errors import RoadworthyError
+
+_HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
+# DVC's words where an object is not there, and where one was fetched and then refused.
+_MISSING = "Missing cache files"
+_DAMAGED = "Checkout failed"
 
 
 class DvcError(RoadworthyError):
@@ -16,10 +24,29 @@ class DvcError(RoadworthyError):
 
 
 def configure(repository: Path, *, remote: str, url: str) -> None:
-    """Make a scratch clone use a remote, at another address than its own if one is given."""
-    _dvc("config", "--local", "core.remote", remote, cwd=repository)
-    if url:
-        _dvc("remote", "add", "--local", "--force", remote, url, cwd=repository)
+    """Make a scratch clone use a remote, at another address than its own if one is given.
+
+    What is downloaded is checked against its hash, wherever it comes from.
+    """
+    # Written here: to have DVC write it costs a process for each line.
+    address = [f"    url = {_quoted(url)}"] if url else []
+    lines = [
+        "[core]",
+        "    analytics = false",
+        "    autostage = false",
+        "    check_update = false",
+        f"    remote = {_quoted(remote)}",
+        f"['remote \"{remote}\"']",
+        *address,
+        "    verify = true",
+    ]
+    file = repository / ".dvc" / "config.local"
+    try:
+        file.write_text("\n".join([*lines, ""]), encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DvcError(
+            "The commit has no .dvc/config: make it with `dvc init` and commit it."
+        ) from error
 
 
 def content_hash(pointer: Path) -> str:
@@ -30,19 +57,15 @@ def content_hash(pointer: Path) -> str:
     DvcError
         There is no such file, or it is no ``.dvc`` file.
     """
-    try:
-        outs = yaml.safe_load(pointer.read_text())["outs"]
-        return str(outs[0]["md5"])
-    except FileNotFoundError as error:
-        raise DvcError(
-            f"{pointer.name} is not in the commit: make it with `dvc add {pointer.stem}` "
-            f"and commit it."
-        ) from error
-    except (yaml.YAMLError, KeyError, IndexError, TypeError) as error:
-        raise DvcError(
-            f"{pointer.name} is not a .dvc file with a hash: make it again with "
-            f"`dvc add {pointer.stem}` and commit it."
-        ) from error
+    found = str(_output(pointer).get("md5"))
+    if not _HASH.fullmatch(found):
+        raise _no_pointer(pointer)
+    return found
+
+
+def files(pointer: Path) -> int:
+    """Return how many files the output of a ``.dvc`` file holds."""
+    return int(_output(pointer).get("nfiles", 1))
 
 
 def pull(repository: Path, pointer: str) -> Path:
@@ -53,11 +76,12 @@ def pull(repository: Path, pointer: str) -> Path:
     DvcError
         The remote does not have it, or cannot be reached.
     """
+    content_hash(repository / pointer)
     try:
-        _dvc("pull", "--quiet", pointer, cwd=repository)
+        _dvc("pull", pointer, cwd=repository)
     except CommandError as error:
         raise DvcError(
-            f"DVC could not pull {pointer} ({_cause(error)}). Push it where it was added, with "
+            f"DVC could not pull {pointer}: {_cause(error)}. Push it where it was added, with "
             f"`dvc push {pointer}`, or check the remote's address and credentials."
         ) from error
     return repository / pointer.removesuffix(".dvc")
@@ -65,7 +89,12 @@ def pull(repository: Path, pointer: str) -> Path:
 
 def add(repository: Path, path: str) -> str:
     """Put a file or directory under DVC and return its ``.dvc`` file."""
-    _dvc("add", "--quiet", path, cwd=repository)
+    try:
+        _dvc("add", path, cwd=repository)
+    except CommandError as error:
+        raise DvcError(
+            f"DVC could not add {path}: {_cause(error)}. Mend that and run again."
+        ) from error
     return f"{path}.dvc"
 
 
@@ -78,21 +107,59 @@ def push(repository: Path, pointer: str) -> None:
         The remote cannot be reached or refuses.
     """
     try:
-        _dvc("push", "--quiet", pointer, cwd=repository)
+        _dvc("push", pointer, cwd=repository)
     except CommandError as error:
         raise DvcError(
-            f"DVC could not push {pointer} ({_cause(error)}). Check the remote's address, its "
+            f"DVC could not push {pointer}: {_cause(error)}. Check the remote's address, its "
             f"credentials and the space on it, and run again: what is there is not sent twice."
         ) from error
 
 
+def _output(pointer: Path) -> dict[str, Any]:
+    """Return what a ``.dvc`` file says of its one output."""
+    try:
+        output = dict(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0])
+    except FileNotFoundError as error:
+        raise DvcError(
+            f"{pointer.name} is not in the commit: make it with `dvc add {pointer.stem}` "
+            f"and commit it."
+        ) from error
+    except (yaml.YAMLError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise _no_pointer(pointer) from error
+    return output
+
+
+def _no_pointer(pointer: Path) -> DvcError:
+    return DvcError(
+        f"{pointer.name} is not a .dvc file with a hash: make it again with "
+        f"`dvc add {pointer.stem}` and commit it."
+    )
+
+
 def _dvc(*arguments: str, cwd: Path) -> str:
-    # DVC_NO_ANALYTICS: a run on a machine without a network must not wait for a server.
-    environment = {"DVC_NO_ANALYTICS": "1"}
+    environment = {
+        **ELSEWHERE,
+        # A run on a machine without a network must not wait for a server.
+        "DVC_NO_ANALYTICS": "1",
+        # DVC's own place for this, outside the clone, keeps an entry of every clone for ever.
+        "DVC_SITE_CACHE_DIR": str(cwd / ".dvc" / "tmp" / "site"),
+    }
     return call([sys.executable, "-m", "dvc", *arguments], cwd=cwd, environment=environment)
 
 
 def _cause(error: CommandError) -> str:
-    lines = [line for line in error.output.splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith("ERROR")]
-    return (told or lines or [f"status {error.status}"])[-1].removeprefix("ERROR: ")
+    """Return why DVC failed. Its last line is an address, and its last but one a question."""
+    lines = [line.strip() for line in error.output.splitlines() if line.strip()]
+    for number, line in enumerate(lines):
+        if _MISSING in line:
+            objects = [name for name in lines[number + 1 :] if name.startswith("md5:")]
+            return f"the remote has no undamaged object {', '.join(objects[:3])}"
+        if _DAMAGED in line:
+            return "the remote's object is damaged: its content has another hash than its name"
+    told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return (told or lines[-1:] or [f"it ended with status {error.status}"])[0].removesuffix(".")
+
+
+def _quoted(value: str) -> str:
+    """Return a value for a DVC configuration file, where ``#`` and ``,`` have a meaning."""
+    return f"'{value}'" if '"' in value else f'"{value}"'

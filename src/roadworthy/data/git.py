@@ -7,15 +7,17 @@ follows the clone's HEAD; a release adds a commit and a tag to it, as it would o
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import filelock
 import tenacity
 
 from roadworthy.commands import CommandError, call
@@ -26,19 +28,74 @@ RECIPE = ("src", "components", "pipelines", "requirements/pipeline.txt")
 RELEASES = "bundles"
 """The directory of the releases' ``.dvc`` files, which only a run writes."""
 
-# A release is the pipeline's own commit, whoever runs it.
-_IDENTITY = {
+# Git tells a hook, and what it starts, which repository it is in; a run works in others.
+ELSEWHERE: Mapping[str, None] = dict.fromkeys(
+    (
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_DIR",
+        "GIT_INDEX_FILE",
+        "GIT_NAMESPACE",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    )
+)
+"""The variables that would make Git work in another repository than the one it is started in."""
+
+_ENVIRONMENT: Mapping[str, str | None] = {
+    **ELSEWHERE,
+    # A release is the pipeline's own commit, whoever runs it.
     "GIT_AUTHOR_NAME": "Roadworthy",
     "GIT_AUTHOR_EMAIL": "roadworthy@localhost",
     "GIT_COMMITTER_NAME": "Roadworthy",
     "GIT_COMMITTER_EMAIL": "roadworthy@localhost",
     "GIT_TERMINAL_PROMPT": "0",
+    # What Git says is read here, so it must not say it in another language.
+    "LC_ALL": "C",
+}
+# What a person may have chosen for their own repositories, and would break a run or change what it
+# makes. The rest stays: credentials, proxies and addresses are the person's to choose.
+_OWN_CHOICES: Mapping[str, str] = {
+    "clone.rejectShallow": "false",
+    "color.ui": "false",
+    "commit.gpgSign": "false",
+    "core.attributesFile": os.devnull,
+    "core.autocrlf": "false",
+    "core.eol": "lf",
+    "core.excludesFile": os.devnull,
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "fetch.prune": "false",
+    "fetch.pruneTags": "false",
+    "gc.auto": "0",
+    "init.templateDir": "",
+    "maintenance.auto": "false",
+    "protocol.file.allow": "always",
+    "protocol.version": "2",
+    "push.followTags": "false",
+    "push.gpgSign": "false",
+    "safe.bareRepository": "all",
+    "submodule.recurse": "false",
+    "tag.gpgSign": "false",
 }
 _PUSH_ATTEMPTS = 5
+_CONTENDED = (
+    "cannot lock ref",
+    "failed to update ref",
+    "incorrect old value",
+    "atomic transaction",
+)
 
 
 class GitError(RoadworthyError):
     """Git cannot give what is asked for."""
+
+
+class NoCloneError(GitError):
+    """A directory is in no Git repository."""
 
 
 class MovedError(GitError):
@@ -55,9 +112,12 @@ class Clone:
     """Paths with uncommitted changes, untracked ones among them."""
 
 
-def git(*arguments: str | Path, cwd: Path | None = None, remedy: str = "") -> str:
-    """Run git and return what it printed."""
-    return call(["git", *arguments], cwd=cwd, environment=_IDENTITY, remedy=remedy)
+def git(
+    *arguments: str | Path, cwd: Path | None = None, remedy: str = "", stdin: str | None = None
+) -> str:
+    """Run git, whatever the person's own choices are, and return what it printed."""
+    environment = {**_ENVIRONMENT, **_configuration(os.environ.get("GIT_CONFIG_COUNT", ""))}
+    return _git(arguments, environment, cwd=cwd, remedy=remedy, stdin=stdin)
 
 
 def inspect(directory: Path) -> Clone:
@@ -70,13 +130,14 @@ def inspect(directory: Path) -> Clone:
     """
     root = inspect_root(directory)
     try:
-        commit = git("rev-parse", "--verify", "HEAD^{commit}", cwd=root)
+        commit = _look("rev-parse", "--verify", "HEAD^{commit}", cwd=root)
     except CommandError as error:
         raise GitError(
             f"The Git repository {root} has no commit yet: a run needs one to name what it used. "
             f"Run `git add --all && git commit`."
         ) from error
-    status = git("status", "--porcelain", "-z", cwd=root)
+    options = ("--porcelain", "-z", "--no-renames", "--untracked-files=normal")
+    status = _look("status", *options, cwd=root)
     return Clone(root, commit, tuple(_paths(status)))
 
 
@@ -85,11 +146,13 @@ def inspect_root(directory: Path) -> Path:
 
     Raises
     ------
+    NoCloneError
+        It is in no clone.
     GitError
-        It is in no clone, or in one that Git does not trust.
+        It is in one that Git does not trust.
     """
     try:
-        return Path(git("rev-parse", "--show-toplevel", cwd=directory))
+        return Path(_look("rev-parse", "--show-toplevel", cwd=directory))
     except CommandError as error:
         if error.status == -1:
             raise
@@ -98,35 +161,30 @@ def inspect_root(directory: Path) -> Path:
                 f"Git does not trust {directory}, which belongs to another user: run "
                 f"`git config --global --add safe.directory {directory}`."
             ) from error
-        raise GitError(
+        raise NoCloneError(
             f"{directory} is not in a Git repository: run this in a clone of the project, or make "
             f"one with `git init && git add --all && git commit`."
         ) from error
 
 
 def publish(clone: Clone, bare: Path, branch: str) -> None:
-    """Bring the clone's HEAD to the embedded remote, which is made if it is not there.
+    """Bring the clone's commit to the embedded remote, which is made if it is not there.
 
-    The remote's branch becomes HEAD, or, where releases were added to it meanwhile, a merge of
-    both: HEAD's files and the remote's releases. The clone is only read.
+    The remote's branch becomes the commit, or, where it holds something else as well, a merge: the
+    commit's files and the remote's releases. The clone is only read.
     """
-    if not (bare / "HEAD").exists():
-        bare.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=bare.parent, prefix=".remote."))
-        git("init", "--quiet", "--bare", f"--initial-branch={branch}", scratch)
-        try:
-            scratch.rename(bare)
-        except OSError:  # another run made it in the same moment
-            shutil.rmtree(scratch)
-    incoming = f"refs/roadworthy/incoming/{clone.commit}"
-    fetch = ("fetch", "--quiet", "--no-tags", "--update-shallow")
-    git(*fetch, clone.root, f"+HEAD:{incoming}", cwd=bare)
-    _advance(bare, f"refs/heads/{branch}", clone.commit)
+    bare.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(bare.with_name(f".{bare.name}.lock")):
+        if not (bare / "HEAD").exists():
+            _make(bare, branch, like=clone.root)
+        options = ("--quiet", "--no-tags", "--update-shallow", "--no-write-fetch-head")
+        git("fetch", *options, "--", clone.root, clone.commit, cwd=bare)
+        _advance(bare, f"refs/heads/{branch}", clone.commit)
 
 
 @contextmanager
 def checkout(remote: str, *, branch: str, commit: str = "") -> Iterator[Path]:
-    """Give a scratch clone of the remote at a commit, or at the tip of its branch.
+    """Give a scratch clone of the remote at a commit or tag, or at the tip of its branch.
 
     Raises
     ------
@@ -136,31 +194,48 @@ def checkout(remote: str, *, branch: str, commit: str = "") -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as scratch:
         path = Path(scratch) / "clone"
         remedy = f"Check the setting ROADWORTHY_GIT_REMOTE ({remote}) and the access to it."
-        git("clone", "--quiet", "--no-checkout", remote, path, remedy=remedy)
-        target = commit or f"origin/{branch}"
+        # Not --local: it copies files that a push in the same moment takes away.
+        options = ("--quiet", "--no-checkout", "--no-local", "--origin", "origin")
+        git("clone", *options, "--", remote, path, remedy=remedy)
+        target = commit or f"refs/remotes/origin/{branch}"
         try:
-            git("checkout", "--quiet", "--detach", target, cwd=path)
+            found = git(
+                "rev-parse", "--verify", "--end-of-options", f"{target}^{{commit}}", cwd=path
+            )
         except CommandError as error:
             raise GitError(
-                f"The Git remote {remote} has no {target}: push it there first."
+                f"The Git remote {remote} has no {commit or f'branch {branch}'}: push it there "
+                f"first."
             ) from error
+        git("checkout", "--quiet", "--detach", found, cwd=path)
         yield path
 
 
 def export(repository: Path, commit: str, target: Path) -> Path:
-    """Write the recipe's files at a commit to a directory named by the commit, and return it."""
+    """Write the recipe's files at a commit to a directory named by the commit, and return it.
+
+    Raises
+    ------
+    GitError
+        The commit lacks one of them.
+    """
     directory = target / commit
     if directory.exists():
         return directory
-    archive = _archive(repository, commit)
     target.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=target, prefix=f".{commit[:12]}."))
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(scratch, filter="data")
-    try:
-        scratch.rename(directory)
-    except OSError:  # another run wrote the same in the same moment
-        shutil.rmtree(scratch)
+    with filelock.FileLock(target / ".lock"):
+        if directory.exists():
+            return directory
+        _trees(repository, commit)
+        # Named without chance, so that what a killed run left is found and replaced.
+        scratch = target / f".{commit}"
+        shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            with tarfile.open(fileobj=io.BytesIO(_archive(repository, commit))) as files:
+                files.extractall(scratch, filter="data")
+            scratch.rename(directory)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
     return directory
 
 
@@ -168,14 +243,19 @@ def recipe(repository: Path, commit: str, data_hash: str) -> str:
     """Return a hash that changes when the code, the lock file or the data does.
 
     A release's own commit does not change it, so a run after a release finds nothing new.
+
+    Raises
+    ------
+    GitError
+        The commit lacks a part of the code.
     """
-    trees = [git("rev-parse", f"{commit}:{path}", cwd=repository) for path in RECIPE]
+    trees = _trees(repository, commit)
     return sha256("\n".join([*trees, data_hash]).encode()).hexdigest()
 
 
 def tags(remote: str) -> dict[str, str]:
     """Return the commit that each tag of the remote names."""
-    listed = git("ls-remote", "--tags", remote).splitlines()
+    listed = git("ls-remote", "--tags", "--", remote).splitlines()
     found = {}
     for line in listed:
         commit, reference = line.split("\t")
@@ -186,7 +266,7 @@ def tags(remote: str) -> dict[str, str]:
 
 def tag_message(repository: Path, tag: str) -> str:
     """Return the message of an annotated tag, or nothing when there is no such tag."""
-    return git("tag", "--list", "--format=%(contents)", tag, cwd=repository)
+    return git("for-each-ref", "--format=%(contents)", f"refs/tags/{tag}", cwd=repository)
 
 
 def release(repository: Path, *, branch: str, tag: str, message: str, files: list[str]) -> str:
@@ -217,60 +297,164 @@ def release(repository: Path, *, branch: str, tag: str, message: str, files: lis
     )
     def attempt() -> str:
         git("fetch", "--quiet", "origin", cwd=repository)
-        git("checkout", "--quiet", "--force", "--detach", f"origin/{branch}", cwd=repository)
+        base = git("rev-parse", "--verify", f"refs/remotes/origin/{branch}", cwd=repository)
+        git("checkout", "--quiet", "--force", "--detach", base, cwd=repository)
         for name, content in contents.items():
             (repository / name).parent.mkdir(parents=True, exist_ok=True)
             (repository / name).write_bytes(content)
         git("add", "--force", "--", *files, cwd=repository)
         subject = message.splitlines()[0]
         git("commit", "--quiet", "--allow-empty", "-m", f"{subject} [skip ci]", cwd=repository)
-        git("tag", "--force", "--annotate", tag, "-m", message, cwd=repository)
-        _push(repository, f"HEAD:refs/heads/{branch}", f"refs/tags/{tag}")
+        # Verbatim, because else a line that starts with the person's core.commentChar is lost.
+        options = ("--force", "--annotate", "--cleanup=verbatim")
+        git("tag", *options, "-m", message, tag, cwd=repository)
+        _push(repository, branch=branch, tag=tag, base=base)
         return git("rev-parse", "HEAD", cwd=repository)
 
     return attempt()
 
 
-def _push(repository: Path, *references: str) -> None:
+def _git(
+    arguments: Iterable[str | Path],
+    environment: Mapping[str, str | None],
+    *,
+    cwd: Path | None,
+    remedy: str = "",
+    stdin: str | None = None,
+) -> str:
+    command: list[str | Path] = ["git", *arguments]
     try:
-        git("push", "--quiet", "--atomic", "origin", *references, cwd=repository)
+        return call(command, cwd=cwd, environment=environment, remedy=remedy, stdin=stdin)
     except CommandError as error:
-        if "already exists" in error.output:
+        if ".lock': File exists" not in error.output:
+            raise
+        raise CommandError(
+            f"{error} Another Git process works there, or one was killed: if none runs, delete "
+            f"that file and run again.",
+            output=error.output,
+            status=error.status,
+        ) from error
+
+
+def _look(*arguments: str, cwd: Path) -> str:
+    """Ask a person's clone something, as they would, and without a change to its index."""
+    return _git(arguments, {**_ENVIRONMENT, "GIT_OPTIONAL_LOCKS": "0"}, cwd=cwd)
+
+
+def _configuration(count: str) -> dict[str, str]:
+    """Return the variables that add our choices to a person's, of which there are ``count``."""
+    first = int(count) if count.isdigit() else 0
+    variables = {"GIT_CONFIG_COUNT": str(first + len(_OWN_CHOICES))}
+    for number, (key, value) in enumerate(_OWN_CHOICES.items(), first):
+        variables[f"GIT_CONFIG_KEY_{number}"] = key
+        variables[f"GIT_CONFIG_VALUE_{number}"] = value
+    return variables
+
+
+def _make(bare: Path, branch: str, *, like: Path) -> None:
+    """Make an empty bare repository, whole or not at all, with the kind of hashes of another."""
+    scratch = bare.with_name(f".{bare.name}.new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    hashes = git("rev-parse", "--show-object-format", cwd=like)
+    options = ("--quiet", "--bare", f"--initial-branch={branch}", f"--object-format={hashes}")
+    git("init", *options, scratch)
+    # Its own hooks and no one else's: what serves a push does not see the choices above.
+    git("config", "core.hooksPath", "hooks", cwd=scratch)
+    try:
+        scratch.rename(bare)
+    except OSError as error:
+        raise GitError(
+            f"{bare} is there and is not a Git repository: move it away and run again."
+        ) from error
+
+
+def _push(repository: Path, *, branch: str, tag: str, base: str) -> None:
+    """Push HEAD and the tag together; if it is refused, find out why from the remote's state."""
+    names = (f"refs/heads/{branch}", f"refs/tags/{tag}")
+    try:
+        references = (f"HEAD:{names[0]}", names[1])
+        git("push", "--porcelain", "--atomic", "origin", *references, cwd=repository)
+    except CommandError as error:
+        listed = git("ls-remote", "origin", *names, cwd=repository)
+        there = {line.partition("\t")[2]: line.partition("\t")[0] for line in listed.splitlines()}
+        if there.get(names[1]) == git("rev-parse", names[1], cwd=repository):
+            return  # it was taken, and only the answer was lost
+        if names[1] in there:
             raise GitError(
-                f"The Git remote already has one of {', '.join(references)} with another content; "
-                f"nothing was overwritten. The registry and the remote's tags disagree: point "
+                f"The Git remote already has the tag {tag} with another content; nothing was "
+                f"overwritten. The registry and the remote's tags disagree: point "
                 f"ROADWORTHY_MLFLOW_TRACKING_URI at the registry that made the tag."
             ) from error
-        if any(word in error.output for word in ("fetch first", "non-fast-forward", "cannot lock")):
+        if there.get(names[0]) != base or any(word in error.output for word in _CONTENDED):
             raise MovedError(
                 "The branch of the Git remote kept moving while a release was pushed. Run again."
             ) from error
-        raise
+        raise GitError(
+            f"The Git remote refuses the release {tag} ({_refusal(error.output)}); nothing was "
+            f"pushed. Check the access to branch {branch} and its tags, and run again."
+        ) from error
+
+
+def _refusal(output: str) -> str:
+    """Return what the remote said, or else the first complaint of Git."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    told = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
+    complaints = [line for line in lines if line.startswith(("!", "fatal:", "error:"))]
+    return (list(filter(None, told)) or complaints or lines or ["it did not say why"])[0]
 
 
 def _advance(bare: Path, reference: str, commit: str) -> None:
-    """Make a branch of the bare repository hold a commit, and its own releases too."""
-    tip = git("for-each-ref", "--format=%(objectname)", reference, cwd=bare)
-    if not tip:
-        git("update-ref", reference, commit, "", cwd=bare)
-        return
-    if _is_ancestor(bare, commit, tip):
-        return
-    target = commit if _is_ancestor(bare, tip, commit) else _merge(bare, tip, commit)
-    git("update-ref", reference, target, tip, cwd=bare)
+    """Make a branch of the bare repository hold a commit's files, and its own releases too."""
+    for attempt in range(1, _PUSH_ATTEMPTS + 1):
+        tip = git("for-each-ref", "--format=%(objectname)", reference, cwd=bare)
+        target = _merge(bare, tip, commit) if tip else commit
+        if target == tip:
+            return
+        try:
+            git("update-ref", reference, target, tip, cwd=bare)
+        except CommandError:
+            # A release may have been pushed in the same moment; then it is merged as well.
+            now = git("for-each-ref", "--format=%(objectname)", reference, cwd=bare)
+            if now == tip or attempt == _PUSH_ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def _merge(bare: Path, tip: str, commit: str) -> str:
-    """Return a commit with the files of ``commit`` and the releases of ``tip``."""
-    entries = [
-        line
-        for line in git("ls-tree", commit, cwd=bare).splitlines()
-        if line.rpartition("\t")[2] != RELEASES
-    ]
-    entries += git("ls-tree", tip, RELEASES, cwd=bare).splitlines()
-    tree = call(["git", "mktree"], cwd=bare, stdin="\n".join(entries) + "\n")
+    """Return the tip, the commit, or a merge: what holds the commit's files and all releases."""
+    if _is_ancestor(bare, tip, commit):
+        return commit
+    tree = _with_releases(bare, commit, tip)
+    same = tree == git("rev-parse", f"{tip}^{{tree}}", cwd=bare)
+    if same and _is_ancestor(bare, commit, tip):
+        return tip
     message = f"Merge {commit[:12]}"
     return git("commit-tree", tree, "-p", tip, "-p", commit, "-m", message, cwd=bare)
+
+
+def _with_releases(bare: Path, commit: str, tip: str) -> str:
+    """Return the tree of a commit, its releases and the tip's together; the tip's are newer."""
+    releases = _entries(bare, commit, f"{RELEASES}/") | _entries(bare, tip, f"{RELEASES}/")
+    entries = _entries(bare, commit)
+    if releases:
+        entries[RELEASES] = f"040000 tree {_tree(bare, releases)}"
+    return _tree(bare, entries)
+
+
+def _entries(bare: Path, commit: str, directory: str = "") -> dict[str, str]:
+    """Return mode, type and hash of what a directory of a commit holds, by name."""
+    listed = git("ls-tree", "-z", commit, *filter(None, [directory]), cwd=bare)
+    found = {}
+    for entry in filter(None, listed.split("\0")):
+        facts, _, path = entry.partition("\t")
+        found[path.removeprefix(directory)] = facts
+    return found
+
+
+def _tree(bare: Path, entries: Mapping[str, str]) -> str:
+    listed = "".join(f"{facts}\t{name}\0" for name, facts in entries.items())
+    return git("mktree", "-z", cwd=bare, stdin=listed)
 
 
 def _is_ancestor(repository: Path, ancestor: str, commit: str) -> bool:
@@ -283,6 +467,19 @@ def _is_ancestor(repository: Path, ancestor: str, commit: str) -> bool:
     return True
 
 
+def _trees(repository: Path, commit: str) -> list[str]:
+    """Return the hash of each part of the recipe."""
+    names = [f"{commit}:{path}" for path in RECIPE]
+    found = git("cat-file", "--batch-check", cwd=repository, stdin="\n".join([*names, ""]))
+    lines = found.splitlines()
+    lacking = [path for path, line in zip(RECIPE, lines, strict=True) if line.endswith(" missing")]
+    if lacking:
+        raise GitError(
+            f"The commit {commit[:12]} has no {', '.join(lacking)}: a run needs it. Commit it."
+        )
+    return [line.split()[0] for line in lines]
+
+
 def _archive(repository: Path, commit: str) -> bytes:
     with tempfile.NamedTemporaryFile(suffix=".tar") as file:
         git("archive", f"--output={file.name}", commit, *RECIPE, cwd=repository)
@@ -290,10 +487,6 @@ def _archive(repository: Path, commit: str) -> bytes:
 
 
 def _paths(status: str) -> Iterator[str]:
-    """Yield the paths of ``git status --porcelain -z``; a rename names a second one after it."""
-    fields = iter(status.split("\0"))
-    for entry in fields:
-        if entry:
-            yield entry[3:]
-            if entry[0] in "RC":
-                next(fields, None)
+    """Yield the paths of ``git status --porcelain -z --no-renames``, fit to be printed."""
+    for entry in filter(None, status.split("\0")):
+        yield os.fsencode(entry[3:]).decode(errors="backslashreplace")

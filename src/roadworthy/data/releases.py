@@ -23,9 +23,23 @@ def source(settings: Settings, commit: str = "") -> Iterator[Path]:
 
 @contextmanager
 def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
-    """Give the bundle of a release, from the DVC remote, every hash checked."""
+    """Give the bundle of a release, from the DVC remote, every hash checked.
+
+    Raises
+    ------
+    GitError, DvcError
+        A remote does not have it.
+    BundleError
+        It is not the one that the tag names.
+    """
     with source(settings, tag) as repository:
-        yield bundle.read(dvc.pull(repository, _pointer(model)))
+        fetched = bundle.read(dvc.pull(repository, _pointer(model)))
+        if fetched.digest not in git.tag_message(repository, tag):
+            raise bundle.BundleError(
+                f"The bundle of {tag} has the digest {fetched.digest[:12]}, which the tag does not "
+                f"name. Release it again from commit {fetched.manifest.commit[:12]}."
+            )
+        yield fetched
 
 
 def publish(settings: Settings, released: Bundle, tag: str) -> str:
@@ -53,6 +67,7 @@ def publish(settings: Settings, released: Bundle, tag: str) -> str:
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(released.path, target)
         pointer = dvc.add(repository, f"{git.RELEASES}/{model}")
+        _check_whole(repository / pointer, released)
         dvc.push(repository, pointer)
         message = (
             f"Release {tag}\n\n{released.manifest.candidate} of {released.manifest.commit}\n"
@@ -60,6 +75,16 @@ def publish(settings: Settings, released: Bundle, tag: str) -> str:
         )
         return git.release(
             repository, branch=settings.git_branch, tag=tag, message=message, files=[pointer]
+        )
+
+
+def _check_whole(pointer: Path, released: Bundle) -> None:
+    expected = len(released.manifest.files) + 1  # and the manifest itself
+    found = dvc.files(pointer)
+    if found != expected:
+        raise dvc.DvcError(
+            f"DVC took {found} of the {expected} files of a bundle: take the pattern that leaves "
+            f"out the others from .dvcignore, and commit it."
         )
 
 

@@ -11,6 +11,9 @@ import filelock
 from roadworthy.errors import RoadworthyError
 
 _PATIENCE_SECONDS = 1.0
+"""How long a server waits for one that is just ending."""
+_GLANCE_SECONDS = 0.2
+"""How long a look at the lock waits for another look, which holds it for an instant."""
 
 
 class AnnouncedError(RoadworthyError):
@@ -30,7 +33,9 @@ def announce(home: Path, url: str) -> Iterator[None]:
     lock = filelock.FileLock(home / "server.lock", timeout=_PATIENCE_SECONDS)
     try:
         with lock:
-            (home / "server.url").write_text(url)
+            scratch = home / ".server.url"
+            scratch.write_text(url)
+            scratch.rename(home / "server.url")
             yield
     except filelock.Timeout as error:
         raise AnnouncedError(
@@ -42,9 +47,17 @@ def announced(home: Path) -> str:
     """Return the address of the server that serves this home, or nothing."""
     try:
         # The lock tells a server that lives from one that was killed and left its address.
-        with filelock.FileLock(home / "server.lock", timeout=0):
+        lock = filelock.FileLock(home / "server.lock", timeout=_GLANCE_SECONDS)
+        with lock.acquire(poll_interval=_GLANCE_SECONDS / 10):
             return ""
     except filelock.Timeout:
-        return (home / "server.url").read_text()
+        return _url(home)
     except FileNotFoundError:  # the home is not there
+        return ""
+
+
+def _url(home: Path) -> str:
+    try:
+        return (home / "server.url").read_text()
+    except FileNotFoundError:  # the server has not yet told
         return ""

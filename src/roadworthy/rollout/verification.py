@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 
 from roadworthy.bundle import Golden
+from roadworthy.rollout.connection import connect
 
 VERSION_HEADER = "x-roadworthy-version"
 TOLERANCE = 1e-5
 """The greatest relative difference between an answer and the one at training time."""
-_TIMEOUT_SECONDS = 10.0
+_SHOWN = 300
+"""How many characters of an answer a problem quotes."""
 
 
 @dataclass(frozen=True)
@@ -45,56 +48,72 @@ class Verification:
 
 
 def verify(url: str, model: str, version: int, golden: Golden) -> Verification:
-    """Send the golden requests to one version, each alone and all in a batch, and compare."""
+    """Send the golden requests to one version, each alone and all in a batch, and compare.
+
+    Whatever the server does, or if there is none, is a problem that is told, never raised.
+    """
     count = len(golden.requests)
-    batches = [[request] for request in golden.requests] + [golden.requests]
-    answers: list[dict[str, float]] = []
-    with httpx.Client(base_url=url, timeout=_TIMEOUT_SECONDS) as client:
-        for batch in batches:
-            problem = _ask(client, model, version, batch, answers)
-            if problem:
-                return Verification(count, math.inf, problem)
-    expected = golden.answers + golden.answers
-    worst = max(_difference(a, e) for a, e in zip(answers, expected, strict=True))
+    if not count:
+        return Verification(0, math.inf, "the bundle has no golden request to verify it with")
+    worst = 0.0
+    try:
+        with connect(url) as client:
+            for n in range(count):
+                asked = Golden(golden.requests[n : n + 1], golden.answers[n : n + 1])
+                worst = max(worst, _ask(client, model, version, asked))
+            worst = max(worst, _ask(client, model, version, golden))
+    except _Refused as refused:
+        return Verification(count, math.inf, str(refused))
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        cause = str(error) or type(error).__name__
+        return Verification(count, math.inf, f"a golden request got no answer from {url}: {cause}")
     told = (
         f"an answer differs from the one at training time by {worst:.2g}, {TOLERANCE:g} is allowed"
     )
     return Verification(count, worst, "" if worst <= TOLERANCE else told)
 
 
-def _ask(
-    client: httpx.Client,
-    model: str,
-    version: int,
-    batch: list[dict[str, object]],
-    answers: list[dict[str, float]],
-) -> str:
-    """Add the answers to a batch; return what went wrong."""
-    try:
-        response = client.post(
-            f"/v1/models/{model}:predict",
-            json={"instances": batch},
-            headers={VERSION_HEADER: str(version)},
-        )
-        if response.status_code != httpx.codes.OK:
-            return f"a golden request was answered {response.status_code}: {response.text[:300]}"
-        answered = response.headers.get(VERSION_HEADER)
-        if answered != str(version):
-            return f"version {answered} answered in place of version {version}"
-        predictions = response.json()["predictions"]
-    except httpx.HTTPError as error:
-        return f"a golden request got no answer from {client.base_url}: {error!r}"
-    except (ValueError, KeyError) as error:
-        return f"an answer is not what the protocol says: {error!r}"
-    if len(predictions) != len(batch):
-        return f"{len(batch)} requests got {len(predictions)} answers"
-    answers += predictions
-    return ""
+class _Refused(Exception):  # noqa: N818 - an answer, not an error of ours
+    """The server answers, but not as it must."""
 
 
-def _difference(answer: dict[str, float], expected: dict[str, float]) -> float:
-    differences = (
-        abs(answer.get(name, math.nan) / value - 1) if value else abs(answer.get(name, math.nan))
-        for name, value in expected.items()
+def _ask(client: httpx.Client, model: str, version: int, golden: Golden) -> float:
+    """Return the greatest relative difference of the answers to a batch."""
+    response = client.post(
+        f"/v1/models/{model}:predict",
+        json={"instances": golden.requests},
+        headers={VERSION_HEADER: str(version)},
     )
+    if response.status_code != httpx.codes.OK:
+        told = " ".join(response.text[:_SHOWN].split())
+        raise _Refused(f"a golden request was answered {response.status_code}: {told}")
+    answered = response.headers.get(VERSION_HEADER, "one that does not say which")
+    if answered != str(version):
+        raise _Refused(f"version {answered} answered in place of version {version}")
+    answers = _answers(response)
+    if len(answers) != len(golden.requests):
+        raise _Refused(f"{len(golden.requests)} requests got {len(answers)} answers")
+    return max(map(_difference, answers, golden.answers))
+
+
+def _answers(response: httpx.Response) -> list[Any]:
+    try:
+        document = response.json()
+    except (ValueError, RecursionError) as error:
+        raise _Refused(f"an answer is no JSON: {response.text[:_SHOWN]!r}") from error
+    answers = document.get("predictions") if isinstance(document, dict) else None
+    if not isinstance(answers, list):
+        raise _Refused(f"an answer has no list of predictions: {response.text[:_SHOWN]!r}")
+    return answers
+
+
+def _difference(answer: Any, expected: dict[str, float]) -> float:
+    if not isinstance(answer, dict):
+        raise _Refused(f"a prediction is no object of numbers: {str(answer)[:_SHOWN]!r}")
+    differences = []
+    for name, value in expected.items():
+        found = answer.get(name)
+        if isinstance(found, bool) or not isinstance(found, int | float):
+            raise _Refused(f"a prediction has no number {name}: {str(answer)[:_SHOWN]!r}")
+        differences.append(abs(found / value - 1) if value else abs(found))
     return max(math.inf if math.isnan(difference) else difference for difference in differences)

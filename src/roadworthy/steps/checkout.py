@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from roadworthy.data import dvc, git, releases
 from roadworthy.models import contract
-from roadworthy.registry import Registry
 from roadworthy.settings import Settings
 
 
@@ -53,15 +53,24 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
     raw
         Where the raw data goes.
     """
-    pointer = contract.load(model).data
-    with releases.source(settings, commit) as repository:
-        found = git.git("rev-parse", "HEAD", cwd=repository)
-        data_hash = dvc.content_hash(repository / pointer)
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(dvc.pull(repository, pointer), raw)
-        recipe = git.recipe(repository, found, data_hash)
+    # The registry's client takes seconds to import, Git and DVC as long to fetch: side by side.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        asked = beside.submit(_champion, settings, model)
+        pointer = contract.load(model).data
+        with releases.source(settings, commit) as repository:
+            found = git.git("rev-parse", "HEAD", cwd=repository)
+            data_hash = dvc.content_hash(repository / pointer)
+            raw.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(dvc.pull(repository, pointer), raw)
+            recipe = git.recipe(repository, found, data_hash)
+        champion, made_of = asked.result()
+    return Source(found, data_hash, recipe, champion, new=force or made_of != recipe)
+
+
+def _champion(settings: Settings, model: str) -> tuple[int, str]:
+    """Return the champion's number and recipe; 0 and nothing before the first release."""
+    from roadworthy.registry import Registry
+
     registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
     champion = registry.aliased(model, "champion")
-    same = champion is not None and champion.tags.get("recipe") == recipe
-    number = 0 if champion is None else champion.number
-    return Source(found, data_hash, recipe, number, new=force or not same)
+    return (0, "") if champion is None else (champion.number, champion.tags.get("recipe", ""))

@@ -62,7 +62,8 @@ def evaluate(
         The Parquet files of the rows it was trained on, and of the hold-out.
     """
     chosen = contract.load(model)
-    estimator, training = training_files.read(trained)
+    training = training_files.read(trained)
+    estimator = training_files.estimator(trained)
     rows, held_out = pd.read_parquet(train), pd.read_parquet(test)
     evaluation = chosen.evaluate(estimator, held_out)
     packed = pack(

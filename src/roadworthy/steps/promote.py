@@ -13,14 +13,15 @@ def promote(settings: Settings, model: str, *, version: int, why: str) -> None:
     """Make the version answer everybody, and note who promoted it, when and why.
 
     The road comes first: should the process die in between, the next run finds that the version
-    is not the champion yet and finishes.
+    is not the champion yet and finishes. What is the champion already keeps its note.
     """
     local.promote(settings, model, version)
     registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
     promoted = registry.version(model, version)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"promoted_by": settings.actor, "promoted_at": now, "promoted_why": why}
-    registry.tag(promoted, told)
-    registry.set_alias(promoted, "champion")
+    if "champion" not in promoted.aliases:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        told = {"promoted_by": settings.actor, "promoted_at": now, "promoted_why": why}
+        registry.tag(promoted, told | {"rolled_back": ""})
+        registry.set_alias(promoted, "champion")
     if "challenger" in promoted.aliases:
         registry.drop_alias(model, "challenger")

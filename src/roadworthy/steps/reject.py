@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from pathlib import Path
 from typing import Any
 
 from roadworthy.registry import Registry
 from roadworthy.settings import Settings
+from roadworthy.steps.recording import record
 
 
-def reject(settings: Settings, *, run_id: str, verdict: dict[str, Any]) -> None:
-    """Put the verdict beside the candidate's run, and its reasons into the run's tags."""
+def reject(
+    settings: Settings,
+    model: str,
+    *,
+    trained: Path,
+    recipe: str,
+    verdict: dict[str, Any],
+    tags: dict[str, str],
+) -> None:
+    """Record every candidate as an MLflow run, and the verdict beside the chosen one's."""
     registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
-    registry.log_files(run_id, {"gate/verdict.json": json.dumps(verdict, indent=2).encode()})
-    registry.tag_run(run_id, {"gate": "failed", "gate_reasons": "; ".join(verdict["reasons"])})
+    record(registry, model, trained, recipe=recipe, verdict=verdict, tags=tags)

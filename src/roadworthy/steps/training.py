@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,25 @@ _FACTS = "training.json"
 
 
 @dataclass(frozen=True)
-class Training:
-    """Which candidate was chosen, its cross-validation, its MLflow run, and all candidates."""
+class Tried:
+    """One candidate: its parameters, and what cross-validation found."""
 
-    candidate: str
     parameters: dict[str, float | str]
     metrics: dict[str, float]
-    run_id: str
-    candidates: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Which candidate was chosen, its cross-validated metrics, and every candidate by name."""
+
+    candidate: str
+    metrics: dict[str, float]
+    candidates: dict[str, Tried]
+
+    @property
+    def parameters(self) -> dict[str, float | str]:
+        """The parameters of the chosen candidate."""
+        return self.candidates[self.candidate].parameters
 
     def __str__(self) -> str:
         """Return it for the terminal."""
@@ -29,14 +41,35 @@ class Training:
         return f"{self.candidate} of {len(self.candidates)} candidates, {metric} {value:.4f}"
 
 
-def write(target: Path, estimator: Any, training: Training) -> None:
-    """Write the fitted estimator and what is known of it to a directory."""
+def write(
+    target: Path,
+    estimator: Any,
+    training: Training,
+    figures: Mapping[str, Mapping[str, bytes]],
+) -> None:
+    """Write the fitted estimator, what is known of it, and each candidate's figures."""
+    for candidate, drawn in figures.items():
+        (target / candidate).mkdir(parents=True, exist_ok=True)
+        for name, png in drawn.items():
+            (target / candidate / f"{name}.png").write_bytes(png)
     target.mkdir(parents=True, exist_ok=True)
     joblib.dump(estimator, target / _ESTIMATOR)
     (target / _FACTS).write_text(json.dumps(asdict(training)))
 
 
-def read(directory: Path) -> tuple[Any, Training]:
-    """Return the fitted estimator and what is known of it."""
+def read(directory: Path) -> Training:
+    """Return what is known of the candidates."""
     raw: dict[str, Any] = json.loads((directory / _FACTS).read_text())
-    return joblib.load(directory / _ESTIMATOR), Training(**raw)
+    candidates = {name: Tried(**tried) for name, tried in raw.pop("candidates").items()}
+    return Training(**raw, candidates=candidates)
+
+
+def estimator(directory: Path) -> Any:
+    """Return the fitted estimator."""
+    return joblib.load(directory / _ESTIMATOR)
+
+
+def figures(directory: Path, candidate: str) -> dict[str, bytes]:
+    """Return the PNG figures of a candidate by name."""
+    found = sorted((directory / candidate).glob("*.png"))
+    return {file.stem: file.read_bytes() for file in found}

@@ -1,0 +1,28 @@
+"""How a model server is spoken to."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import httpx
+
+TIMEOUT_SECONDS = 10.0
+
+
+def connect(url: str) -> httpx.Client:
+    """Return a client of the server at an address.
+
+    A proxy that the environment names is used for a server elsewhere, and not for one on this
+    machine, which no proxy could reach.
+    """
+    client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=not _is_here(url))
+    client.headers["accept"] = "application/json"
+    return client
+
+
+def _is_here(url: str) -> bool:
+    host = httpx.URL(url).host
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return False

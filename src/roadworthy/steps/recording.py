@@ -1,0 +1,60 @@
+"""Record what was tried in MLflow: one run a candidate, the verdict beside the chosen one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from roadworthy.registry import Registry
+from roadworthy.steps import training
+
+
+def record(
+    registry: Registry,
+    model: str,
+    trained: Path,
+    *,
+    recipe: str,
+    verdict: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> str:
+    """Return the MLflow run of the chosen candidate, after recording every one.
+
+    Parameters
+    ----------
+    trained
+        The directory that training wrote.
+    recipe
+        The hash of code and data; a candidate of one recipe is recorded once.
+    verdict
+        What the gate said of the chosen one.
+    tags
+        What else each run says: commit, data hash, trigger.
+    """
+    tried = training.read(trained)
+    runs = {
+        name: registry.log_candidate(
+            model,
+            name=name,
+            recipe=recipe,
+            parameters=candidate.parameters,
+            metrics=candidate.metrics,
+            tags={**tags, "chosen": str(name == tried.candidate)},
+            figures=training.figures(trained, name),
+        )
+        for name, candidate in tried.candidates.items()
+    }
+    run_id = runs[tried.candidate]
+    registry.log_files(run_id, {"gate/verdict.json": json.dumps(verdict, indent=2).encode()})
+    # Run again, a candidate may meet another champion, and another verdict.
+    registry.tag_run(run_id, outcome(verdict))
+    return run_id
+
+
+def outcome(verdict: Mapping[str, Any]) -> dict[str, str]:
+    """Return the verdict as tags."""
+    if verdict["passed"]:
+        return {"gate": "passed", "gate_reasons": f"all {len(verdict['checks'])} checks passed"}
+    return {"gate": "failed", "gate_reasons": "; ".join(verdict["reasons"])}

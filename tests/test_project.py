@@ -1,0 +1,70 @@
+"""What the project says of itself: the files at its top, the README's tables, the lock files."""
+
+import re
+import subprocess
+
+import pytest
+
+from roadworthy.errors import ExitCode
+from roadworthy.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def readme(root):
+    return (root / "README.md").read_text()
+
+
+def test_make_help_lists_the_targets_one_line_each(root):
+    listed = subprocess.run(
+        ["make", "help"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    names = {line.split()[0] for line in listed}
+    assert {"run", "test", "lint", "format", "notebook", "compile", "lock"} <= names
+    assert all(len(line.split(maxsplit=1)[1]) > 10 for line in listed)
+
+
+def test_readme_has_every_setting(readme):
+    told = set(re.findall(r"^\| `ROADWORTHY_([A-Z_]+)` ", readme, re.MULTILINE))
+    assert told == {name.upper() for name in Settings.model_fields}
+
+
+def test_readme_has_every_exit_code(readme):
+    table = readme[readme.index("| exit code |") :]
+    told = set(re.findall(r"^\| (\d+) \|", table, re.MULTILINE))
+    assert told == {str(int(code)) for code in ExitCode}
+
+
+def test_readme_has_every_command(readme):
+    from typer.main import get_command
+
+    from roadworthy import cli
+
+    told = set(re.findall(r"^\| `roadworthy (\w+)", readme, re.MULTILINE))
+    assert told == set(get_command(cli.app).commands)
+
+
+def test_pictures_of_the_readme_are_there(root, readme):
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
+    assert len(pictures) >= 2
+    assert all((root / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+@pytest.mark.parametrize("name", ["dev", "pipeline", "uv"])
+def test_lock_files_are_pinned_and_hashed_and_name_no_index(root, name):
+    text = (root / "requirements" / f"{name}.txt").read_text()
+    assert "://" not in text
+    assert "index" not in "".join(line for line in text.splitlines() if line.startswith("--"))
+    packages = [line for line in text.splitlines() if re.match(r"^[a-z0-9]", line)]
+    assert packages
+    assert all(re.match(r"^[a-z0-9._-]+(\[[a-z0-9,-]+\])?==", line) for line in packages)
+    assert text.count("--hash=sha256:") >= len(packages)
+
+
+def test_data_is_not_in_git_and_its_pointer_is(root):
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert "data.csv.dvc" in listed
+    assert "data.csv" not in listed
+    objects = [name for name in listed if name.startswith(".dvc/embedded/")]
+    assert len(objects) == 1
