@@ -43,7 +43,7 @@ def main() -> None:
     except RoadworthyError as error:
         complaints.print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
             error.show()
             sys.exit(error.exit_code)
@@ -261,10 +261,10 @@ def _run(
 
 def _print_start(shown: Console, started: Run) -> None:
     if started.changes:
-        names = ", ".join(started.changes[:5])
+        names = escape(", ".join(started.changes[:5]))
         more = f" and {len(started.changes) - 5} more" if len(started.changes) > 5 else ""
         complaints.print(
-            f"[yellow]Warning:[/yellow] not committed, so not part of this run: {escape(names)}{more}",
+            f"[yellow]Warning:[/yellow] not committed, so not part of this run: {names}{more}",
             soft_wrap=True,
         )
     shown.print(f"Run {started.name} of {started.model} at commit {started.commit[:12]}")

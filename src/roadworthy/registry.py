@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
+import filelock
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -87,9 +89,9 @@ class Registry:
     def __init__(self, tracking_uri: str, artifacts: str) -> None:
         self._artifacts = artifacts
         try:
-            _reach(tracking_uri)
-            self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
-            self._client.search_experiments(max_results=1)
+            with _reach(tracking_uri):
+                self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
+                self._client.search_experiments(max_results=1)
         except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
             raise RegistryError(
                 f"The registry {_public(tracking_uri)} does not answer ({_cause(error)}). "
@@ -296,14 +298,23 @@ class Registry:
         )
 
 
-def _reach(tracking_uri: str) -> None:
-    """Raise OSError where nothing can answer: MLflow itself would try again for minutes."""
+@contextmanager
+def _reach(tracking_uri: str) -> Iterator[None]:
+    """Open the registry in here. OSError where nothing can answer: MLflow would try for minutes.
+
+    Two that make the tables of a new SQLite file at once would fail: one at a time.
+    """
     address = urlsplit(tracking_uri)
     if address.scheme == "sqlite":
-        Path(tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    elif address.scheme in {"http", "https"} and address.hostname:
+        file = Path(tracking_uri.removeprefix("sqlite:///"))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{file}.lock"):
+            yield
+        return
+    if address.scheme in {"http", "https"} and address.hostname:
         port = address.port or {"http": 80, "https": 443}[address.scheme]
         socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
+    yield
 
 
 def _public(tracking_uri: str) -> str:
