@@ -41,10 +41,10 @@ def production(model: str) -> dsl.base_component.BaseComponent:
             model: The model's name.
         """
         ending = report(run=run, model=model, trigger=trigger)
-        ending.set_display_name("Write the report")
+        _shown(ending, "Write the report")
         with dsl.ExitHandler(ending, name="Production"):
             source = checkout(run=run, model=model, commit=commit, force=force)
-            source.set_display_name("Check out code and data")
+            _shown(source, "Check out code and data")
             with dsl.If(source.outputs["Output"] == True, name="Something is new"):  # noqa: E712
                 _examine(run, model, trigger, source)
 
@@ -54,11 +54,11 @@ def production(model: str) -> dsl.base_component.BaseComponent:
 def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> None:
     facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
     valid = validate(run=run, model=model, raw=source.outputs["raw"])
-    valid.set_display_name("Validate the data")
+    _shown(valid, "Validate the data")
     rows = prepare(run=run, model=model, raw=source.outputs["raw"], rows=valid.output)
-    rows.set_display_name("Prepare the data")
+    _shown(rows, "Prepare the data")
     fitted = train(run=run, model=model, rows=rows.outputs["train"])
-    fitted.set_display_name("Train the candidates")
+    _shown(fitted, "Train the candidates")
     examined = evaluate(
         run=run,
         model=model,
@@ -67,7 +67,7 @@ def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> No
         test=rows.outputs["test"],
         **facts,
     )
-    examined.set_display_name("Evaluate on the hold-out")
+    _shown(examined, "Evaluate on the hold-out")
     decided = gate(
         run=run,
         model=model,
@@ -75,7 +75,7 @@ def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> No
         test=rows.outputs["test"],
         champion=source.outputs["champion"],
     )
-    decided.set_display_name("Gate")
+    _shown(decided, "Gate")
     found = {
         "trained": fitted.outputs["trained"],
         "verdict": decided.outputs["verdict"],
@@ -85,23 +85,29 @@ def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> No
     }
     with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
         registered = register(run=run, model=model, bundle=examined.outputs["bundle"], **found)
-        registered.set_display_name("Register the version")
+        _shown(registered, "Register the version")
         _release(run, model, trigger, examined.outputs["bundle"], registered.output)
     with dsl.Else(name="Failed"):
         rejected = reject(run=run, model=model, **found)
-        rejected.set_display_name("Note why not")
+        _shown(rejected, "Note why not")
 
 
 def _release(run: str, model: str, trigger: str, bundle: object, version: object) -> None:
     pushed = push(run=run, model=model, bundle=bundle, version=version)
-    pushed.set_display_name("Push bundle and tag")
+    _shown(pushed, "Push bundle and tag")
     staged = roll_out(run=run, bundle=bundle, version=version, tag=pushed.output)
-    staged.set_display_name("Roll out")
+    _shown(staged, "Roll out")
     verified = verify(run=run, bundle=bundle, version=staged.output)
-    verified.set_display_name("Verify")
+    _shown(verified, "Verify")
     with dsl.If(verified.outputs["Output"] == True, name="Good"):  # noqa: E712
         promoted = promote(run=run, model=model, version=version, trigger=trigger)
-        promoted.set_display_name("Promote to champion")
+        _shown(promoted, "Promote to champion")
     with dsl.Else(name="Bad"):
         back = roll_back(run=run, model=model, version=version, problem=verified.outputs["problem"])
-        back.set_display_name("Roll back")
+        _shown(back, "Roll back")
+
+
+def _shown(task: dsl.PipelineTask, name: str) -> None:
+    """Name a task for people. A step looks at Git, the registry or a clock: no result is reused."""
+    task.set_display_name(name)
+    task.set_caching_options(enable_caching=False)

@@ -250,11 +250,13 @@ def _run(
         settings_here(Path.cwd()), Path.cwd(), model, trigger=trigger, force=force
     ) as started:
         _print_start(shown, started)
-        if verbose:
-            _print_log(started)
-        else:
-            follow(shown, started.watch())
-        report = started.conclude()
+        try:
+            if verbose:
+                _print_log(started)
+            else:
+                follow(shown, started.watch())
+        finally:  # also when a person stops it: every run has its report
+            report = started.conclude()
     _print_end(shown, started, report)
     return report
 

@@ -81,6 +81,7 @@ def test_stopped_by_ctrl_c(workplace: Workplace) -> None:
     # then it says so, ends with 130 and leaves no process behind
     assert process.returncode == 130
     assert "Stopped" in output
+    assert workplace.report()["outcome"] == "failed"
     wait_until(lambda: not processes_of(workplace.runs()[0]), 10)
 
 
