@@ -19,7 +19,7 @@ run: $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1
 
 test: $(STAMP) data.csv ## Run every test (REQUIRE_ALL=1: a skip is a failure)
 	@$(PYTHON) -m coverage erase
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest $(ARGS)
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet && $(PYTHON) -m coverage report
 
 lint: $(STAMP) ## Check style, types, imports, compiled pipelines

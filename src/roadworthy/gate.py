@@ -17,6 +17,8 @@ class Verdict:
     """What the gate says: every check with its bound and value."""
 
     checks: tuple[Check, ...]
+    note: str = ""
+    """What it was compared with."""
 
     @property
     def passed(self) -> bool:
@@ -30,14 +32,20 @@ class Verdict:
 
     def __str__(self) -> str:
         """Return it for the terminal."""
-        if self.passed:
-            return f"passed all {len(self.checks)} checks"
-        return f"failed {len(self.reasons)} of {len(self.checks)} checks: {'; '.join(self.reasons)}"
+        if not self.passed:
+            failed = f"failed {len(self.reasons)} of {len(self.checks)} checks"
+            return f"{failed}: {'; '.join(self.reasons)}"
+        return ", ".join(filter(None, [f"passed all {len(self.checks)} checks", self.note]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain values, each check with whether it passed."""
         checks = [asdict(check) | {"passed": check.passed} for check in self.checks]
-        return {"passed": self.passed, "reasons": list(self.reasons), "checks": checks}
+        return {
+            "passed": self.passed,
+            "note": self.note,
+            "reasons": list(self.reasons),
+            "checks": checks,
+        }
 
 
 def decide(

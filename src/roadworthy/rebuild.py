@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from roadworthy.bundle import Bundle
-from roadworthy.data.validation import validate
+from roadworthy.data.validation import read, validate
 from roadworthy.models import contract
 from roadworthy.packing import pack
 from roadworthy.training import fit
@@ -19,7 +19,7 @@ from roadworthy.training import fit
 def rebuild(model: str, raw: Path, target: Path, *, commit: str, data_hash: str) -> Bundle:
     """Write the bundle that the pipeline makes of raw data, and return it."""
     chosen = contract.load(model)
-    frame, _ = chosen.prepare(validate(chosen.read(raw), chosen.schema))
+    frame, _ = chosen.prepare(validate(read(chosen, raw), chosen.schema))
     halves = chosen.split(frame)
     fitted = fit(chosen, halves.train)
     return pack(

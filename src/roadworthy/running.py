@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,14 +194,18 @@ def _environment(settings: Settings, code: Path) -> dict[str, str]:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process and all that it started."""
+    """End a process; if it leads a group, all that it started too."""
+    leads = process.poll() is not None or os.getpgid(process.pid) == process.pid
     if process.poll() is None:
-        group = os.getpgid(process.pid)
-        os.killpg(group, signal.SIGTERM)
+        process.terminate()
         try:
             process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(group, signal.SIGKILL)
+            process.kill()
             process.wait()
+    if leads:
+        # A step outlives its engine, and may have chosen to ignore the signal.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     if process.stdin is not None:
         process.stdin.close()

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.rollout.connection import connect
 from roadworthy.settings import Settings
 
 _START_SECONDS = 60.0
@@ -78,7 +79,7 @@ def sample(url: str, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
         There is no champion to answer.
     """
     try:
-        with httpx.Client(base_url=url, timeout=10) as client:
+        with connect(url) as client:
             card = client.get(f"/v2/models/{model}/card").raise_for_status().json()
             request = card["request"]["example"]
             body = {"instances": [request]}
@@ -98,7 +99,8 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
             told = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise StartError(f"The model server did not start: {told[-1]}")
         try:
-            httpx.get(f"{url}/v2/health/live", timeout=1).raise_for_status()
+            with connect(url) as client:
+                client.get("/v2/health/live").raise_for_status()
         except httpx.HTTPError:
             time.sleep(0.1)
         else:

@@ -82,6 +82,7 @@ _OWN_CHOICES: Mapping[str, str] = {
     "tag.gpgSign": "false",
 }
 _PUSH_ATTEMPTS = 5
+_UNREACHED = "Check the access to the Git remote and run again: what is there is not pushed twice."
 _CONTENDED = (
     "cannot lock ref",
     "failed to update ref",
@@ -296,7 +297,7 @@ def release(repository: Path, *, branch: str, tag: str, message: str, files: lis
         reraise=True,
     )
     def attempt() -> str:
-        git("fetch", "--quiet", "origin", cwd=repository)
+        git("fetch", "--quiet", "origin", cwd=repository, remedy=_UNREACHED)
         base = git("rev-parse", "--verify", f"refs/remotes/origin/{branch}", cwd=repository)
         git("checkout", "--quiet", "--force", "--detach", base, cwd=repository)
         for name, content in contents.items():
@@ -375,7 +376,7 @@ def _push(repository: Path, *, branch: str, tag: str, base: str) -> None:
         references = (f"HEAD:{names[0]}", names[1])
         git("push", "--porcelain", "--atomic", "origin", *references, cwd=repository)
     except CommandError as error:
-        listed = git("ls-remote", "origin", *names, cwd=repository)
+        listed = git("ls-remote", "origin", *names, cwd=repository, remedy=_UNREACHED)
         there = {line.partition("\t")[2]: line.partition("\t")[0] for line in listed.splitlines()}
         if there.get(names[1]) == git("rev-parse", names[1], cwd=repository):
             return  # it was taken, and only the answer was lost

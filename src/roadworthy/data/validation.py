@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.models.contract import Model
 
 SHOWN = 10
 """How many violations are named; the rest are counted."""
@@ -19,6 +21,23 @@ _COERCION = "coerce_dtype"
 
 class DataError(RoadworthyError):
     """Raw data violates the schema."""
+
+
+def read(model: Model, file: Path) -> pd.DataFrame:
+    """Return the raw data of a file, as the model reads it.
+
+    Raises
+    ------
+    DataError
+        The file is not of the model's format.
+    """
+    try:
+        return model.read(file)
+    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+        raise DataError(
+            f"The data cannot be read ({str(error).strip()}). "
+            f"Mend the file that its .dvc file names, and add and push it again."
+        ) from error
 
 
 def validate(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:

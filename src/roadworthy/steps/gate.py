@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import joblib
 import numpy as np
@@ -41,15 +41,17 @@ def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: 
     estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
     scorer = Scorer(candidate.graph)
     answers = score(scorer, held_out)
-    return decide(
+    champion_scores, note = _champion(settings, model, champion, held_out)
+    verdict = decide(
         chosen.criteria,
         metrics=candidate.manifest.metrics,
         candidate=chosen.score(answers, held_out),
-        champion=_champion(settings, model, champion, held_out) if champion else None,
+        champion=champion_scores,
         behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
         parity=parity(answers, estimator.predict(held_out[list(scorer.inputs)])),
         latency_ms=latency(scorer, candidate),
     )
+    return replace(verdict, note=note)
 
 
 def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
@@ -60,7 +62,8 @@ def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
 def parity(answers: pd.DataFrame, expected: pd.DataFrame) -> float:
     """Return the greatest relative difference; infinite where one of the two is not a number."""
     ratio = answers[expected.columns].to_numpy() / expected.to_numpy()
-    return float(np.nan_to_num(np.abs(ratio - 1), nan=np.inf).max())
+    difference = np.abs(ratio - 1)
+    return float(np.where(np.isnan(difference), np.inf, difference).max())
 
 
 def latency(scorer: Scorer, candidate: Bundle) -> float:
@@ -74,8 +77,16 @@ def latency(scorer: Scorer, candidate: Bundle) -> float:
     return statistics.median(times) * 1000
 
 
-def _champion(settings: Settings, model: str, number: int, held_out: pd.DataFrame) -> Scores:
-    chosen: Any = contract.load(model)
+def _champion(
+    settings: Settings, model: str, number: int, held_out: pd.DataFrame
+) -> tuple[Scores | None, str]:
+    """Return the champion's scores on the hold-out, or why there are none."""
+    if not number:
+        return None, "no champion to compare with"
     with releases.fetch(settings, model, f"{model}-v{number}") as champion:
-        scores: Scores = chosen.score(score(Scorer(champion.graph), held_out), held_out)
-    return scores
+        scorer = Scorer(champion.graph)
+        # A request that was renamed since: the rows cannot be asked of the old version.
+        if lacking := sorted(set(scorer.inputs) - set(held_out.columns)):
+            return None, f"not compared with version {number}, which asks for {', '.join(lacking)}"
+        scores = contract.load(model).score(score(scorer, held_out), held_out)
+    return scores, f"compared with version {number}"

@@ -11,4 +11,4 @@ from roadworthy.models import contract
 def validate(model: str, raw: Path) -> int:
     """Return the number of rows, all of which keep the model's schema."""
     chosen = contract.load(model)
-    return len(validation.validate(chosen.read(raw), chosen.schema))
+    return len(validation.validate(validation.read(chosen, raw), chosen.schema))

@@ -26,8 +26,11 @@ the seeds 0 to 59 the cross-validated R² of the support vectors on the other ca
 
 
 def read(path: Path) -> pd.DataFrame:
-    """Return the raw auto-mpg file; its `?` is read as not a number."""
-    return pd.read_csv(path, na_values="?")
+    """Return the raw auto-mpg file; its `?` is read as not a number.
+
+    A blank line is a row without values, so that a row's place tells its line in the file.
+    """
+    return pd.read_csv(path, na_values="?", skip_blank_lines=False)
 
 
 def prepare(raw: pd.DataFrame) -> Prepared:

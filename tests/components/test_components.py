@@ -1,0 +1,123 @@
+"""A component is a signature and a few lines that call a step."""
+
+import ast
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(set((ROOT / "components").glob("*.py")) - {ROOT / "components" / "__init__.py"})
+STATEMENTS = 10
+# what a component says beyond the step's arguments: whose run it is, and files as artifacts
+ENGINE = {"run", "trigger", "status", "tag", "rows"}
+
+sys.path.append(str(ROOT))
+
+
+def function(file):
+    module = ast.parse(file.read_text())
+    found = [node for node in module.body if isinstance(node, ast.FunctionDef)]
+    assert [node.name for node in found] == [file.stem], "one component a file, named like it"
+    return found[0]
+
+
+def body(node):
+    """The statements but imports and the docstring, those in blocks among them."""
+    return [
+        found
+        for found in ast.walk(node)
+        if isinstance(found, ast.stmt)
+        and found is not node
+        and not isinstance(found, ast.Import | ast.ImportFrom)
+        and not (isinstance(found, ast.Expr) and isinstance(found.value, ast.Constant))
+    ]
+
+
+def test_there_is_a_component_for_every_step():
+    steps = {file.stem for file in (ROOT / "src/roadworthy/steps").glob("*.py")}
+
+    assert {file.stem for file in FILES} == steps - {"__init__", "recording", "training"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_component_is_a_few_lines(file):
+    node = function(file)
+
+    assert ast.get_docstring(node)
+    assert 1 <= len(body(node)) <= STATEMENTS
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_component_imports_roadworthy_and_the_standard_library_only(file):
+    imported = set()
+    for node in ast.walk(function(file)):
+        if isinstance(node, ast.Import):
+            imported |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            imported.add(node.module.partition(".")[0])
+
+    assert "roadworthy" in imported
+    assert imported - {"roadworthy"} <= sys.stdlib_module_names
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_component_never_reads_the_environment_itself(file):
+    names = {node.attr for node in ast.walk(function(file)) if isinstance(node, ast.Attribute)}
+    names |= {node.id for node in ast.walk(function(file)) if isinstance(node, ast.Name)}
+
+    assert not names & {"environ", "environb", "getenv", "os"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_component_calls_its_step_with_arguments_that_the_step_has(file):
+    step = importlib.import_module(f"roadworthy.steps.{file.stem}")
+    signature = inspect.signature(getattr(step, file.stem))
+    node = function(file)
+    (call,) = (
+        found
+        for found in ast.walk(node)
+        if isinstance(found, ast.Call)
+        and isinstance(found.func, ast.Name)
+        and found.func.id == "call"
+    )
+    named = [keyword.arg for keyword in call.keywords if keyword.arg is not None]
+    if None in {keyword.arg for keyword in call.keywords}:  # **files: the keys of a dictionary
+        named += [
+            key.value
+            for found in ast.walk(node)
+            if isinstance(found, ast.Dict)
+            for key in found.keys
+            if isinstance(key, ast.Constant) and key.value in signature.parameters
+        ]
+
+    bound = signature.bind(*call.args, **dict.fromkeys(named))
+
+    given = {argument.arg for argument in node.args.args} - ENGINE
+    used = {found.id for found in ast.walk(node) if isinstance(found, ast.Name)}
+    assert given <= used, "an input that the component never uses"
+    required = {
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.default is inspect.Parameter.empty
+    }
+    assert required <= set(bound.arguments)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_component_records_its_step_under_the_pipelines_name(file):
+    from roadworthy.records import STEPS
+
+    (name,) = (
+        found.args[2].value
+        for found in ast.walk(function(file))
+        if isinstance(found, ast.Call)
+        and isinstance(found.func, ast.Name)
+        and found.func.id == "step"
+    )
+
+    assert name == file.stem.replace("_", "-")
+    assert name in STEPS

@@ -1,0 +1,202 @@
+"""DVC: what is there is fetched, checked; what is not is told with the object and the remedy."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import pytest
+
+from roadworthy.data import dvc
+
+TEXT = "a,b\n1,2\n"
+MD5 = hashlib.md5(TEXT.encode(), usedforsecurity=False).hexdigest()
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A remote that holds ``data.csv``."""
+    place = tmp_path / "store" / "files" / "md5" / MD5[:2]
+    place.mkdir(parents=True)
+    (place / MD5[2:]).write_text(TEXT)
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def scratch(person):
+    person.put("data.csv.dvc", f"outs:\n- md5: {MD5}\n  size: 8\n  hash: md5\n  path: data.csv\n")
+    return person.root
+
+
+class TestContentHash:
+    def test_it_is_what_the_file_says(self, scratch):
+        assert dvc.content_hash(scratch / "data.csv.dvc") == MD5
+
+    def test_a_missing_file_is_told(self, scratch):
+        told = r"other\.csv\.dvc is not in the commit.*dvc add other\.csv"
+        with pytest.raises(dvc.DvcError, match=told):
+            dvc.content_hash(scratch / "other.csv.dvc")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"", b"outs", b"outs: []", b"outs:\n- path: x", b"outs:\n- md5:", b"{", b"\xff\xfe",
+            b"outs:\n- md5: 12", b"outs:\n- md5: ''", b"outs:\n- text", b"<<<<<<< HEAD\nouts:",
+        ],
+    )  # fmt: skip
+    def test_a_damaged_file_is_told(self, tmp_path, content):
+        (tmp_path / "data.csv.dvc").write_bytes(content)
+
+        with pytest.raises(dvc.DvcError, match=r"is not a \.dvc file.*dvc add data\.csv"):
+            dvc.content_hash(tmp_path / "data.csv.dvc")
+
+    def test_a_directory_in_its_place_is_told(self, tmp_path):
+        with pytest.raises(dvc.DvcError, match=r"is not a \.dvc file"):
+            dvc.content_hash(tmp_path)
+
+
+class TestPull:
+    def test_from_another_address_than_the_remotes_own(self, scratch, store):
+        dvc.configure(scratch, remote="embedded", url=str(store))
+
+        assert dvc.pull(scratch, "data.csv.dvc").read_text() == TEXT
+
+    @pytest.mark.parametrize("name", ["a b, c", "x#y", "it's", 'a "b"', "50%"])
+    def test_an_address_may_hold_any_character(self, scratch, store, tmp_path, name):
+        store.rename(tmp_path / name)
+        dvc.configure(scratch, remote="embedded", url=str(tmp_path / name))
+
+        assert dvc.pull(scratch, "data.csv.dvc").read_text() == TEXT
+
+    def test_without_an_address_it_is_the_remotes_own(self, scratch, store):
+        store.rename(scratch / ".dvc" / "embedded")
+        dvc.configure(scratch, remote="embedded", url="")
+
+        assert dvc.pull(scratch, "data.csv.dvc").read_text() == TEXT
+
+    def test_a_missing_object_is_named_with_the_remedy(self, scratch, tmp_path):
+        dvc.configure(scratch, remote="embedded", url=str(tmp_path / "empty"))
+
+        with pytest.raises(dvc.DvcError) as caught:
+            dvc.pull(scratch, "data.csv.dvc")
+
+        assert str(caught.value) == (
+            f"DVC could not pull data.csv.dvc: the remote has no undamaged object md5: {MD5}. "
+            f"Push it where it was added, with `dvc push data.csv.dvc`, or check the remote's "
+            f"address and credentials."
+        )
+
+    @pytest.mark.parametrize("mode", [0o644, 0o444])
+    def test_a_damaged_object_is_refused(self, scratch, store, mode):
+        place = store / "files" / "md5" / MD5[:2] / MD5[2:]
+        place.write_text("something else")
+        place.chmod(mode)
+        dvc.configure(scratch, remote="embedded", url=str(store))
+
+        with pytest.raises(dvc.DvcError, match=r"(no un|object is )damaged"):
+            dvc.pull(scratch, "data.csv.dvc")
+
+        assert not (scratch / "data.csv").exists()
+
+    def test_a_remote_that_is_not_configured_is_named(self, scratch):
+        dvc.configure(scratch, remote="nonsense", url="")
+
+        with pytest.raises(dvc.DvcError, match=r"could not pull.*nonsense"):
+            dvc.pull(scratch, "data.csv.dvc")
+
+    def test_a_missing_pointer_is_told(self, scratch):
+        with pytest.raises(dvc.DvcError, match=r"other\.csv\.dvc is not in the commit"):
+            dvc.pull(scratch, "other.csv.dvc")
+
+    def test_a_repository_without_dvc_is_told(self, tmp_path):
+        with pytest.raises(dvc.DvcError, match="dvc init"):
+            dvc.configure(tmp_path, remote="embedded", url="")
+
+
+class TestPush:
+    def test_what_is_added_and_pushed_can_be_pulled(self, scratch, tmp_path):
+        dvc.configure(scratch, remote="embedded", url=str(tmp_path / "store"))
+        (scratch / "folder").mkdir()
+        for name in ("one", "two"):
+            (scratch / "folder" / name).write_text(name)
+
+        pointer = dvc.add(scratch, "folder")
+        dvc.push(scratch, pointer)
+
+        assert pointer == "folder.dvc"
+        assert dvc.files(scratch / pointer) == 2
+        for name in ("folder", ".dvc/cache"):
+            (scratch / name).rename(tmp_path / name.replace("/", "-"))
+        pulled = dvc.pull(scratch, pointer)
+        assert {file.name: file.read_text() for file in pulled.iterdir()} == {
+            "one": "one",
+            "two": "two",
+        }
+
+    def test_a_remote_that_takes_nothing_is_told(self, scratch, tmp_path):
+        (tmp_path / "file").touch()
+        dvc.configure(scratch, remote="embedded", url=str(tmp_path / "file" / "below"))
+        (scratch / "new.txt").write_text("new")
+
+        with pytest.raises(dvc.DvcError, match=r"could not push new\.txt\.dvc.*Not a directory"):
+            dvc.push(scratch, dvc.add(scratch, "new.txt"))
+
+    def test_what_is_not_there_cannot_be_added(self, scratch):
+        with pytest.raises(dvc.DvcError, match=r"could not add nothing"):
+            dvc.add(scratch, "nothing")
+
+
+class TestProject:
+    """The project itself, as it is right after a clone."""
+
+    @pytest.fixture(scope="class")
+    def clone(self, root, tmp_path_factory):
+        target = tmp_path_factory.mktemp("plain") / "clone"
+        environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull}
+        subprocess.run(
+            ["git", "clone", "--quiet", "--no-local", root, target], check=True, env=environment
+        )
+        return target
+
+    @staticmethod
+    def dvc(clone, *arguments):
+        # No proxy can be reached: whatever asks for a network fails.
+        nowhere = {f"{kind}_PROXY": "http://127.0.0.1:9" for kind in ("HTTP", "HTTPS", "ALL")}
+        nowhere["DVC_SITE_CACHE_DIR"] = str(clone / ".dvc" / "tmp" / "site")
+        return subprocess.run(
+            [sys.executable, "-m", "dvc", *arguments],
+            cwd=clone, env={**os.environ, **nowhere}, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+
+    def test_the_data_is_pulled_at_once(self, clone):
+        assert not (clone / "data.csv").exists()
+
+        self.dvc(clone, "pull")
+
+        assert len((clone / "data.csv").read_text().splitlines()) == 1 + 398
+
+    def test_what_a_run_adds_is_ignored_by_git(self, clone):
+        added = clone / ".dvc" / "embedded" / "files" / "md5" / "ab" / "cdef"
+        added.parent.mkdir(parents=True)
+        added.write_text("an object")
+
+        status = subprocess.run(
+            ["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True, check=True
+        )
+
+        assert status.stdout == ""
+
+    def test_both_remotes_are_there_and_the_embedded_is_the_default(self, clone):
+        told = dict(line.split("=", 1) for line in self.dvc(clone, "config", "--list").split())
+
+        assert told["core.remote"] == "embedded"
+        assert told["remote.embedded.url"] == str(clone / ".dvc" / "embedded")
+        assert told["remote.s3.url"].startswith("s3://")
+
+    def test_git_never_converts_the_ends_of_an_objects_lines(self, root):
+        attribute = subprocess.run(
+            ["git", "check-attr", "text", "--", ".dvc/embedded/files/md5/ab/cdef"],
+            cwd=root, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+
+        assert attribute.stdout.strip().endswith("text: unset")

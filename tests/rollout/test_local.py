@@ -1,0 +1,220 @@
+"""A version is staged beside the champion, promoted or taken off; the champion goes on."""
+
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from roadworthy import bundle, road
+from roadworthy.bundle import BundleError
+from roadworthy.road import Road
+from roadworthy.rollout import local
+from roadworthy.rollout.local import RolloutError
+from roadworthy.settings import Settings
+
+CAR = {"weight_kg": 1200, "year": 1980}
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home that no server watches."""
+    return Settings(home=tmp_path, serving_url="http://127.0.0.1:9", ready_seconds=0.3)
+
+
+@pytest.fixture
+def live(served_home, packed):
+    """The served home with version 1 as the champion."""
+    local.stage(served_home, packed, 1)
+    local.promote(served_home, "fuel", 1)
+    return served_home
+
+
+@pytest.fixture
+def own(packed, tmp_path):
+    return bundle.read(Path(shutil.copytree(packed.path, tmp_path / "own")))
+
+
+def ask(settings, version=None):
+    """Return which version answers, or the status of the refusal."""
+    answer = httpx.post(
+        f"{settings.serving_url}/v1/models/fuel:predict",
+        json={"instances": [CAR]},
+        headers={"x-roadworthy-version": str(version)} if version else {},
+        trust_env=False,
+    )
+    told = answer.headers.get("x-roadworthy-version")
+    return int(told) if answer.is_success else answer.status_code
+
+
+def answers_soon(settings, expected, version=None):
+    return any(ask(settings, version) == expected for _ in range(300))
+
+
+def test_a_staged_version_answers_only_those_who_ask_for_it(live, simple):
+    local.stage(live, simple, 2)
+
+    assert ask(live) == 1
+    assert ask(live, 2) == 2
+    found = road.read(live.road, "fuel")
+    assert (found.champion.version, found.challenger.version) == (1, 2)
+
+
+def test_a_promoted_version_answers_everybody(live, simple):
+    local.stage(live, simple, 2)
+
+    local.promote(live, "fuel", 2)
+
+    assert answers_soon(live, 2)
+    assert road.read(live.road, "fuel").challenger is None
+    local.promote(live, "fuel", 2)
+    assert road.read(live.road, "fuel").champion.version == 2
+
+
+def test_a_version_that_is_rolled_back_answers_nobody(live, simple):
+    local.stage(live, simple, 3)
+
+    local.roll_back(live, "fuel")
+    local.roll_back(live, "fuel")
+
+    assert answers_soon(live, 404, version=3)
+    assert ask(live) == 1
+    assert road.read(live.road, "fuel").challenger is None
+
+
+def test_staging_waits_for_this_bundle_under_the_version_not_for_any(live, packed, simple):
+    local.stage(live, simple, 4)
+
+    local.stage(live, packed, 4)
+
+    card = httpx.get(
+        f"{live.serving_url}/v2/models/fuel/card",
+        headers={"x-roadworthy-version": "4"},
+        trust_env=False,
+    ).json()
+    assert card["digest"] == packed.digest
+
+
+def test_a_version_that_never_comes_up_is_told_and_taken_off_again(live, simple):
+    elsewhere = live.model_copy(update={"serving_url": "http://127.0.0.1:9", "ready_seconds": 0.3})
+
+    with pytest.raises(RolloutError) as caught:
+        local.stage(elsewhere, simple, 5)
+
+    sentence = str(caught.value)
+    assert "Version 5 of fuel did not come up at http://127.0.0.1:9 within 0.3 s" in sentence
+    assert str(live.road) in sentence
+    found = road.read(live.road, "fuel")
+    assert (found.champion.version, found.challenger) == (1, None)
+
+
+def test_another_bundle_under_the_version_is_not_taken_for_this_one(live, home, packed, simple):
+    local.stage(live, simple, 6)
+    wrong = home.model_copy(update={"serving_url": live.serving_url})
+
+    with pytest.raises(RolloutError, match=f"it holds the bundle {simple.digest[:12]}"):
+        local.stage(wrong, packed, 6)
+
+
+def test_a_server_that_watches_another_road_is_told(served_home, home, packed):
+    wrong = home.model_copy(update={"serving_url": served_home.serving_url})
+
+    with pytest.raises(RolloutError, match="it answers 404"):
+        local.stage(wrong, packed, 77)
+
+
+def test_an_address_that_is_none_is_told(home, packed):
+    with pytest.raises(RolloutError, match="did not come up at nonsense"):
+        local.stage(home.model_copy(update={"serving_url": "nonsense"}), packed, 1)
+
+
+def test_what_was_not_staged_is_not_promoted(home):
+    with pytest.raises(RolloutError, match="Version 2 of fuel is not staged"):
+        local.promote(home, "fuel", 2)
+
+    assert road.read(home.road, "fuel") == Road("fuel")
+
+
+def test_staging_the_champion_again_keeps_since_when_it_is_the_champion(home, packed):
+    first = local.place(home, packed, 1)
+    champion = road.Release(1, first.bundle, first.digest, "2020-01-01T00:00:00+00:00")
+    road.write(home.road, Road("fuel", champion, first))
+
+    local.promote(home, "fuel", 1)
+
+    assert road.read(home.road, "fuel") == Road("fuel", champion)
+
+
+def test_placing_twice_keeps_the_copy(home, packed):
+    first = local.place(home, packed, 1)
+    before = Path(first.bundle).stat()
+
+    again = local.place(home, packed, 2)
+
+    assert (again.bundle, again.digest, again.version) == (first.bundle, packed.digest, 2)
+    assert Path(first.bundle).stat().st_ino == before.st_ino
+    assert [path.name for path in home.bundles.iterdir()] == [packed.digest]
+
+
+def test_two_that_place_at_once_end_with_one_whole_copy(home, packed):
+    with ThreadPoolExecutor(8) as pool:
+        placed = list(pool.map(lambda number: local.place(home, packed, number), range(8)))
+
+    assert {release.bundle for release in placed} == {str(home.bundles / packed.digest)}
+    assert bundle.read(home.bundles / packed.digest, packed.digest)
+    assert [path.name for path in home.bundles.iterdir()] == [packed.digest]
+
+
+@pytest.mark.parametrize("name", [bundle.MODEL, bundle.MANIFEST])
+def test_a_bundle_that_was_damaged_since_it_was_read_is_refused(home, own, name):
+    file = own.path / name
+    file.write_bytes(file.read_bytes() + b" ")
+
+    with pytest.raises(BundleError):
+        local.place(home, own, 1)
+
+    assert list(home.bundles.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [bundle.MODEL, bundle.MANIFEST])
+def test_a_copy_that_was_damaged_is_replaced_by_a_whole_one(home, packed, name):
+    file = Path(local.place(home, packed, 1).bundle) / name
+    file.write_bytes(b"damaged")
+
+    again = local.place(home, packed, 1)
+
+    assert bundle.read(Path(again.bundle), packed.digest)
+    assert [path.name for path in home.bundles.iterdir()] == [packed.digest]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path, packed):
+    (tmp_path / "bundles").write_text("a file in the way")
+
+    with pytest.raises(RolloutError, match="The bundle cannot be placed in"):
+        local.place(Settings(home=tmp_path), packed, 1)
+
+
+def test_a_process_killed_while_it_copies_leaves_nothing_that_counts(home, packed):
+    code = (
+        "import os, shutil, sys\n"
+        "from pathlib import Path\n"
+        "from roadworthy import bundle\n"
+        "from roadworthy.rollout import local\n"
+        "from roadworthy.settings import Settings\n"
+        "real = shutil.copytree\n"
+        "def half(source, target):\n"
+        "    target.mkdir(); shutil.copyfile(source / 'manifest.json', target / 'manifest.json')\n"
+        "    os._exit(9)\n"
+        "shutil.copytree = half\n"
+        "local.place(Settings(home=sys.argv[1]), bundle.read(Path(sys.argv[2])), 1)\n"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", code, home.home, packed.path], check=False, capture_output=True
+    )
+    assert killed.returncode == 9
+    assert not (home.bundles / packed.digest).exists()
+
+    assert bundle.read(Path(local.place(home, packed, 1).bundle), packed.digest)

@@ -1,0 +1,110 @@
+"""A road that is lost comes back from the registry; one that is whole asks nobody."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from roadworthy import bundle, registry, road
+from roadworthy.data import releases
+from roadworthy.errors import RoadworthyError
+from roadworthy.registry import Registry, RegistryError
+from roadworthy.road import Road
+from roadworthy.rollout import local
+from roadworthy.rollout.restoration import restore
+
+PROMOTED_AT = "2026-01-02T03:04:05+00:00"
+
+
+@pytest.fixture
+def released(released_from, packed):
+    """A home where version 1 is released, and the road was lost."""
+    found = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
+    run = found.log_candidate(
+        "fuel", name="a", recipe="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    tags = {"promoted_at": PROMOTED_AT}
+    version = found.register("fuel", run_id=run, digest=packed.digest, tags=tags)
+    releases.publish(released_from, packed, version.git_tag)
+    found.set_alias(version, "champion")
+    return released_from
+
+
+@pytest.fixture
+def no_registry(monkeypatch):
+    """Make it an error to ask the registry."""
+
+    def asked(*arguments):
+        pytest.fail("the registry was asked")
+
+    monkeypatch.setattr(registry, "Registry", asked)
+
+
+def test_a_road_that_was_deleted_or_damaged_is_written_anew(released, packed):
+    told = list(restore(released))
+
+    assert told == ["Put fuel version 1 on the road again, from the registry."]
+    found = road.read(released.road, "fuel")
+    assert (found.champion.version, found.champion.digest) == (1, packed.digest)
+    assert found.champion.since == PROMOTED_AT
+    assert bundle.read(Path(found.champion.bundle), packed.digest)
+    assert found.challenger is None
+
+    (released.road / "fuel.json").write_text('{"model": "fuel", "champ')
+    assert list(restore(released)) == told
+    assert road.read(released.road, "fuel") == found
+
+    (Path(found.champion.bundle) / bundle.MODEL).write_bytes(b"damaged")
+    assert list(restore(released)) == told
+    assert bundle.read(Path(found.champion.bundle), packed.digest)
+
+    shutil.rmtree(released.bundles)
+    assert list(restore(released)) == told
+
+
+def test_a_whole_road_leaves_the_registry_alone(settings, packed, no_registry):
+    champion = local.place(settings, packed, 1)
+    road.write(settings.road, Road("fuel", champion=champion))
+
+    assert list(restore(settings)) == []
+
+
+def test_before_the_first_run_no_registry_is_made(tmp_path, settings, no_registry):
+    shutil.rmtree(settings.home / "mlflow")
+
+    assert list(restore(settings)) == []
+    assert not (settings.home / "mlflow").exists()
+
+
+def test_a_registry_elsewhere_is_asked_also_when_nothing_is_here(settings, released_from):
+    away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+
+    with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        list(restore(away))
+
+
+def test_a_model_without_a_champion_stays_off_the_road(settings):
+    assert list(restore(settings)) == []
+    assert road.models(settings.road) == []
+
+
+def test_a_release_that_cannot_be_fetched_is_told(released):
+    shutil.rmtree(released.home / "remote.git")
+
+    with pytest.raises(RoadworthyError, match="ROADWORTHY_GIT_REMOTE"):
+        list(restore(released))
+    assert road.models(released.road) == []
+
+
+def test_what_is_whole_is_served_although_another_road_cannot_come_back(settings, packed):
+    champion = local.place(settings, packed, 1)
+    road.write(settings.road, Road("fuel", champion=champion))
+    broken = {"model": "other", "champion": None, "challenger": None}
+    (settings.road / "other.json").write_text(json.dumps(broken))
+    away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+
+    (told,) = restore(away)
+
+    assert "does not answer" in told
+    assert road.read(settings.road, "fuel").champion == champion

@@ -1,0 +1,87 @@
+"""What the steps before a step leave for it."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from roadworthy.registry import Registry
+from roadworthy.settings import Settings
+from roadworthy.steps import training
+from roadworthy.steps.register import register
+
+TAGS = {"commit": "c1", "data_hash": "d1", "trigger": "manual", "pipeline_run": "run-1"}
+VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True}]}
+
+
+@dataclass
+class Registered:
+    """A registry, what training left, and how the bundle is registered."""
+
+    settings: Settings
+    registry: Registry
+    trained: Path
+    packed: Path
+
+    @property
+    def runs(self):
+        """The MLflow runs, by candidate."""
+        client = MlflowClient(self.settings.mlflow_tracking_uri)
+        found = client.search_runs([client.get_experiment_by_name("fuel").experiment_id])
+        return {run.data.tags["candidate"]: run for run in found}
+
+    def again(self, packed=None):
+        return register(
+            self.settings,
+            "fuel",
+            packed=packed or self.packed,
+            trained=self.trained,
+            recipe="recipe-1",
+            verdict=VERDICT,
+            tags=TAGS,
+        )
+
+    def tags(self, number=1):
+        return dict(self.registry.version("fuel", number).tags)
+
+    def aliases(self, number=1):
+        return self.registry.version("fuel", number).aliases
+
+
+@pytest.fixture
+def candidate(released_from, packed, tmp_path) -> Registered:
+    """A candidate that was trained, and is not registered."""
+    tried = {
+        "polynomial": training.Tried({"degree": 2}, {"cv_r2": 0.85}),
+        "support_vectors": training.Tried({"C": 1.0}, {"cv_r2": 0.89}),
+    }
+    trained = tmp_path / "trained"
+    figures = {"polynomial": {"fit": b"\x89PNG"}, "support_vectors": {}}
+    found = training.Training("support_vectors", {"cv_r2": 0.89}, tried)
+    training.write(trained, "estimator", found, figures)
+    registry = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
+    return Registered(released_from, registry, trained, packed.path)
+
+
+@pytest.fixture
+def registered(candidate) -> Registered:
+    """Version 1, the challenger."""
+    candidate.again()
+    return candidate
+
+
+@pytest.fixture(scope="session")
+def rows(halves, tmp_path_factory) -> Path:
+    """A directory with the Parquet files of the rows to train on and of the hold-out."""
+    directory = tmp_path_factory.mktemp("rows")
+    halves.train.to_parquet(directory / "train", index=False)
+    halves.test.to_parquet(directory / "test", index=False)
+    return directory
+
+
+@pytest.fixture
+def raw_file(root, tmp_path) -> Path:
+    """A copy of the raw data."""
+    return Path(shutil.copyfile(root / "data.csv", tmp_path / "raw"))

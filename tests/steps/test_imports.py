@@ -1,0 +1,58 @@
+"""A step's module imports only what the step uses: imports are most of a step's time."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "sklearn",
+    "mlflow",
+    "matplotlib",
+    "kserve",
+    "onnxruntime",
+    "onnx",
+    "pandera",
+    "pandas",
+    "kfp",
+    "dvc",
+}
+ABSENT = {
+    "checkout": {
+        "mlflow",
+        "pandas",
+        "sklearn",
+        "matplotlib",
+        "kserve",
+        "onnxruntime",
+        "pandera",
+        "onnx",
+        "kfp",
+    },
+    "validate": {"sklearn", "mlflow", "matplotlib", "kserve", "onnxruntime", "kfp", "onnx"},
+    "prepare": {"sklearn", "mlflow", "matplotlib", "kserve", "onnxruntime", "kfp", "onnx"},
+    "push": HEAVY,
+    "roll_out": HEAVY,
+    "verify": HEAVY,
+    "report": HEAVY,
+    "evaluate": {"mlflow", "kserve", "pandera", "kfp"},
+    "gate": {"mlflow", "kserve", "pandera", "kfp"},
+    "train": {"mlflow", "kserve", "kfp", "onnxruntime", "pandera"},
+    "register": {"sklearn", "kserve", "onnxruntime", "kfp", "pandera", "matplotlib"},
+    "reject": {"sklearn", "kserve", "onnxruntime", "kfp", "pandera", "matplotlib"},
+    "roll_back": {"sklearn", "kserve", "onnxruntime", "kfp", "pandera", "matplotlib"},
+    "promote": {"sklearn", "kserve", "onnxruntime", "kfp", "pandera", "matplotlib"},
+}
+
+
+@pytest.mark.parametrize("step", ABSENT)
+def test_a_step_imports_only_what_it_uses(step):
+    # the calls that a step makes first, besides the import, are in the model it loads
+    code = (
+        f"import sys, roadworthy.steps.{step}; from roadworthy.models import contract; "
+        "contract.load('fuel').data; print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert f"roadworthy.steps.{step}" in done.stdout.split()
+    assert not set(done.stdout.split()) & ABSENT[step]

@@ -1,0 +1,106 @@
+"""Each setting has a default under its home, a variable, and reaches another process unchanged."""
+
+import getpass
+import os
+from pathlib import Path
+
+import pytest
+
+from roadworthy.settings import Settings
+
+VALUES = {
+    "home": "/srv/roadworthy",
+    "git_remote": "git@gitlab.example.com:group/project.git",
+    "git_branch": "trunk",
+    "dvc_remote": "s3",
+    "dvc_remote_url": "s3://bucket/dvc",
+    "mlflow_tracking_uri": "http://mlflow:5000",
+    "mlflow_artifacts": "s3://bucket/mlflow",
+    "records": "s3://bucket/runs",
+    "serving_url": "http://fuel.example.com",
+    "actor": "someone",
+    "ready_seconds": "12.5",
+}
+
+
+@pytest.fixture(autouse=True)
+def clean(monkeypatch, tmp_path):
+    for name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_defaults_are_under_the_home(tmp_path):
+    settings = Settings()
+
+    home = tmp_path / ".roadworthy"
+    assert settings.home == home
+    assert settings.git_remote == str(home / "remote.git")
+    assert settings.git_branch == "main"
+    assert settings.dvc_remote == "embedded"
+    assert settings.dvc_remote_url == ""
+    assert settings.mlflow_tracking_uri == f"sqlite:///{home}/mlflow/mlflow.db"
+    assert settings.mlflow_artifacts == str(home / "mlflow" / "artifacts")
+    assert settings.records == str(home / "runs")
+    assert settings.road == home / "road"
+    assert settings.bundles == home / "bundles"
+    assert settings.serving_url == "http://127.0.0.1:8080"
+    assert settings.actor == getpass.getuser()
+    assert settings.model_fields_set == set()
+
+
+def test_every_field_has_its_variable(monkeypatch):
+    assert set(VALUES) == set(Settings.model_fields)
+    for name, value in VALUES.items():
+        monkeypatch.setenv(f"ROADWORTHY_{name.upper()}", value)
+
+    settings = Settings()
+
+    assert {name: str(value) for name, value in settings} == VALUES
+    assert settings.model_fields_set == set(VALUES)
+
+
+@pytest.mark.parametrize("given", [{}, {"home": "some where"}, VALUES])
+def test_another_process_reads_the_same(monkeypatch, tmp_path, given):
+    settings = Settings(**given)
+
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    assert Settings() == settings
+
+
+@pytest.mark.parametrize("home", [".", "a b", "../x", "~/roads"])
+def test_the_home_is_made_absolute(tmp_path, monkeypatch, home):
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+
+    settings = Settings(home=home)
+
+    assert settings.home == Path(home).expanduser().resolve()
+    assert settings.home.is_absolute()
+
+
+@pytest.mark.parametrize("field", ["git_remote", "dvc_remote_url", "records"])
+def test_a_directory_means_the_same_to_a_step_elsewhere(tmp_path, field):
+    (tmp_path / "there").mkdir()
+
+    for given in ("there", "./there", str(tmp_path / "there")):
+        assert getattr(Settings(**{field: given}), field) == str(tmp_path / "there")
+
+
+def test_a_variable_that_is_empty_is_as_if_it_were_not_set(monkeypatch, tmp_path):
+    for name in VALUES:
+        monkeypatch.setenv(f"ROADWORTHY_{name.upper()}", "")
+
+    assert Settings().home == tmp_path / ".roadworthy"
+    assert Settings().model_fields_set == set()
+
+
+def test_a_user_without_a_name_is_named_by_number(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+
+    assert Settings().actor == f"user {os.getuid()}"

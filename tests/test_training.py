@@ -1,0 +1,58 @@
+"""Training tries every candidate, chooses, fits to all rows, and does the same again."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from roadworthy import training
+from roadworthy.models import fuel
+from roadworthy.models.contract import Validation
+from roadworthy.selection import NoCandidateError
+
+
+def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):
+    assert list(fitted.validations) == [candidate.name for candidate in fuel.candidates]
+    assert fitted.metrics == fitted.validations[fitted.candidate.name].metrics
+    for bound in fuel.criteria.cross_validated:
+        assert bound.check(fitted.metrics[bound.name]).passed
+
+
+def test_training_again_gives_the_same_to_the_last_bit(fitted, halves):
+    again = training.fit(fuel, halves.train)
+
+    assert again.candidate.name == fitted.candidate.name
+    assert {n: v.metrics for n, v in again.validations.items()} == {
+        n: v.metrics for n, v in fitted.validations.items()
+    }
+    answers = [f.estimator.predict(halves.test) for f in (fitted, again)]
+    assert answers[0].equals(answers[1])
+
+
+def test_only_the_chosen_candidate_is_fitted_to_all_rows(halves):
+    trained = []
+    metrics = {"polynomial": 0.7, "ridge": 0.9, "support_vectors": math.nan}
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        criteria=replace(fuel.criteria, simplicity=0.002),
+        cross_validate=lambda item, rows: Validation({"cv_r2": metrics[item.name]}, ()),
+        train=lambda item, rows: trained.append((item.name, len(rows))) or "estimator",
+    )
+
+    fitted = training.fit(model, halves.train)
+
+    assert (fitted.candidate.name, fitted.estimator) == ("ridge", "estimator")
+    assert trained == [("ridge", len(halves.train))]
+
+
+def test_without_a_candidate_that_behaves_nothing_is_trained(halves):
+    check = fuel.criteria.cross_validated[0].check(0.1)
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        criteria=fuel.criteria,
+        cross_validate=lambda item, rows: Validation({"cv_r2": 0.9}, (check,)),
+    )
+
+    with pytest.raises(NoCandidateError, match=r"polynomial: cv_r2 is 0\.1"):
+        training.fit(model, halves.train)
