@@ -9,8 +9,7 @@ from components import IMAGE
 def prepare(
     run: str,
     model: str,
-    raw: dsl.Input[dsl.Dataset],
-    rows: int,  # noqa: ARG001 - a reason to run after the validation
+    validated: dsl.Input[dsl.Dataset],
     train: dsl.Output[dsl.Dataset],
     test: dsl.Output[dsl.Dataset],
 ) -> None:
@@ -23,5 +22,5 @@ def prepare(
     from roadworthy.steps.prepare import prepare as call
 
     with step(Settings().records, run, "prepare") as record:
-        counts = call(model, Path(raw.path), train=Path(train.path), test=Path(test.path))
+        counts = call(model, Path(validated.path), train=Path(train.path), test=Path(test.path))
         record.summary, record.details = str(counts), asdict(counts)

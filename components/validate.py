@@ -6,8 +6,10 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def validate(run: str, model: str, raw: dsl.Input[dsl.Dataset]) -> int:
-    """Return the number of rows, all of which keep the schema."""
+def validate(
+    run: str, model: str, raw: dsl.Input[dsl.Dataset], validated: dsl.Output[dsl.Dataset]
+) -> None:
+    """Write the data in the schema's types."""
     from pathlib import Path
 
     from roadworthy.records import step
@@ -15,6 +17,5 @@ def validate(run: str, model: str, raw: dsl.Input[dsl.Dataset]) -> int:
     from roadworthy.steps.validate import validate as call
 
     with step(Settings().records, run, "validate") as record:
-        rows = call(model, Path(raw.path))
+        rows = call(model, Path(raw.path), target=Path(validated.path))
         record.summary, record.details = f"{rows} rows keep the schema", {"rows": rows}
-    return rows

@@ -55,7 +55,7 @@ def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> No
     facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
     valid = validate(run=run, model=model, raw=source.outputs["raw"])
     _shown(valid, "Validate the data")
-    rows = prepare(run=run, model=model, raw=source.outputs["raw"], rows=valid.output)
+    rows = prepare(run=run, model=model, validated=valid.outputs["validated"])
     _shown(rows, "Prepare the data")
     fitted = train(run=run, model=model, rows=rows.outputs["train"])
     _shown(fitted, "Train the candidates")

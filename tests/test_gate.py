@@ -25,8 +25,9 @@ CRITERIA = Criteria(
 )
 BEHAVIOUR = Bound("heavier_is_thriftier", "at most", 0.02, description="share of cars")
 SCORES = Scores({"r2": 0.9, "mae": 2.0}, {"usa": {"mae": 1.5}, "japan": {"mae": 2.5}})
+METRICS = {"cv_r2": 0.89, "cv_two": 0.85, "cv_failed_checks": 0}
 GOOD = {
-    "metrics": {"cv_r2": 0.89, "cv_two": 0.85},
+    "metrics": METRICS,
     "candidate": SCORES,
     "champion": SCORES,
     "behaviour": [BEHAVIOUR.check(0.01)],
@@ -48,21 +49,26 @@ def test_a_good_candidate_passes_every_check():
 
     assert found.passed
     assert found.reasons == ()
-    assert str(found) == "passed all 10 checks"
+    assert str(found) == "passed all 11 checks"
 
 
 @pytest.mark.parametrize(
     ("change", "name", "reason"),
     [
         (
-            {"metrics": {"cv_r2": 0.88, "cv_two": 0.85}},
+            {"metrics": {**METRICS, "cv_r2": 0.88}},
             "cv_r2",
             "cv_r2 is 0.88, at least 0.885 is demanded",
         ),
         (
-            {"metrics": {"cv_r2": 0.89, "cv_two": 0.8}},
+            {"metrics": {**METRICS, "cv_two": 0.8}},
             "cv_two",
             "cv_two is 0.8, at least 0.84 is demanded",
+        ),
+        (
+            {"metrics": {**METRICS, "cv_failed_checks": 2}},
+            "cv_failed_checks",
+            "cv_failed_checks is 2, at most 0 is demanded",
         ),
         (
             {"candidate": scores(r2=0.83), "champion": scores(r2=0.83)},
@@ -108,7 +114,7 @@ def test_each_bound_fails_alone_and_is_named_with_bound_and_value(change, name, 
     assert not found.passed
     assert [check.name for check in found.checks if not check.passed] == [name]
     assert found.reasons == (reason,)
-    assert str(found) == f"failed 1 of 10 checks: {reason}"
+    assert str(found) == f"failed 1 of 11 checks: {reason}"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +141,8 @@ def test_the_first_release_is_held_to_the_absolute_bounds_only():
 
     assert found.passed
     names = [check.name for check in found.checks]
-    assert names == ["cv_r2", "cv_two", "r2", "mae", BEHAVIOUR.name, "onnx_parity", "latency"]
+    bounds = ["cv_r2", "cv_two", "r2", "mae", "cv_failed_checks"]
+    assert names == [*bounds, BEHAVIOUR.name, "onnx_parity", "latency"]
 
 
 def test_a_margin_above_nothing_demands_a_better_candidate():
@@ -180,7 +187,7 @@ def test_a_candidate_equal_to_the_champion_keeps_up_with_it(found, margin):
     criteria = replace(CRITERIA, margin=margin)
     changes = {"candidate": found, "champion": found}
 
-    against = decide(criteria, **{**GOOD, **changes}).checks[7:]
+    against = decide(criteria, **{**GOOD, **changes}).checks[8:]
 
     assert len(against) == 1 + len(found.slices)
     assert all(check.passed for check in against)

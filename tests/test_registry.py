@@ -13,7 +13,7 @@ from roadworthy.registry import Registry, RegistryError
 
 CANDIDATE = {
     "name": "polynomial",
-    "recipe": "r1",
+    "made_of": "r1",
     "parameters": {"degree": 2, "kernel": "rbf"},
     "metrics": {"cv_r2": 0.85, "broken": float("nan")},
     "tags": {"commit": "c1", "data_hash": "d1"},
@@ -76,7 +76,7 @@ def test_an_interrupted_recording_is_finished_by_the_next(registry, client, step
 
 
 def test_another_recipe_and_another_candidate_are_other_runs(registry, client, run):
-    registry.log_candidate("fuel", **CANDIDATE | {"recipe": "r2"})
+    registry.log_candidate("fuel", **CANDIDATE | {"made_of": "r2"})
     registry.log_candidate("fuel", **CANDIDATE | {"name": "ridge"})
 
     assert len(runs(client)) == 3
@@ -255,7 +255,7 @@ def test_two_processes_that_make_a_registry_and_register_at_once_lose_nothing(tm
     code = (
         "import sys; from roadworthy.registry import Registry; uri, place, digest = sys.argv[1:]; "
         "registry = Registry(uri, place); "
-        "run = registry.log_candidate('fuel', name=digest, recipe='r', parameters={}, metrics={}, "
+        "run = registry.log_candidate('fuel', name=digest, made_of='r', parameters={}, metrics={}, "
         "tags={}, figures={}); "
         "print(registry.register('fuel', run_id=run, digest=digest, tags={}).number)"
     )

@@ -2,12 +2,13 @@
 
 import math
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.models.contract import Bound, Criteria, Validation
-from roadworthy.selection import NoCandidateError, choose
+from roadworthy.selection import NoCandidateError, choose, failed_checks
 
 CRITERIA = Criteria(
     metric="r2",
@@ -45,23 +46,17 @@ def test_what_misbehaves_is_not_chosen_however_good():
     assert choose(validations((0.85, True), (0.95, False)), CRITERIA) == "candidate 0"
 
 
-def test_when_none_behaves_each_is_named_with_what_it_broke():
-    with pytest.raises(NoCandidateError) as caught:
-        choose(validations((0.85, False), (0.95, False)), CRITERIA)
+def test_when_none_behaves_the_best_of_all_is_chosen_for_the_gate_to_refuse():
+    found = validations((0.85, False), (0.95, False))
 
-    sentence = str(caught.value)
-    assert "candidate 0: heavier_is_thriftier is 0.5, at most 0.02 is demanded" in sentence
-    assert "candidate 1" in sentence
-    assert "give the model another candidate" in sentence
+    assert choose(found, CRITERIA) == "candidate 1"
+    assert failed_checks(found["candidate 1"]) == 1
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=6))
 def test_the_chosen_behaves_and_is_hardly_worse_than_the_best_that_does(found):
     behaved = [metric for metric, good in found if good]
-    if not behaved:
-        with pytest.raises(NoCandidateError):
-            choose(validations(*found), CRITERIA)
-        return
+    hypothesis.assume(behaved)
 
     metric, good = found[int(choose(validations(*found), CRITERIA).split()[-1])]
 
@@ -72,5 +67,5 @@ def test_the_chosen_behaves_and_is_hardly_worse_than_the_best_that_does(found):
 def test_a_candidate_whose_metric_is_no_number_is_not_chosen():
     assert choose(validations((math.nan, True), (0.85, True)), CRITERIA) == "candidate 1"
     assert choose(validations((0.85, True), (math.nan, True)), CRITERIA) == "candidate 0"
-    with pytest.raises(NoCandidateError, match="candidate 0: cv_r2 is not a number"):
+    with pytest.raises(NoCandidateError, match="is not a number"):
         choose(validations((math.nan, True)), CRITERIA)

@@ -14,7 +14,8 @@ from roadworthy.selection import NoCandidateError
 
 def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):
     assert list(fitted.validations) == [candidate.name for candidate in fuel.candidates]
-    assert fitted.metrics == fitted.validations[fitted.candidate.name].metrics
+    found = fitted.validations[fitted.candidate.name].metrics
+    assert fitted.metrics == found | {"cv_failed_checks": 0}
     for bound in fuel.criteria.cross_validated:
         assert bound.check(fitted.metrics[bound.name]).passed
 
@@ -46,13 +47,24 @@ def test_only_the_chosen_candidate_is_fitted_to_all_rows(halves):
     assert trained == [("ridge", len(halves.train))]
 
 
-def test_without_a_candidate_that_behaves_nothing_is_trained(halves):
+def test_where_no_candidate_behaves_the_failed_checks_are_told(halves):
     check = fuel.criteria.cross_validated[0].check(0.1)
     model = SimpleNamespace(
         candidates=fuel.candidates,
         criteria=fuel.criteria,
         cross_validate=lambda item, rows: Validation({"cv_r2": 0.9}, (check,)),
+        train=lambda item, rows: "estimator",
     )
 
-    with pytest.raises(NoCandidateError, match=r"polynomial: cv_r2 is 0\.1"):
+    assert training.fit(model, halves.train).metrics == {"cv_r2": 0.9, "cv_failed_checks": 1}
+
+
+def test_without_a_metric_nothing_is_trained(halves):
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        criteria=fuel.criteria,
+        cross_validate=lambda item, rows: Validation({"cv_r2": math.nan}, ()),
+    )
+
+    with pytest.raises(NoCandidateError, match="is not a number"):
         training.fit(model, halves.train)

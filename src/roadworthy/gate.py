@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from roadworthy.models.contract import Bound, Check, Criteria, Scores
+from roadworthy.selection import FAILED_CHECKS
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def decide(
     checks = [
         *(bound.check(metrics.get(bound.name, nowhere)) for bound in criteria.cross_validated),
         *(bound.check(candidate.metrics.get(bound.name, nowhere)) for bound in criteria.hold_out),
+        _UNSEEN.check(metrics.get(FAILED_CHECKS, nowhere)),
         *behaviour,
         Bound("onnx_parity", "at most", criteria.parity, description=_PARITY).check(parity),
         Bound("latency", "at most", criteria.latency_ms, "ms", _LATENCY).check(latency_ms),
@@ -86,6 +88,9 @@ def decide(
     return Verdict(tuple(checks))
 
 
+_UNSEEN = Bound(
+    FAILED_CHECKS, "at most", 0, description="behavioural checks failed in cross-validation"
+)
 _PARITY = "greatest relative difference of ONNX and estimator on the hold-out"
 _LATENCY = "median time of one answer to one request"
 

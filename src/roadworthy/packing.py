@@ -20,7 +20,19 @@ from roadworthy.errors import RoadworthyError
 from roadworthy.models.contract import Evaluation, Model
 from roadworthy.scoring import Scorer
 
-PACKAGES = ("joblib", "numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "scipy")
+PACKAGES = (
+    "joblib",
+    "mapie",
+    "matplotlib",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "scikit-learn",
+    "scipy",
+)
 """The packages whose versions decide what training gives."""
 GOLDEN_ROWS = 20
 _BINS = 20

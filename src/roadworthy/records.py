@@ -6,6 +6,7 @@ that share nothing but the place of the records, an fsspec address: a directory,
 
 from __future__ import annotations
 
+import atexit
 import gc
 import json
 import os
@@ -101,6 +102,9 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
     Record
         Fill in ``summary`` and ``details``.
     """
+    # A step is a process: to look once more for garbage at its end, among all that MLflow or
+    # scikit-learn imported, would take it half a second.
+    atexit.register(gc.freeze)
     record = Record(name, started=_now())
     _write(place, run, record)
     try:
@@ -114,9 +118,6 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
     finally:
         record.ended = _now()
         _write(place, run, record)
-        # The process ends here: to look once more for garbage among all that MLflow or
-        # scikit-learn imported would take it half a second.
-        gc.freeze()
 
 
 def read(place: str, run: str) -> list[Record]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
 
 import filelock
@@ -21,6 +21,7 @@ from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.settings import Settings
 
 Alias = Literal["champion", "challenger"]
 
@@ -86,6 +87,11 @@ class Registry:
         A server of its own decides that itself.
     """
 
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the registry of the settings."""
+        return cls(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+
     def __init__(self, tracking_uri: str, artifacts: str) -> None:
         self._artifacts = artifacts
         try:
@@ -104,7 +110,7 @@ class Registry:
         model: str,
         *,
         name: str,
-        recipe: str,
+        made_of: str,
         parameters: Mapping[str, float | str],
         metrics: Mapping[str, float],
         tags: Mapping[str, str],
@@ -112,12 +118,17 @@ class Registry:
     ) -> str:
         """Record a candidate as a run and return the run's id.
 
-        One candidate of one recipe is one run, however often it is recorded.
+        Parameters
+        ----------
+        name
+            The candidate's name.
+        made_of
+            What decides the candidate and its bundle: of that, it is recorded once.
         """
         experiment = self._experiment(model)
         found = self._client.search_runs(
             [experiment],
-            f"tags.recipe = '{recipe}' and tags.candidate = '{name}'",
+            f"tags.made_of = '{made_of}' and tags.candidate = '{name}'",
             ViewType.ACTIVE_ONLY,
             max_results=1,
         )
@@ -127,7 +138,7 @@ class Registry:
             found[0]
             if found
             else self._client.create_run(
-                experiment, run_name=name, tags={"recipe": recipe, "candidate": name, **tags}
+                experiment, run_name=name, tags={"made_of": made_of, "candidate": name, **tags}
             )
         )
         run_id, started = str(run.info.run_id), int(run.info.start_time)
@@ -154,6 +165,14 @@ class Registry:
                 self._client.log_artifacts(run_id, scratch)
 
     @_told
+    def log_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Add metrics to a run; the same again are the same rows."""
+        started = int(self._client.get_run(run_id).info.start_time)
+        self._client.log_batch(
+            run_id, metrics=[Metric(key, value, started, 0) for key, value in metrics.items()]
+        )
+
+    @_told
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
         self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
@@ -169,7 +188,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundle"
+        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundles/{digest}"
         made = self._client.create_model_version(
             model, source, run_id, tags={"digest": digest, **tags}
         )

@@ -12,8 +12,13 @@ from typing import Any
 from roadworthy import bundle
 from roadworthy.commands import call
 from roadworthy.data import dvc, git, releases
+from roadworthy.errors import RoadworthyError
 from roadworthy.models import contract
 from roadworthy.settings import Settings
+
+
+class ReproductionError(RoadworthyError):
+    """A release cannot be made again with the code at hand."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,13 @@ def reproduce(settings: Settings, model: str, number: int) -> Reproduction:
         place = Path(scratch)
         commit = released.manifest.commit
         with releases.source(settings, commit) as repository:
-            raw = dvc.pull(repository, contract.load(model).data)
+            pointer = contract.load(model).data
+            if dvc.content_hash(repository / pointer) != released.manifest.data_hash:
+                raise ReproductionError(
+                    f"{pointer} at {commit[:12]} names other data than {tag} was made of: run this "
+                    f"with the code of that commit."
+                )
+            raw = dvc.pull(repository, pointer)
             code = git.export(repository, commit, place / "code")
             arguments: list[str | Path] = [
                 model,

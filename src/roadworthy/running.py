@@ -29,10 +29,12 @@ from roadworthy.records import Record
 from roadworthy.report import Report
 from roadworthy.rollout.server import announced
 from roadworthy.settings import Settings
+from roadworthy.steps.report import JSON as REPORT
 from roadworthy.steps.report import report as write_report
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10
+_FACTS = "run.json"
 
 
 class RunError(RoadworthyError):
@@ -116,6 +118,8 @@ def start(
         (target / "tmp").mkdir(parents=True)
         stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
         environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
+        _conclude_earlier(settings, model)
+        (target / _FACTS).write_text(json.dumps({"model": model, "trigger": trigger}))
         arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
         command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
         with (target / "log.txt").open("wb") as log:
@@ -148,6 +152,14 @@ def _alone(settings: Settings, model: str) -> Iterator[None]:
         raise RunError(
             f"Another run of {model} is under way in {settings.home}: wait for it, or stop it."
         ) from error
+
+
+def _conclude_earlier(settings: Settings, model: str) -> None:
+    """Write the reports of earlier runs of a model that were killed before they could."""
+    for facts in sorted((settings.home / "runs").glob(f"*/{_FACTS}")):
+        told = json.loads(facts.read_text())
+        if told["model"] == model and not (facts.parent / REPORT).exists():
+            write_report(settings, facts.parent.name, model=model, trigger=told["trigger"])
 
 
 def _with_server(settings: Settings) -> tuple[Settings, bool]:

@@ -8,17 +8,21 @@ from collections.abc import Mapping
 from roadworthy.errors import RoadworthyError
 from roadworthy.models.contract import Criteria, Validation
 
+FAILED_CHECKS = "cv_failed_checks"
+"""The metric that counts the behavioural checks which a candidate fails on unseen rows."""
+
 
 class NoCandidateError(RoadworthyError):
-    """No candidate behaves as it must."""
+    """No candidate has a metric."""
 
 
 def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
     """Return the name of the candidate to train on everything.
 
     The best by cross-validation among those that pass the behavioural checks; of those that are
-    worse than it by less than ``criteria.simplicity``, the simplest. One whose metric is not a
-    number is none of them.
+    worse than it by less than ``criteria.simplicity``, the simplest. Where none passes them, it is
+    so chosen from all: the gate will refuse it and say why. One whose metric is not a number is
+    none of them.
 
     Parameters
     ----------
@@ -28,28 +32,29 @@ def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
     Raises
     ------
     NoCandidateError
-        None passes the behavioural checks.
+        None has a metric that is a number.
     """
-    metric = f"cv_{criteria.metric}"
-    behaved = {
-        name: validation.metrics[metric]
-        for name, validation in validations.items()
-        if not _faults(validation, metric)
+    name = f"cv_{criteria.metric}"
+    known = {
+        candidate: validation.metrics[name]
+        for candidate, validation in validations.items()
+        if not math.isnan(validation.metrics[name])
     }
-    if not behaved:
-        failed = "; ".join(
-            f"{name}: {_faults(validation, metric)[0]}" for name, validation in validations.items()
-        )
+    behaved = {
+        candidate: value
+        for candidate, value in known.items()
+        if not failed_checks(validations[candidate])
+    }
+    eligible = behaved or known
+    if not eligible:
         raise NoCandidateError(
-            f"No candidate passes the behavioural checks ({failed}). "
+            f"{name} of every candidate ({', '.join(validations)}) is not a number. "
             f"Look at the data, or give the model another candidate."
         )
-    best = max(behaved.values())
-    return next(name for name, value in behaved.items() if value > best - criteria.simplicity)
+    best = max(eligible.values())
+    return next(name for name, value in eligible.items() if value > best - criteria.simplicity)
 
 
-def _faults(validation: Validation, metric: str) -> list[str]:
-    faults = [str(check) for check in validation.checks if not check.passed]
-    if math.isnan(validation.metrics[metric]):
-        faults.append(f"{metric} is not a number")
-    return faults
+def failed_checks(validation: Validation) -> int:
+    """Return how many behavioural checks a candidate fails on rows that it was not fitted on."""
+    return sum(not check.passed for check in validation.checks)

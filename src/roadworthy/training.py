@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from roadworthy.models.contract import Candidate, Model, Validation
-from roadworthy.selection import choose
+from roadworthy.selection import FAILED_CHECKS, choose, failed_checks
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Fitted:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The cross-validated metrics of the chosen candidate."""
-        return self.validations[self.candidate.name].metrics
+        """The cross-validated metrics of the chosen candidate, its failed checks counted."""
+        validation = self.validations[self.candidate.name]
+        return validation.metrics | {FAILED_CHECKS: float(failed_checks(validation))}
 
 
 def fit(model: Model, train: pd.DataFrame) -> Fitted:
@@ -31,7 +32,7 @@ def fit(model: Model, train: pd.DataFrame) -> Fitted:
     Raises
     ------
     NoCandidateError
-        None behaves as it must.
+        None has a metric that is a number.
     """
     validations = {item.name: model.cross_validate(item, train) for item in model.candidates}
     name = choose(validations, model.criteria)

@@ -22,7 +22,7 @@ def released(released_from, packed):
     """A home where version 1 is released, and the road was lost."""
     found = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
     run = found.log_candidate(
-        "fuel", name="a", recipe="r", parameters={}, metrics={}, tags={}, figures={}
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
     )
     tags = {"promoted_at": PROMOTED_AT}
     version = found.register("fuel", run_id=run, digest=packed.digest, tags=tags)

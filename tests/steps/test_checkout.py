@@ -30,7 +30,7 @@ def test_the_champions_recipe_is_nothing_new_unless_forced(call, released_from):
     source = call()
     registry = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
     run = registry.log_candidate(
-        "fuel", name="a", recipe=source.recipe, parameters={}, metrics={}, tags={}, figures={}
+        "fuel", name="a", made_of=source.recipe, parameters={}, metrics={}, tags={}, figures={}
     )
     version = registry.register("fuel", run_id=run, digest="d", tags={"recipe": source.recipe})
     assert call().new, "a version that is no champion was not released"

@@ -2,7 +2,7 @@
 
 import os
 import signal
-import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = (
     *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-    *("register", "push", "roll-out", "verify", "promote"),
+    *("register", "push", "roll-out", "verify", "promote", "report"),
 )
 WRITING = ("checkout", "train", "register", "push", "roll-out", "promote")
 
@@ -40,8 +40,11 @@ def kill(place: Workplace, step: str, *, when: str) -> None:
 
 def processes_of(run: Path) -> list[str]:
     """The processes that work for a run."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True)
-    return [line for line in listed.stdout.splitlines() if run.name in line]
+    found = []
+    for arguments in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            found.append(arguments.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if run.name in line]
 
 
 @pytest.mark.parametrize("when", ["done", "running"])

@@ -40,7 +40,7 @@ def restore(settings: Settings) -> Iterator[str]:
 
     problems: list[RoadworthyError] = []
     try:
-        registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+        registry = Registry.of(settings)
         for model in sorted({*registry.models()} - whole):
             champion = registry.aliased(model, "champion")
             if champion is None:

@@ -71,6 +71,6 @@ def _champion(settings: Settings, model: str) -> tuple[int, str]:
     """Return the champion's number and recipe; 0 and nothing before the first release."""
     from roadworthy.registry import Registry
 
-    registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    registry = Registry.of(settings)
     champion = registry.aliased(model, "champion")
     return (0, "") if champion is None else (champion.number, champion.tags.get("recipe", ""))

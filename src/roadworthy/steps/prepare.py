@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from roadworthy.models import contract
 
 
@@ -23,10 +25,10 @@ class Counts:
         return f"{told}, dropped: {reasons or 'none'}"
 
 
-def prepare(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
+def prepare(model: str, validated: Path, *, train: Path, test: Path) -> Counts:
     """Write the rows to train on and the hold-out as Parquet files."""
     chosen = contract.load(model)
-    frame, dropped = chosen.prepare(chosen.read(raw))
+    frame, dropped = chosen.prepare(pd.read_parquet(validated))
     halves = chosen.split(frame)
     for part, target in ((halves.train, train), (halves.test, test)):
         target.parent.mkdir(parents=True, exist_ok=True)

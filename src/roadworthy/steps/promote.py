@@ -16,7 +16,7 @@ def promote(settings: Settings, model: str, *, version: int, why: str) -> None:
     is not the champion yet and finishes. What is the champion already keeps its note.
     """
     local.promote(settings, model, version)
-    registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    registry = Registry.of(settings)
     promoted = registry.version(model, version)
     if "champion" not in promoted.aliases:
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -27,18 +27,19 @@ def record(
     trained
         The directory that training wrote.
     recipe
-        The hash of code and data; a candidate of one recipe is recorded once.
+        The hash of code and data; of it and the commit, a candidate is recorded once.
     verdict
         What the gate said of the chosen one.
     tags
-        What else each run says: commit, data hash, trigger.
+        What else each run says: ``commit``, ``data_hash``, ``trigger``, ``pipeline_run``.
     """
     tried = training.read(trained)
     runs = {
         name: registry.log_candidate(
             model,
             name=name,
-            recipe=recipe,
+            # The commit too: a bundle names it, so another commit's is another bundle.
+            made_of=f"{recipe}@{tags['commit']}",
             parameters=candidate.parameters,
             metrics=candidate.metrics,
             tags={**tags, "chosen": str(name == tried.candidate)},
@@ -47,8 +48,10 @@ def record(
         for name, candidate in tried.candidates.items()
     }
     run_id = runs[tried.candidate]
-    registry.log_files(run_id, {"gate/verdict.json": json.dumps(verdict, indent=2).encode()})
-    # Run again, a candidate may meet another champion, and another verdict.
+    # Run again, a candidate may meet another champion, and another verdict: the files are of each
+    # pipeline run, the run's tags of the last.
+    verdict_file = f"gate/{tags['pipeline_run']}.json"
+    registry.log_files(run_id, {verdict_file: json.dumps(verdict, indent=2).encode()})
     registry.tag_run(run_id, outcome(verdict))
     return run_id
 

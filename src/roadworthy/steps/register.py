@@ -23,16 +23,17 @@ def register(
 ) -> Version:
     """Return the version of the bundle, which is now the challenger.
 
-    Every candidate is recorded as an MLflow run; the verdict, the manifest, the card and the
-    figures are put beside the chosen one's.
+    Every candidate is recorded as an MLflow run; the metrics and figures of the hold-out, the
+    verdict, the manifest and the card are put beside the chosen one's.
     """
-    registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    registry = Registry.of(settings)
     candidate = bundle.read(packed)
     run_id = record(registry, model, trained, recipe=recipe, verdict=verdict, tags=tags)
     names = [bundle.MANIFEST, bundle.CARD, bundle.MODEL]
+    registry.log_metrics(run_id, candidate.manifest.metrics)
     registry.log_files(
         run_id,
-        {f"bundle/{name}": (packed / name).read_bytes() for name in names}
+        {f"bundles/{candidate.digest}/{name}": (packed / name).read_bytes() for name in names}
         | {f"figures/{name}.png": png for name, png in candidate.figures.items()},
     )
     told = {

@@ -20,5 +20,5 @@ def reject(
     tags: dict[str, str],
 ) -> None:
     """Record every candidate as an MLflow run, and the verdict beside the chosen one's."""
-    registry = Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    registry = Registry.of(settings)
     record(registry, model, trained, recipe=recipe, verdict=verdict, tags=tags)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from roadworthy.models import contract
 from roadworthy.models.contract import Candidate, Validation
+from roadworthy.selection import FAILED_CHECKS, failed_checks
 from roadworthy.steps.training import Training, Tried, write
 from roadworthy.training import fit
 
@@ -36,4 +37,5 @@ def train(model: str, rows: Path, *, target: Path) -> Training:
 
 def _tried(candidate: Candidate, validation: Validation) -> Tried:
     checks = {check.name: check.value for check in validation.checks}
-    return Tried(dict(candidate.parameters), validation.metrics | checks)
+    failed = {FAILED_CHECKS: float(failed_checks(validation))}
+    return Tried(dict(candidate.parameters), validation.metrics | failed | checks)

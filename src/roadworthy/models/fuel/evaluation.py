@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from roadworthy.models.contract import (
     Scores,
     Validation,
 )
+from roadworthy.models.figures import png
 from roadworthy.models.fuel.dataset import COLUMNS, TARGET
 from roadworthy.models.fuel.estimator import CONFIDENCE, FuelEstimator, without_optional
 from roadworthy.models.fuel.units import consumption, kilograms, pounds
@@ -105,7 +105,7 @@ def cross_validate(candidate: Candidate, train: pd.DataFrame) -> Validation:
     }
     title = f"{candidate.name}: {len(train)} cars, each by a model that never saw it"
     figure = _actual_against_predicted(title, consumption(answers), train)
-    return Validation(metrics, _checks(np.concatenate(changes)), {"cross-validation": _png(figure)})
+    return Validation(metrics, _checks(np.concatenate(changes)), {"cross-validation": png(figure)})
 
 
 def score(answers: pd.DataFrame, test: pd.DataFrame) -> Scores:
@@ -131,8 +131,8 @@ def evaluate(estimator: FuelEstimator, test: pd.DataFrame) -> Evaluation:
     spread = answers[["l_per_100km_low", "l_per_100km_high"]].to_numpy().T
     litres = answers["l_per_100km"].to_numpy()
     figures = {
-        "actual-against-predicted": _png(_actual_against_predicted(title, litres, test, spread)),
-        "residuals": _png(_residuals(answers, test)),
+        "actual-against-predicted": png(_actual_against_predicted(title, litres, test, spread)),
+        "residuals": png(_residuals(answers, test)),
     }
     return Evaluation(metrics, scores.slices, checks, figures)
 
@@ -244,10 +244,3 @@ def _residuals(answers: pd.DataFrame, test: pd.DataFrame) -> Figure:
     axes.set(xlabel="actual, l/100 km", ylabel="predicted - actual, l/100 km", title="Residuals")
     axes.legend(title="origin")
     return figure
-
-
-def _png(figure: Figure) -> bytes:
-    """Return the figure without the date and program that would make its bytes differ."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
-    return buffer.getvalue()

@@ -9,17 +9,10 @@ that is left out is empty.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
-from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from sklearn.svm import SVR
+from onnx import TensorProto
 
 from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS, ORIGINS
 from roadworthy.models.fuel.estimator import (
@@ -32,9 +25,7 @@ from roadworthy.models.fuel.estimator import (
     FuelEstimator,
 )
 from roadworthy.models.fuel.units import L_PER_100KM_TIMES_MPG
-
-OPSET = 20
-IR_VERSION = 10
+from roadworthy.models.onnx_graph import Graph, add_step
 
 
 def export(estimator: FuelEstimator) -> onnx.ModelProto:
@@ -45,56 +36,16 @@ def export(estimator: FuelEstimator) -> onnx.ModelProto:
     TypeError
         The estimator has a step for which there is no graph.
     """
-    graph = _Graph()
+    graph = Graph()
     steps = [step for _, step in estimator.point_.steps]
     value = _features(graph, steps[0])
     for step in steps[1:]:
-        value = _step(graph, step, value)
+        value = add_step(graph, step, value)
     _answer(graph, estimator, centre=graph.add("Squeeze", value, graph.integers(1)))
-    inputs = [_column(name, _element_type(name)) for name in COLUMNS]
-    outputs = [_column(name, TensorProto.DOUBLE) for name in ANSWER]
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "fuel", inputs, outputs, graph.initializers),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
-        producer_name="roadworthy",
-    )
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return graph.model("fuel", columns=COLUMNS, words=["origin"], answer=ANSWER)
 
 
-@dataclass
-class _Graph:
-    """Nodes and constants in the order in which they were added, named by it."""
-
-    nodes: list[onnx.NodeProto] = field(default_factory=list)
-    initializers: list[onnx.TensorProto] = field(default_factory=list)
-
-    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node and return the name of its output."""
-        name = output or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
-        return name
-
-    def constant(self, value: npt.ArrayLike) -> str:
-        """Add numbers and return their name."""
-        return self._initialize(np.asarray(value, dtype=np.float64))
-
-    def integers(self, *values: int) -> str:
-        """Add a vector of integers and return its name."""
-        return self._initialize(np.asarray(values, dtype=np.int64))
-
-    def word(self, value: str) -> str:
-        """Add a word and return its name."""
-        return self._initialize(np.asarray(value, dtype=object))
-
-    def _initialize(self, value: npt.NDArray[Any]) -> str:
-        name = f"constant_{len(self.initializers)}"
-        self.initializers.append(numpy_helper.from_array(value, name))
-        return name
-
-
-def _features(graph: _Graph, features: CarFeatures) -> str:
+def _features(graph: Graph, features: CarFeatures) -> str:
     """Add :meth:`CarFeatures.transform`: from the inputs to a matrix [N, features]."""
     columns = {name: graph.add("Unsqueeze", name, graph.integers(1)) for name in features.columns}
     numbers = {
@@ -115,7 +66,7 @@ def _features(graph: _Graph, features: CarFeatures) -> str:
     return graph.add("Concat", *parts, axis=1)
 
 
-def _quadratic(graph: _Graph, log_weight: str, year: str) -> str:
+def _quadratic(graph: Graph, log_weight: str, year: str) -> str:
     weight = graph.add("Sub", log_weight, graph.constant(WEIGHT_CENTRE))
     centred = graph.add("Sub", year, graph.constant(YEAR_CENTRE))
     years = graph.add("Div", centred, graph.constant(YEAR_SCALE))
@@ -128,7 +79,7 @@ def _quadratic(graph: _Graph, log_weight: str, year: str) -> str:
     return graph.add("Concat", one, weight, years, *squares, axis=1)
 
 
-def _origins(graph: _Graph, base: str, origin: str, features: CarFeatures) -> list[str]:
+def _origins(graph: Graph, base: str, origin: str, features: CarFeatures) -> list[str]:
     left_out = graph.add("Equal", origin, graph.word(""))
     parts = []
     for name in ORIGINS:
@@ -140,60 +91,11 @@ def _origins(graph: _Graph, base: str, origin: str, features: CarFeatures) -> li
     return parts
 
 
-def _from_base(graph: _Graph, base: str, coefficients: npt.NDArray[np.float64]) -> str:
+def _from_base(graph: Graph, base: str, coefficients: npt.NDArray[np.float64]) -> str:
     return graph.add("MatMul", base, graph.constant(coefficients[:, None]))
 
 
-def _step(graph: _Graph, step: object, value: str) -> str:
-    """Add one fitted step of the pipeline: from a matrix [N, n] to a matrix [N, m]."""
-    if isinstance(step, StandardScaler):
-        centred = graph.add("Sub", value, graph.constant(step.mean_))
-        return graph.add("Div", centred, graph.constant(step.scale_))
-    if isinstance(step, PolynomialFeatures):
-        return _powers(graph, step, value)
-    if isinstance(step, LinearRegression | Ridge):
-        product = graph.add("MatMul", value, graph.constant(step.coef_[:, None]))
-        return graph.add("Add", product, graph.constant(step.intercept_))
-    if isinstance(step, SVR):
-        return _support_vectors(graph, step, value)
-    raise TypeError(
-        f"{type(step).__name__} cannot be exported: give it a graph in {__name__}, "
-        f"or train another candidate."
-    )
-
-
-def _powers(graph: _Graph, step: PolynomialFeatures, value: str) -> str:
-    """Add the products that ``step.powers_`` names, one column each."""
-
-    def column(index: int) -> str:
-        return graph.add("Gather", value, graph.integers(index), axis=1)
-
-    columns = [column(index) for index in range(step.n_features_in_)]
-    products = []
-    for powers in step.powers_:
-        factors = [columns[index] for index, power in enumerate(powers) for _ in range(power)]
-        product = factors[0]
-        for factor in factors[1:]:
-            product = graph.add("Mul", product, factor)
-        products.append(product)
-    return graph.add("Concat", *products, axis=1)
-
-
-def _support_vectors(graph: _Graph, step: SVR, value: str) -> str:
-    """Add the radial kernel: ``sum_i a_i exp(-gamma |x - v_i|^2) + b``."""
-    if step.kernel != "rbf":
-        raise TypeError(f"An SVR with a {step.kernel} kernel cannot be exported: use kernel='rbf'.")
-    rows = graph.add("Unsqueeze", value, graph.integers(1))
-    difference = graph.add("Sub", rows, graph.constant(step.support_vectors_[None, :, :]))
-    squared = graph.add("Mul", difference, difference)
-    distance = graph.add("ReduceSum", squared, graph.integers(2), keepdims=0)
-    exponent = graph.add("Mul", distance, graph.constant(-step._gamma))
-    kernel = graph.add("Exp", exponent)
-    product = graph.add("MatMul", kernel, graph.constant(step.dual_coef_.T))
-    return graph.add("Add", product, graph.constant(step.intercept_))
-
-
-def _answer(graph: _Graph, estimator: FuelEstimator, centre: str) -> None:
+def _answer(graph: Graph, estimator: FuelEstimator, centre: str) -> None:
     """Add :meth:`FuelEstimator.predict`: from the logarithm of mpg [N] to the outputs."""
     half = _half_width(graph, estimator)
     product = graph.constant(L_PER_100KM_TIMES_MPG)
@@ -207,18 +109,9 @@ def _answer(graph: _Graph, estimator: FuelEstimator, centre: str) -> None:
         graph.add("Div", product, mpg, output=litres)
 
 
-def _half_width(graph: _Graph, estimator: FuelEstimator) -> str:
+def _half_width(graph: Graph, estimator: FuelEstimator) -> str:
     incomplete = graph.add("Equal", "origin", graph.word(""))
     for name in OPTIONAL_NUMBERS:
         incomplete = graph.add("Or", incomplete, graph.add("IsNaN", name))
     widths = graph.constant(estimator.incomplete_), graph.constant(estimator.complete_)
     return graph.add("Where", incomplete, *widths)
-
-
-def _element_type(name: str) -> int:
-    return int(TensorProto.STRING if name == "origin" else TensorProto.DOUBLE)
-
-
-def _column(name: str, element_type: int) -> onnx.ValueInfoProto:
-    shape: Sequence[str] = ["N"]
-    return helper.make_tensor_value_info(name, element_type, shape)

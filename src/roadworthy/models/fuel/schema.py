@@ -2,8 +2,7 @@
 
 import pandera.pandas as pa
 
-# A column of type int would be coerced, and 4.5 cylinders become 4 without a word.
-_WHOLE = pa.Check(lambda column: column % 1 == 0, name="whole", error="whole_number")
+from roadworthy.models.rules import WHOLE
 
 schema = pa.DataFrameSchema(
     {
@@ -14,7 +13,7 @@ schema = pa.DataFrameSchema(
         ),
         "cylinders": pa.Column(
             float,
-            [pa.Check.in_range(3, 12), _WHOLE],
+            [pa.Check.in_range(3, 12), WHOLE],
             description="Number of cylinders of the engine.",
         ),
         "displacement_cu_in": pa.Column(
@@ -36,7 +35,7 @@ schema = pa.DataFrameSchema(
         ),
         "model_year": pa.Column(
             float,
-            [pa.Check.in_range(70, 82), _WHOLE],
+            [pa.Check.in_range(70, 82), WHOLE],
             description="Model year, years since 1900.",
         ),
         "origin": pa.Column(

@@ -1,0 +1,179 @@
+"""The pieces of which a model composes its ONNX graph, in double precision.
+
+Inputs and outputs are columns: one tensor of shape [N] for each field of a request and of an
+answer. A number that is left out is not a number, a word that is left out is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
+from sklearn.svm import SVR
+
+OPSET = 20
+IR_VERSION = 10
+
+
+@dataclass
+class Graph:
+    """Nodes and constants in the order in which they were added, named by it.
+
+    The names that are given here begin with a capital, so a column in small letters has none of
+    them.
+    """
+
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    initializers: list[onnx.TensorProto] = field(default_factory=list)
+
+    def add(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
+        name = output or f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: npt.ArrayLike) -> str:
+        """Add numbers and return their name."""
+        return self._initialize(np.asarray(value, dtype=np.float64))
+
+    def integers(self, *values: int) -> str:
+        """Add a vector of integers and return its name."""
+        return self._initialize(np.asarray(values, dtype=np.int64))
+
+    def word(self, value: str) -> str:
+        """Add a word and return its name."""
+        return self._initialize(np.asarray(value, dtype=object))
+
+    def model(
+        self, name: str, *, columns: Iterable[str], words: Iterable[str], answer: Iterable[str]
+    ) -> onnx.ModelProto:
+        """Return the graph as a checked model.
+
+        Parameters
+        ----------
+        columns
+            The inputs, in the order of the request. Those that are not in ``words`` are numbers.
+        answer
+            The outputs, all of them numbers.
+        """
+        texts = frozenset(words)
+        inputs = [
+            _column(column, TensorProto.STRING if column in texts else TensorProto.DOUBLE)
+            for column in columns
+        ]
+        outputs = [_column(column, TensorProto.DOUBLE) for column in answer]
+        model = helper.make_model(
+            helper.make_graph(self.nodes, name, inputs, outputs, self.initializers),
+            opset_imports=[helper.make_opsetid("", OPSET)],
+            ir_version=IR_VERSION,
+            producer_name="roadworthy",
+        )
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _initialize(self, value: npt.NDArray[Any]) -> str:
+        name = f"Constant_{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(value, name))
+        return name
+
+
+def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
+    """Add a fitted column transformer: from the inputs of its columns to a matrix [N, n].
+
+    Numbers go through a :class:`SimpleImputer`, words through a :class:`OneHotEncoder`, to which a
+    word that it does not know is none of those that it knows.
+
+    Raises
+    ------
+    TypeError
+        It has another step, for which there is no graph.
+    """
+    parts = []
+    for name, step, columns in transformer.transformers_:
+        if name == "remainder" or not len(columns):
+            continue
+        inputs = [graph.add("Unsqueeze", column, graph.integers(1)) for column in columns]
+        if isinstance(step, SimpleImputer):
+            parts += [
+                graph.add("Where", graph.add("IsNaN", value), graph.constant(instead), value)
+                for value, instead in zip(inputs, step.statistics_, strict=True)
+            ]
+        elif isinstance(step, OneHotEncoder):
+            for value, known in zip(inputs, step.categories_, strict=True):
+                found = [graph.add("Equal", value, graph.word(str(word))) for word in known]
+                parts += [graph.add("Cast", is_it, to=TensorProto.DOUBLE) for is_it in found]
+        else:
+            raise _no_graph(step)
+    return graph.add("Concat", *parts, axis=1)
+
+
+def add_step(graph: Graph, step: object, value: str) -> str:
+    """Add one fitted step of a pipeline: from a matrix [N, n] to a matrix [N, m].
+
+    Raises
+    ------
+    TypeError
+        There is no graph for it.
+    """
+    if isinstance(step, StandardScaler):
+        centred = graph.add("Sub", value, graph.constant(step.mean_))
+        return graph.add("Div", centred, graph.constant(step.scale_))
+    if isinstance(step, PolynomialFeatures):
+        return _powers(graph, step, value)
+    if isinstance(step, LinearRegression | Ridge):
+        product = graph.add("MatMul", value, graph.constant(step.coef_[:, None]))
+        return graph.add("Add", product, graph.constant(step.intercept_))
+    if isinstance(step, SVR):
+        return _support_vectors(graph, step, value)
+    raise _no_graph(step)
+
+
+def _no_graph(step: object) -> TypeError:
+    return TypeError(
+        f"{type(step).__name__} cannot be exported: give it a graph in {__name__}, "
+        f"or train another candidate."
+    )
+
+
+def _powers(graph: Graph, step: PolynomialFeatures, value: str) -> str:
+    """Add the products that ``step.powers_`` names, one column each."""
+
+    def column(index: int) -> str:
+        return graph.add("Gather", value, graph.integers(index), axis=1)
+
+    columns = [column(index) for index in range(step.n_features_in_)]
+    products = []
+    for powers in step.powers_:
+        factors = [columns[index] for index, power in enumerate(powers) for _ in range(power)]
+        product = factors[0]
+        for factor in factors[1:]:
+            product = graph.add("Mul", product, factor)
+        products.append(product)
+    return graph.add("Concat", *products, axis=1)
+
+
+def _support_vectors(graph: Graph, step: SVR, value: str) -> str:
+    """Add the radial kernel: ``sum_i a_i exp(-gamma |x - v_i|^2) + b``."""
+    if step.kernel != "rbf":
+        raise TypeError(f"An SVR with a {step.kernel} kernel cannot be exported: use kernel='rbf'.")
+    rows = graph.add("Unsqueeze", value, graph.integers(1))
+    difference = graph.add("Sub", rows, graph.constant(step.support_vectors_[None, :, :]))
+    squared = graph.add("Mul", difference, difference)
+    distance = graph.add("ReduceSum", squared, graph.integers(2), keepdims=0)
+    exponent = graph.add("Mul", distance, graph.constant(-step._gamma))
+    kernel = graph.add("Exp", exponent)
+    product = graph.add("MatMul", kernel, graph.constant(step.dual_coef_.T))
+    return graph.add("Add", product, graph.constant(step.intercept_))
+
+
+def _column(name: str, element_type: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element_type, ["N"])

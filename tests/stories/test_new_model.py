@@ -1,0 +1,83 @@
+"""Somebody brings a table of their own: begun, run, released, asked."""
+
+import random
+from pathlib import Path
+
+import httpx
+import pytest
+
+from roadworthy import bundle
+
+from .conftest import Workplace, clone
+
+pytestmark = [pytest.mark.story, pytest.mark.slow]
+
+HULLS = {"glass": -0.4, "steel": 1.2, "wood": 0.0}
+
+
+def boats() -> str:
+    """120 boats; of some the draught or the hull is not known."""
+    chance = random.Random(11)
+    lines = ["beam_m,draught_m,hull,length_m"]
+    for _ in range(120):
+        beam, draught = chance.uniform(2, 5), chance.uniform(0.5, 2.5)
+        hull = chance.choice(sorted(HULLS))
+        length = 2.6 * beam + 0.4 * beam * draught + HULLS[hull] + chance.gauss(0, 0.4)
+        told = "" if chance.random() < 0.1 else f"{draught:.2f}"
+        kind = "" if chance.random() < 0.05 else hull
+        lines.append(f"{beam:.2f},{told},{kind},{length:.2f}")
+    return "\n".join([*lines, ""])
+
+
+@pytest.fixture
+def place(snapshot: Path, tmp_path: Path) -> Workplace:
+    """A fresh clone whose own package the command uses, as one that was installed there does."""
+    fresh = clone(snapshot, tmp_path / "clone")
+    fresh.environment["PYTHONPATH"] = str(fresh.path / "src")
+    return fresh
+
+
+def test_a_table_becomes_a_served_model(place: Workplace, tmp_path: Path) -> None:
+    # given a table of boats
+    table = tmp_path / "boats.csv"
+    table.write_text(boats())
+    # when a model is begun with it, committed and run
+    options = ("--data", str(table), "--target", "length_m")
+    begun = place.roadworthy("new", "boats", *options)
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    assert "src/roadworthy/models/boats/__init__.py" in begun.stdout
+    place.commit("Begin a model of boats")
+    done = place.roadworthy("run", "boats")
+    # then it is released, and the golden batch was answered as at training time
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = place.report()
+    assert report["outcome"] == "released"
+    verified = next(step for step in report["steps"] if step["step"] == "verify")
+    assert verified["state"] == "done"
+    assert verified["details"]["requests"] >= 10
+    # and of what is committed nothing is left over
+    assert place.git("status", "--porcelain") == ""
+    # and the server answers: somebody who knows all of a boat, and somebody who knows the beam only
+    origin = place.json("lineage", "boats")
+    made = bundle.read(place.path / ".roadworthy" / "bundles" / origin["bundle"])
+    assert len(made.golden.requests) == verified["details"]["requests"]
+    rows = [{"beam_m": 3.1, "draught_m": 1.2, "hull": "steel"}, {"beam_m": 3.1}]
+    with place.serving() as url:
+        address = f"{url}/v1/models/boats:predict"
+        answered = httpx.post(address, json={"instances": rows})
+        golden = httpx.post(address, json={"instances": made.golden.requests})
+        refused = httpx.post(address, json={"instances": [{"beam_m": 31, "hull": "paper"}]})
+    assert answered.status_code == 200
+    lengths = [answer["length_m"] for answer in answered.json()["predictions"]]
+    assert lengths[0] == pytest.approx(2.6 * 3.1 + 0.4 * 3.1 * 1.2 + 1.2, abs=1)
+    assert lengths[1] == pytest.approx(2.6 * 3.1 + 0.4 * 3.1 * 1.5, abs=2)
+    for answer, expected in zip(golden.json()["predictions"], made.golden.answers, strict=True):
+        assert answer == pytest.approx(expected, rel=1e-5)
+    # and a boat that cannot be is refused, with field, bound and unit
+    assert refused.status_code == 422
+    problems = {detail["field"]: detail for detail in refused.json()["details"]}
+    assert problems["beam_m"]["bound"] == "2 to 5"
+    assert problems["beam_m"]["unit"] == "m"
+    assert problems["hull"]["bound"] == "one of glass, steel, wood"
+    # and it can be made again, byte for byte
+    assert place.json("reproduce", "boats:1")["same"]
