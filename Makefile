@@ -14,8 +14,9 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-run: $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1: then stop)
-	@$(VENV)/bin/roadworthy up $(MODEL) $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(ONCE)),--once)
+run: $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1: then stop; PORT=8080)
+	@$(VENV)/bin/roadworthy up $(MODEL) $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(ONCE)),--once) \
+		|| { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 test: $(STAMP) data.csv ## Run every test (REQUIRE_ALL=1: a skip is a failure)
 	@$(PYTHON) -m coverage erase
@@ -49,6 +50,11 @@ lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 		--constraints requirements/dev.txt --output-file requirements/uv.txt
 
 LOCKING := --generate-hashes --no-emit-index-url --universal --no-header
+
+# An environment holds its own path: a clone that was moved needs a new one.
+ifneq ($(shell cat $(STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(STAMP)
+endif
 
 $(STAMP): requirements/dev.txt requirements/uv.txt requirements/install.sh pyproject.toml
 	@echo "Installing into $(VENV) ..."

@@ -22,5 +22,5 @@ def report(
 
     with step(Settings().records, run, "report") as record:
         ended = call(Settings(), run, model=model, trigger=trigger, html=Path(html.path))
-        record.summary = f"{ended.outcome} ({status.state})"
+        record.summary, record.details = ended.outcome, {"engine": status.state}
     return ended.outcome

@@ -5,7 +5,7 @@ import { watch } from "./connection.js";
 import { takeForm } from "./form.js";
 import { predict, ServiceError } from "./service.js";
 import { CONSUMPTION, show } from "./units.js";
-import { capital, interval, onTheRoad, place, plain, whose } from "./words.js";
+import { capital, earlier, interval, onTheRoad, place, plain, whose } from "./words.js";
 
 const SLOW = 2_000;
 const GOOD_NEWS = 4_000;
@@ -15,10 +15,15 @@ const $ = (id) => document.getElementById(id);
 
 let card; // of the model on the road, once the service gave it
 let trouble; // the ServiceError, while the service is away
-let asked; // {car, answer} of the last answer
+let asked; // {car, answer, stale} of the last answer; stale once another car got none
 let busy = false;
 let unanswered = false; // a car was asked for while the service was away
 let slow; // the timer that tells of a long wait
+
+const earlierNote = element("p", "");
+earlierNote.id = "earlier";
+earlierNote.setAttribute("role", "status");
+$("told").closest(".said").before(earlierNote);
 
 const form = takeForm($("car"), { onSubmit: () => ask({ byHand: true }), onWeightUnit: redraw });
 restore();
@@ -39,16 +44,25 @@ async function ask({ byHand }) {
     const { prediction, version } = await predict(car);
     const recovered = unanswered || trouble;
     unanswered = false;
-    asked = { car, answer: prediction };
+    asked = { car, answer: prediction, stale: false };
     redraw();
     if (byHand) $("answer").scrollIntoView({ block: "nearest" });
     if (recovered || version !== String(card?.version)) connection.now();
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
+    outdate(car);
     fail(error, byHand);
   } finally {
     setBusy(false);
   }
+}
+
+/** Mark the answer on the page as one of an earlier car, unless it is of the same car. */
+function outdate(car) {
+  if (!asked || JSON.stringify(car) === JSON.stringify(asked.car)) return;
+  asked.stale = true;
+  tellEarlier();
+  draw();
 }
 
 function fail(error, byHand) {
@@ -105,6 +119,7 @@ function tellState(state, version, candidate = "") {
 function redraw() {
   remember();
   tellAnswer();
+  tellEarlier();
   tellPlace();
   tellFacts();
   draw();
@@ -121,6 +136,13 @@ function tellAnswer() {
   $("unit").textContent = CONSUMPTION[unit].name;
   $("interval").textContent = interval(answer, unit);
   $("whose").textContent = `${whose(car, form.weightUnit())} ${CONSUMPTION[unit].note}`;
+}
+
+function tellEarlier() {
+  const note = asked?.stale ? earlier(asked.car, form.weightUnit()) : "";
+  // Writing the same again would make a screen reader repeat it.
+  if (earlierNote.textContent !== note) earlierNote.textContent = note;
+  $("answer").closest(".results").dataset.stale = Boolean(note);
 }
 
 function tellPlace() {

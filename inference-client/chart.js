@@ -10,7 +10,7 @@ const SLACK = 0.04; // of an axis, beyond its outermost value
 /**
  * Draw weight against consumption of the known cars, and the asked car with its interval.
  *
- * `asked` is `{car, answer}` or undefined, `units` is `{weight, consumption}`, `width` is in
+ * `asked` is `{car, answer, stale}` or undefined, `units` is `{weight, consumption}`, `width` is in
  * pixels: the drawing is made for it, so that its letters stay readable on a phone.
  */
 export function scatter(points, asked, units, width) {
@@ -132,11 +132,11 @@ function years({ weight_kg: weights, l_per_100km: litres, year }, across, up, un
   });
 }
 
-function mark({ car, answer }, across, up, units, width) {
+function mark({ car, answer, stale }, across, up, units, width) {
   const x = across.at(weight(car.weight_kg, "kg", units.weight));
   const [low, middle, high] = ["_low", "", "_high"].map((end) => up.at(answer[`${units.consumption}${end}`]));
   const whisker = `M${x} ${low}V${high}M${x - 8} ${low}h16M${x - 8} ${high}h16`;
-  const toTheLeft = x > width - 100;
+  const toTheLeft = x > width - 110;
   return node(
     "g",
     { class: "asked", id: "asked-car" },
@@ -146,7 +146,7 @@ function mark({ car, answer }, across, up, units, width) {
     node(
       "text",
       { x: x + (toTheLeft ? -14 : 14), y: middle + 5, "text-anchor": toTheLeft ? "end" : "start" },
-      "this car",
+      stale ? "earlier car" : "this car",
     ),
   );
 }

@@ -46,7 +46,7 @@ export function takeForm(element, { onSubmit, onWeightUnit }) {
       field.box.hidden = !property;
       if (!property) continue;
       field.hint.textContent = hint(name, property, unit());
-      if (property.enum) offer(field.input, property.enum);
+      if (property.enum && field.input.tagName === "SELECT") offer(field.input, property.enum);
     }
   }
 
@@ -66,7 +66,7 @@ export function takeForm(element, { onSubmit, onWeightUnit }) {
   }
 
   function complaint(name, detail) {
-    const inPounds = name === WEIGHT && unit() === "lb" && properties;
+    const inPounds = name === WEIGHT && unit() === "lb" && isLimited(properties?.[WEIGHT]);
     return sentence(name, inPounds ? { ...detail, ...poundBound(properties[WEIGHT]) } : detail);
   }
 
@@ -114,7 +114,7 @@ export function takeForm(element, { onSubmit, onWeightUnit }) {
     if (target.name !== "weight-unit") return;
     showWeight();
     const { hint: words, error, input } = fields.get(WEIGHT);
-    if (properties) words.textContent = hint(WEIGHT, properties[WEIGHT], unit());
+    if (properties?.[WEIGHT]) words.textContent = hint(WEIGHT, properties[WEIGHT], unit());
     error.hidden = true;
     input.removeAttribute("aria-invalid");
     onWeightUnit(unit());
@@ -139,13 +139,17 @@ function unfold(box) {
 }
 
 function hint(name, property, weightUnit) {
-  const description = property.description.replace(/\.$/, "");
-  if (property.enum) return `${description}.`;
+  const description = (property.description ?? "").replace(/\.$/, "");
+  if (property.enum || !isLimited(property)) return `${description}.`;
   const { minimum, maximum } = name === WEIGHT ? weightLimits(property, weightUnit) : property;
   const unit = name === WEIGHT ? weightUnit : property.unit;
   // A unit that only repeats the field's name, such as the year's, says nothing.
   if (unit === name) return `${description}, ${minimum} to ${maximum}.`;
   return `${description}, ${show(minimum)} to ${show(maximum)} ${unit}.`;
+}
+
+function isLimited(property) {
+  return [property?.minimum, property?.maximum].every(Number.isFinite);
 }
 
 function offer(select, choices) {
@@ -160,8 +164,13 @@ function offer(select, choices) {
 function sentence(name, { problem, bound, unit }) {
   const wrong = capital(problem.replace(/^is /, ""));
   if (!bound) return `${wrong}.`;
-  const says = bound.startsWith("one of") || !unit || unit === name ? bound : `${bound} ${unit}`;
+  const says = bound.startsWith("one of") || !unit || unit === name ? bound : `${grouped(bound)} ${unit}`;
   return `${wrong}: enter ${says}.`;
+}
+
+// The service writes 2400, the hint 2,400: on the page both are written as the hint is.
+function grouped(bound) {
+  return bound.replace(/(?<![\d.])\d{4,}/g, (digits) => show(Number(digits)));
 }
 
 function poundBound(property) {

@@ -4,6 +4,8 @@ const CARD = "/v2/models/fuel/card";
 const PREDICT = "/v1/models/fuel:predict";
 const CARD_PATIENCE = 8_000;
 const PREDICT_PATIENCE = 20_000;
+const UNREADABLE = "The service answered something that this page cannot read.";
+const ANSWER = ["l_per_100km", "mpg"].flatMap((unit) => [unit, `${unit}_low`, `${unit}_high`]);
 
 /**
  * The service did not do what was asked.
@@ -27,7 +29,7 @@ export class ServiceError extends Error {
 /** Return the card of the model on the road. Throws ServiceError. */
 export async function card() {
   const response = await ask(CARD, { cache: "no-cache" }, CARD_PATIENCE);
-  return body(response);
+  return readable(await body(response), isCard);
 }
 
 /** Return `{prediction, version}` for one car. Throws ServiceError. */
@@ -41,7 +43,7 @@ export async function predict(car) {
     },
     PREDICT_PATIENCE,
   );
-  const { predictions } = await body(response);
+  const { predictions } = readable(await body(response), hasPrediction);
   return { prediction: predictions[0], version: response.headers.get("x-roadworthy-version") };
 }
 
@@ -66,12 +68,70 @@ async function body(response) {
   try {
     return await response.json();
   } catch {
-    throw new ServiceError("failed", "The service gave an answer that this page cannot read.");
+    throw new ServiceError("failed", UNREADABLE);
   }
 }
 
+function readable(value, isAsExpected) {
+  if (!isAsExpected(value)) throw new ServiceError("failed", UNREADABLE);
+  return value;
+}
+
+function isCard(value) {
+  return (
+    isRecord(value) &&
+    Number.isInteger(value.version) &&
+    ["since", "digest", "commit", "candidate"].every((name) => isText(value[name])) &&
+    !Number.isNaN(Date.parse(value.since)) &&
+    isRecord(value.metrics) &&
+    isRecord(value.request) &&
+    isRecord(value.request.properties) &&
+    Object.values(value.request.properties).every(isProperty) &&
+    isRecord(value.points) &&
+    arePoints(value.points)
+  );
+}
+
+function isProperty(value) {
+  return (
+    isRecord(value) &&
+    isText(value.description ?? "") &&
+    [value.minimum ?? 0, value.maximum ?? 0].every(Number.isFinite) &&
+    (value.enum === undefined || (Array.isArray(value.enum) && value.enum.every(isText)))
+  );
+}
+
+function arePoints({ weight_kg: weights, l_per_100km: litres, year }) {
+  return [weights, litres, year].every(
+    (column) =>
+      Array.isArray(column) &&
+      column.length > 0 &&
+      column.length === year?.length &&
+      column.every(Number.isFinite),
+  );
+}
+
+function hasPrediction(value) {
+  if (!isRecord(value) || !Array.isArray(value.predictions)) return false;
+  const [prediction] = value.predictions;
+  return isRecord(prediction) && ANSWER.every((name) => Number.isFinite(prediction[name]));
+}
+
+function isDetail(value) {
+  return isRecord(value) && isText(value.problem) && isText(value.bound ?? "");
+}
+
+function isRecord(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function isText(value) {
+  return typeof value === "string";
+}
+
 async function failure(response) {
-  const said = await response.json().catch(() => ({}));
+  const body = await response.json().catch(() => ({}));
+  const said = isRecord(body) ? body : {};
   const message = typeof said.error === "string" ? said.error : "";
   switch (response.status) {
     case 404:
@@ -86,7 +146,7 @@ async function failure(response) {
       return new ServiceError(
         "refused",
         message || "The service refused the request.",
-        Array.isArray(said.details) ? said.details : [],
+        Array.isArray(said.details) ? said.details.filter(isDetail) : [],
       );
     default:
       return new ServiceError(

@@ -56,6 +56,11 @@ export function whose(car, weightUnit) {
   return `${[`For a car of ${heavy(car.weight_kg, weightUnit)}, model year ${car.year}`, ...given].join(", ")}.`;
 }
 
+/** Return the note at an answer which is not of the car that was asked for last. */
+export function earlier(car, weightUnit) {
+  return `This answer is of the earlier car: ${heavy(car.weight_kg, weightUnit)}, ${car.year}.`;
+}
+
 /** Return where an answer lies among the known cars. */
 export function place({ weight_kg: weights, l_per_100km: litres }, car, answer, unit) {
   const thriftier = litres.filter((value) => value < answer.l_per_100km).length;
@@ -76,8 +81,8 @@ export function scatterAsWords({ weight_kg: weights, l_per_100km: litres, year }
   const values = litres.map((value) => consumption(value, units.consumption));
   const cars = `${litres.length} known cars, weight against consumption: ${heavy(Math.min(...weights), units.weight)} to ${heavy(Math.max(...weights), units.weight)}, ${show(Math.min(...values), 1)} to ${show(Math.max(...values), 1)} ${name}, coloured by model year, ${Math.min(...year)} to ${Math.max(...year)}.`;
   if (!asked) return cars;
-  const { car, answer } = asked;
-  return `${cars} This car is marked at ${heavy(car.weight_kg, units.weight)} and ${show(answer[units.consumption], 1)} ${name}, with a whisker for its ${interval(answer, units.consumption)}.`;
+  const { car, answer, stale } = asked;
+  return `${cars} ${stale ? "The earlier" : "This"} car is marked at ${heavy(car.weight_kg, units.weight)} and ${show(answer[units.consumption], 1)} ${name}, with a whisker for its ${interval(answer, units.consumption)}.`;
 }
 
 /** Return a weight with its unit, to a tenth where that says more. */

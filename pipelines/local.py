@@ -7,11 +7,12 @@ stopped as a whole: it ends, with its steps, when its standard input closes.
 import argparse
 import json
 import os
-import signal
-import threading
+import sys
 from pathlib import Path
 
 from kfp import components, local
+
+from roadworthy.parent import end_with_parent
 
 
 def main() -> None:
@@ -21,21 +22,16 @@ def main() -> None:
     parser.add_argument("root", type=Path, help="the directory of the steps' artifacts")
     parser.add_argument("arguments", type=json.loads, help="the pipeline's arguments as JSON")
     options = parser.parse_args()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent(group=True)
+    # KFP puts the interpreter's path into a shell's line unquoted, where a space would end it.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    sys.executable = "python3"
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
         pipeline_root=str(options.root),
         raise_on_error=True,
     )
     components.load_component_from_file(str(options.package))(**options.arguments)
-
-
-def _end_with_parent() -> None:
-    """Kill this process group when the parent is gone, however it went."""
-    # Not sys.stdin: its lock, held by a thread that waits, is fatal when the interpreter ends.
-    while os.read(0, 1024):
-        continue
-    os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,11 @@ python=$venv/bin/python
 # A module that is compiled once is imported three times as fast; every step of a run is a process.
 unset PYTHONDONTWRITEBYTECODE
 
+stamp=$venv/.installed
+if [ -e "$stamp" ] && [ "$(cat "$stamp")" != "$(pwd -P)" ]; then
+  rm -rf "$venv" # it was moved here
+fi
+
 interpreter=$(command -v python3.11) || {
   echo "Python 3.11 is not installed: on Debian, apt-get install python3.11 python3.11-venv." >&2
   exit 1
@@ -32,4 +37,4 @@ fi
 
 "$venv/bin/uv" pip sync --quiet --python "$python" --compile-bytecode --require-hashes requirements/dev.txt
 "$venv/bin/uv" pip install --quiet --python "$python" --no-deps --no-build-isolation --editable .
-touch "$venv/.installed"
+pwd -P >"$stamp"

@@ -159,3 +159,18 @@ def test_two_writers_at_a_time_leave_one_of_their_roads(tmp_path):
     assert failed == []
     assert road.read(tmp_path, "fuel") in roads
     assert [file.name for file in tmp_path.iterdir()] == ["fuel.json"]
+
+
+@pytest.mark.parametrize("named", [None, "../boats", "boats"])
+def test_a_road_of_another_model_is_refused(tmp_path, named):
+    (tmp_path / "fuel.json").write_text(
+        json.dumps({"model": named, "champion": None, "challenger": None})
+    )
+    with pytest.raises(RoadError, match="it is of the model"):
+        road.read(tmp_path, "fuel")
+
+
+def test_a_directory_in_its_place_is_refused(tmp_path):
+    (tmp_path / "fuel.json").mkdir()
+    with pytest.raises(RoadError, match="Delete it"):
+        road.read(tmp_path, "fuel")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.settings import Settings
+from roadworthy.settings import HomeError, Settings
 
 VALUES = {
     "home": "/srv/roadworthy",
@@ -104,3 +104,21 @@ def test_a_user_without_a_name_is_named_by_number(monkeypatch):
     monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
 
     assert Settings().actor == f"user {os.getuid()}"
+
+
+def test_the_home_is_made_and_ignored_by_git(tmp_path):
+    Settings(home=tmp_path / "home").make_home()
+    assert (tmp_path / "home" / ".gitignore").read_text() == "*\n"
+
+
+@pytest.mark.parametrize("name", ["h q?mode=ro", "h%41", "h{y}"])
+def test_a_home_that_means_something_else_in_an_address_is_refused(tmp_path, name):
+    with pytest.raises(HomeError, match="Name another directory"):
+        Settings(home=tmp_path / name).make_home()
+    assert not (tmp_path / name).exists()
+
+
+def test_a_home_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(HomeError, match="cannot be written"):
+        Settings(home=tmp_path / "file").make_home()

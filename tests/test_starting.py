@@ -47,10 +47,11 @@ def test_it_serves_while_the_block_runs(place, packed):
     port = free_port()
     # when a server is started for a first look
     with serving(place, port) as served:
-        request, answer = sample(served.url, model)
+        request, answer, version = sample(served.url, model)
         # then it answers the request that the model gives as its example
         assert set(packed.manifest.request["required"]) <= set(request)
         assert set(packed.manifest.answer["properties"]) == set(answer)
+        assert version == "1"
     # and with the block it ends
     assert served.process.returncode == 0
     served.wait()

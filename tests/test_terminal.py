@@ -121,3 +121,9 @@ def test_age_is_the_whole_units_of_the_span(seconds):
     length = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}[unit.removesuffix("s")]
     assert int(count) == seconds // length
     assert unit.endswith("s") == (int(count) > 1)
+
+
+@pytest.mark.parametrize("details", [{"passed": False}, {"good": False}])
+def test_a_gate_that_says_no_is_not_marked_as_well(details):
+    record = done("gate", "failed 2 of 14 checks", details=details)
+    assert shown(states=[[record]]).startswith("✗")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 from rich.console import Console
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from roadworthy.registry import Registry
     from roadworthy.report import Report
     from roadworthy.running import Run
+    from roadworthy.starting import Sample
+
+_FILE_WIDTH = 1000
 
 app = typer.Typer(
     name="roadworthy",
@@ -28,9 +32,11 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
+# What is read by a program, or from a file, is not cut at the width of a terminal.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 complaints = Console(stderr=True, highlight=False)
 
+Trigger = Literal["data", "feature", "maintenance", "manual"]
 ModelName = Annotated[str, typer.Argument(help="The model, e.g. fuel.", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -38,6 +44,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main() -> None:
     """Run the command line; an error is a sentence and an exit code."""
     try:
+        for sign in (signal.SIGTERM, signal.SIGHUP):  # told to end, it ends as by Ctrl-C
+            signal.signal(sign, signal.default_int_handler)
         # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
         code = app(standalone_mode=False)
     except RoadworthyError as error:
@@ -58,9 +66,7 @@ def main() -> None:
 def run(
     model: ModelName,
     *,
-    trigger: Annotated[
-        str, typer.Option(help="Why: data, feature, maintenance or manual.")
-    ] = "manual",
+    trigger: Annotated[Trigger, typer.Option(help="Why it is run.")] = "manual",
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
     as_json: AsJson = False,
@@ -82,19 +88,20 @@ def up(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
 ) -> None:
     """Serve, run the pipeline, ask one sample question, and go on serving until Ctrl-C."""
-    from roadworthy.starting import sample, serving
+    from roadworthy.starting import is_ready, sample, serving
 
     _known(model)
     settings = settings_here(Path.cwd())
     with serving(settings, port) as served:
         report = _run(model, trigger="manual", force=False, verbose=verbose)
-        if report.outcome == "failed":
+        # A champion that was there before answers, whatever became of the new one.
+        if report.outcome == "failed" or not is_ready(served.url, model):
             raise typer.Exit(report.exit_code)
-        request, answer = sample(served.url, model)
-        _print_sample(served.url, model, request, answer)
+        _print_sample(served.url, model, sample(served.url, model), once=once)
         if not once:
             console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
             served.wait()
+    raise typer.Exit(report.exit_code)
 
 
 @app.command(epilog="Examples:  roadworthy serve    roadworthy serve --host 0.0.0.0 --port 9000")
@@ -102,13 +109,24 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen at.")] = 8080,
+    # For a program that starts this one with a pipe as standard input: both end together.
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
-    """Serve the champions and the page; a new champion is picked up without a restart."""
+    """Serve the champions and the page; a new champion is picked up without a restart.
+
+    SIGHUP (kill -HUP PID) restarts the model server, for new code, without losing a request.
+    SIGTERM and Ctrl-C end it, once every request that was taken is answered.
+    """
+    from roadworthy.parent import end_with_parent
     from roadworthy.rollout.restoration import restore
     from roadworthy.rollout.server import announce
     from roadworthy.serving.settings import ServerSettings
+    from roadworthy.serving.supervisor import supervise
 
+    if with_parent:
+        end_with_parent()
     settings = settings_here(Path.cwd())
+    settings.make_home()
     settings.road.mkdir(parents=True, exist_ok=True)
     for told in restore(settings):
         console.print(told)
@@ -116,9 +134,8 @@ def serve(
     told_host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
     chosen = ServerSettings(road=settings.road, host=host, port=port, client=client)
     with announce(settings.home, f"http://{told_host}:{port}"):
-        from roadworthy.serving.server import serve as listen
-
-        listen(chosen)
+        code = supervise(chosen)
+    raise typer.Exit(code)
 
 
 @app.command(epilog="Examples:  roadworthy models    roadworthy models --json")
@@ -198,10 +215,39 @@ def reproduce(
     else:
         complaints.print(
             f"{made.tag} is not reproduced: {'; '.join(made.differences)}. "
-            f"Check out {made.tag}, run `make lock-install`, and try again with its packages.",
+            f"If packages differ: `git worktree add ../again {made.commit[:12]}`, then `make lint` "
+            f"there, and here `../again/.venv/bin/roadworthy reproduce {version}`.",
             soft_wrap=True,
         )
     raise typer.Exit(ExitCode.DONE if made.same else ExitCode.FAILED)
+
+
+@app.command(epilog="Example:  roadworthy new boats --data boats.csv --target length_m")
+def new(
+    name: Annotated[str, typer.Argument(help="The model's name, e.g. boats.", show_default=False)],
+    *,
+    data: Annotated[Path, typer.Option(help="A CSV file with a header.", show_default=False)],
+    target: Annotated[str, typer.Option(help="The column to predict.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Begin a model: package, notebook, data under DVC and compiled pipeline."""
+    from roadworthy.scaffolding import scaffold
+
+    begun = scaffold(Path.cwd(), name, data, target)
+    if as_json:
+        _print_json({"name": begun.name, "written": begun.written, "next": begun.steps})
+        return
+    reached = begun.reached
+    lines = (
+        f"Begun {name}:",
+        *(f"  {path}" for path in begun.written),
+        f"By cross-validation {reached.candidate} reaches R² {reached.r2:.3f} and a mean absolute "
+        f"error of {reached.mae:.3g}.",
+        "",
+        "Do next:",
+        *(f"  {number}. {step}" for number, step in enumerate(begun.steps, start=1)),
+    )
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 @app.command("compile", epilog="Examples:  roadworthy compile fuel    roadworthy compile --check")
@@ -252,7 +298,7 @@ def _run(
         _print_start(shown, started)
         try:
             if verbose:
-                _print_log(started)
+                _print_log(started, sys.stderr if quiet else sys.stdout)
             else:
                 follow(shown, started.watch())
         finally:  # also when a person stops it: every run has its report
@@ -272,13 +318,13 @@ def _print_start(shown: Console, started: Run) -> None:
     shown.print(f"Run {started.name} of {started.model} at commit {started.commit[:12]}")
 
 
-def _print_log(started: Run) -> None:
+def _print_log(started: Run, shown: TextIO) -> None:
     """Print the log as it grows."""
     with started.log.open(encoding="utf-8", errors="replace") as log:
         for _ in started.watch():
-            sys.stdout.write(log.read())
-            sys.stdout.flush()
-        sys.stdout.write(log.read())
+            shown.write(log.read())
+            shown.flush()
+        shown.write(log.read())
 
 
 def _print_end(shown: Console, started: Run, report: Report) -> None:
@@ -286,19 +332,28 @@ def _print_end(shown: Console, started: Run, report: Report) -> None:
     shown.print(
         f"[{style}]{report.outcome.capitalize()}[/{style}]: {escape(report.why)}", soft_wrap=True
     )
-    shown.print(f"Report: {started.directory / 'report.html'}", soft_wrap=True)
+    shown.print(f"Report: {started.directory / 'report.html'}", soft_wrap=True, markup=False)
     if report.outcome == "failed":
-        shown.print(f"Log: {started.log}", soft_wrap=True)
+        shown.print(f"Log: {started.log}", soft_wrap=True, markup=False)
 
 
-def _print_sample(url: str, model: str, request: dict[str, Any], answer: dict[str, Any]) -> None:
+def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:
+    request, answer, version = sampled
     body = json.dumps({"instances": [request]})
-    console.print(f"\nAsked   {json.dumps(request)}")
-    console.print(f"Answer  {json.dumps(answer)}\n")
-    console.print("Try next:")
-    console.print(f"  1. open {url}/ and ask about another car")
-    console.print(f"  2. curl {url}/v1/models/{model}:predict -d '{body}'", soft_wrap=True)
-    console.print(f"  3. .venv/bin/roadworthy lineage {model}   # where the answer came from\n")
+    lines = (
+        "",
+        f"Asked   {json.dumps(request)}",
+        f"Answer  {json.dumps(answer)}, by version {version}",
+        "",
+        "Try next:",
+        *(() if once else (f"  1. open {url}/ and ask something else",)),
+        *(() if once else (f"  2. curl {url}/v1/models/{model}:predict -d '{body}'",)),
+        *(("  1. make run                       # and open the page",) if once else ()),
+        *(("  2. .venv/bin/roadworthy models    # every version",) if once else ()),
+        f"  3. .venv/bin/roadworthy lineage {model}   # where the answer came from",
+        "",
+    )
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 def _client() -> Path | None:
@@ -316,7 +371,7 @@ def _registry() -> Registry:
     from roadworthy.registry import Registry
 
     settings = settings_here(Path.cwd())
-    return Registry(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
+    return Registry.of(settings)
 
 
 def _reference(version: str) -> tuple[str, str]:
@@ -329,9 +384,9 @@ def _reference(version: str) -> tuple[str, str]:
 
 
 def _headline(metrics: dict[str, float]) -> str:
-    """Return the first metrics of a version, those that cross-validation gave."""
-    chosen = sorted(name for name in metrics if name.startswith("cv_"))[:1]
-    return ", ".join(f"{name} {metrics[name]:.4f}" for name in chosen)
+    """Return a version's R², cross-validated and of the hold-out, in a few words."""
+    known = [name for name in ("cv_r2", "r2") if name in metrics]
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in known)
 
 
 def _known(model: str) -> None:
@@ -340,7 +395,19 @@ def _known(model: str) -> None:
     try:
         load(model)
     except UnknownModelError as error:
-        raise typer.BadParameter(str(error)) from error
+        if not _in_clone(model):
+            raise typer.BadParameter(str(error)) from error
+
+
+def _in_clone(model: str) -> bool:
+    """Return whether the clone one is in has the model, whatever is installed."""
+    from roadworthy.data.git import inspect_root
+
+    try:
+        root = inspect_root(Path.cwd())
+    except RoadworthyError:
+        return False
+    return (root / "src" / "roadworthy" / "models" / model / "__init__.py").is_file()
 
 
 def _print_json(value: object) -> None:

@@ -72,10 +72,12 @@ def read(directory: Path, model: str) -> Road:
     file = directory / f"{model}.json"
     try:
         raw = json.loads(file.read_bytes())
-        return Road(raw["model"], _release(raw["champion"]), _release(raw["challenger"]))
+        if raw["model"] != model:
+            raise ValueError(f"it is of the model {raw['model']!r}")  # noqa: TRY301
+        return Road(model, _release(raw["champion"]), _release(raw["challenger"]))
     except FileNotFoundError:
         return Road(model)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OSError) as error:
         raise RoadError(
             f"{file} does not say what is on the road ({error!r}). Delete it: "
             f"`roadworthy serve` writes it anew from the registry."

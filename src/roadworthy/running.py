@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,7 +83,11 @@ class Run:
 
     def conclude(self) -> Report:
         """Return the report; written here if the run was stopped before it could."""
-        return write_report(self.settings, self.name, model=self.model, trigger=self.trigger)
+        written = write_report(self.settings, self.name, model=self.model, trigger=self.trigger)
+        if written.records or self.process.poll() in (None, 0):
+            return written
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        return replace(written, why=f"No step could be started: {lines[-1].strip()}")
 
 
 @contextmanager
@@ -134,7 +138,7 @@ def start(
             )
         stack.callback(_stop, process)
         if serve:
-            server = _start_server(settings, environment, process)
+            server = _start_server(settings, process)
             stack.callback(_stop, server)
         yield Run(name, model, trigger, target, clone.commit, clone.changes, settings, process)
 
@@ -142,8 +146,7 @@ def start(
 @contextmanager
 def _alone(settings: Settings, model: str) -> Iterator[None]:
     """Hold the model's lock, which the operating system gives back when this process dies."""
-    settings.home.mkdir(parents=True, exist_ok=True)
-    (settings.home / ".gitignore").write_text("*\n")
+    settings.make_home()
     lock = filelock.FileLock(settings.home / f"{model}.lock", timeout=0)
     try:
         with lock:
@@ -175,19 +178,20 @@ def _with_server(settings: Settings) -> tuple[Settings, bool]:
     return settings.model_copy(update={"serving_url": url}), True
 
 
-def _start_server(
-    settings: Settings, environment: dict[str, str], engine: subprocess.Popen[bytes]
-) -> subprocess.Popen[bytes]:
-    """Start a model server for the time of the run, in the engine's process group: both end."""
+def _start_server(settings: Settings, engine: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Start a model server for the time of the run, in the engine's process group.
+
+    It runs the code at hand, as ``roadworthy serve`` does, not that of the commit.
+    """
     settings.road.mkdir(parents=True, exist_ok=True)
     port = settings.serving_url.rpartition(":")[2]
     road = str(settings.road)
-    command = [sys.executable, "-m", "roadworthy.serving", "--road", road, "--port", port]
+    options = ["--road", road, "--port", port, "--with-parent"]
+    command = [sys.executable, "-m", "roadworthy.serving", *options]
     with (settings.home / "server.log").open("ab") as log:
         return subprocess.Popen(
             command,
-            env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             process_group=engine.pid,

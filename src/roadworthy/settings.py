@@ -14,6 +14,12 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from roadworthy.errors import RoadworthyError
+
+
+class HomeError(RoadworthyError):
+    """The home cannot be used."""
+
 
 class Settings(BaseSettings):
     """Where things are. Each field is the variable ``ROADWORTHY_<FIELD>``."""
@@ -61,6 +67,28 @@ class Settings(BaseSettings):
     def bundles(self) -> Path:
         """The directory of the bundles that the local server reads, each named by its digest."""
         return self.home / "bundles"
+
+    def make_home(self) -> None:
+        """Make the home, which Git is to ignore.
+
+        Raises
+        ------
+        HomeError
+            It cannot be written, or its name means something else in an address.
+        """
+        if odd := set("?%{}") & set(str(self.home)):
+            raise HomeError(
+                f"{self.home} cannot be a home: {' '.join(sorted(odd))} means something in the "
+                f"addresses of SQLite and DVC. Name another directory in ROADWORTHY_HOME."
+            )
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            (self.home / ".gitignore").write_text("*\n")
+        except OSError as error:
+            raise HomeError(
+                f"{self.home} cannot be written ({error.strerror}): name another directory in "
+                f"ROADWORTHY_HOME."
+            ) from error
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make another process read these settings."""

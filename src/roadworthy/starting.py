@@ -10,20 +10,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
 from roadworthy.errors import RoadworthyError
 from roadworthy.rollout.connection import connect
+from roadworthy.rollout.verification import VERSION_HEADER
 from roadworthy.settings import Settings
 
 _START_SECONDS = 60.0
-_GRACE_SECONDS = 10.0
+_GRACE_SECONDS = 15.0
+_POLL_SECONDS = 0.05
+_GREETING = "Roadworthy serves "
 
 
 class StartError(RoadworthyError):
     """The server did not come up, or gives no answer."""
+
+
+class Sample(NamedTuple):
+    """A request, its answer, and the version that gave it."""
+
+    request: dict[str, Any]
+    answer: dict[str, Any]
+    version: str
 
 
 @dataclass(frozen=True)
@@ -40,19 +51,19 @@ class Served:
 
 @contextmanager
 def serving(settings: Settings, port: int) -> Iterator[Served]:
-    """Run ``roadworthy serve`` while the block runs.
+    """Run ``roadworthy serve`` while the block runs, and no longer than this process.
 
     Raises
     ------
     StartError
         It does not come up; its own words are told.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
+    settings.make_home()
     log = settings.home / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "roadworthy", "serve", "--port", str(port)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "roadworthy", "serve", "--port", str(port), "--with-parent"],
+            stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             process_group=0,
@@ -68,10 +79,12 @@ def serving(settings: Settings, port: int) -> Iterator[Served]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
-def sample(url: str, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Ask the request that the model gives as its example; return it and the answer.
+def sample(url: str, model: str) -> Sample:
+    """Ask the request that the model gives as its example.
 
     Raises
     ------
@@ -84,12 +97,19 @@ def sample(url: str, model: str) -> tuple[dict[str, Any], dict[str, Any]]:
             request = card["request"]["example"]
             body = {"instances": [request]}
             answer = client.post(f"/v1/models/{model}:predict", json=body).raise_for_status()
-            return request, answer.json()["predictions"][0]
+            version = answer.headers[VERSION_HEADER]
+            return Sample(request, answer.json()["predictions"][0], version)
     except httpx.HTTPError as error:
         raise StartError(
             f"{url} gives no answer for {model} ({error}). "
             f"`roadworthy models` tells whether there is a champion."
         ) from error
+
+
+def is_ready(url: str, model: str) -> bool:
+    """Return whether a champion of the model answers."""
+    with connect(url) as client:
+        return client.get(f"/v2/models/{model}/ready").status_code == httpx.codes.OK
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
@@ -98,11 +118,16 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         if process.poll() is not None:
             told = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise StartError(f"The model server did not start: {told[-1]}")
-        try:
-            with connect(url) as client:
-                client.get("/v2/health/live").raise_for_status()
-        except httpx.HTTPError:
-            time.sleep(0.1)
-        else:
+        # Only its own words tell it from another program that answers at this port.
+        if _GREETING in log.read_text(errors="replace") and _lives(url):
             return
+        time.sleep(_POLL_SECONDS)
     raise StartError(f"The model server did not come up in {_START_SECONDS:g} s; look at {log}.")
+
+
+def _lives(url: str) -> bool:
+    try:
+        with connect(url) as client:
+            return client.get("/v2/health/live").is_success
+    except httpx.HTTPError:
+        return False

@@ -83,7 +83,9 @@ def _print(console: Console, record: Record) -> None:
 
 
 def _line(record: Record) -> Text:
-    mark, style = _MARKS[record.state]
+    # A gate that says no, and a verification that failed, are done and not well.
+    well = record.details.get("passed", record.details.get("good", True))
+    mark, style = _MARKS[record.state if well else "failed"]
     told = record.error or record.summary
     return Text.assemble(
         (mark, style),

@@ -169,7 +169,7 @@ def test_errors_are_told_in_words_at_the_field(opened: Any) -> None:
     page.click("#ask")
     page.wait_for_selector("#weight_kg-error:visible")
 
-    assert opened.text("#weight_kg-error").endswith("Missing: enter 700 to 2400 kg.")
+    assert opened.text("#weight_kg-error").endswith("Missing: enter 700 to 2,400 kg.")
     assert opened.text("#year-error").endswith("Out of range: enter 1970 to 1982.")
     assert opened.text("#displacement-error").endswith("Not a number: enter 60 to 480 cu in.")
     assert page.locator("[aria-invalid=true]").count() == 3
@@ -185,7 +185,53 @@ def test_an_error_in_pounds_speaks_of_pounds(opened: Any) -> None:
     opened.page.click("#ask")
     opened.page.wait_for_selector("#weight_kg-error:visible")
     error = opened.text("#weight_kg-error")
-    assert error.endswith("Out of range: enter 1544 to 5291 lb.")
+    assert error.endswith("Out of range: enter 1,544 to 5,291 lb.")
+
+
+@pytest.mark.parametrize("unit", ["kg", "lb"])
+def test_an_error_writes_its_limits_as_the_hint_does(opened: Any, unit: str) -> None:
+    # given a hint with limits
+    opened.page.locator(f"[value={unit}]").check()
+    limits = re.search(r"[\d,]+ to [\d,]+ (kg|lb)\.", opened.text("#weight_kg-hint"))[0]
+
+    # when a weight is beyond them
+    opened.page.fill("#weight_kg", "90000")
+    opened.page.click("#ask")
+    opened.page.wait_for_selector("#weight_kg-error:visible")
+
+    # then the error names the same limits, letter by letter
+    assert "," in limits
+    assert opened.text("#weight_kg-error").endswith(f"enter {limits}")
+
+
+def test_an_answer_of_an_earlier_car_says_so_until_the_next_answer(opened: Any) -> None:
+    # given an answer
+    page = opened.page
+    opened.predict()
+    number = opened.text("#number")
+    colour = "getComputedStyle(document.getElementById('number')).color"
+    fresh = page.evaluate(colour)
+    assert opened.text("#earlier") == ""
+
+    # when another car is refused
+    page.fill("#year", "1999")
+    page.click("#ask")
+    page.wait_for_selector("#year-error:visible")
+
+    # then the answer stays, dimmed and with a note of whose it is, in the unit chosen
+    assert opened.text("#number") == number
+    assert opened.text("#earlier") == "This answer is of the earlier car: 1,200 kg, 1980."
+    assert page.evaluate(colour) != fresh
+    assert page.locator("#asked-car").text_content() == "earlier car"
+    page.locator("[value=lb]").check()
+    assert opened.text("#earlier") == "This answer is of the earlier car: 2,645.5 lb, 1980."
+
+    # and the next answer is at full strength again
+    page.fill("#year", "1976")
+    opened.predict()
+    assert opened.text("#earlier") == ""
+    assert page.evaluate(colour) == fresh
+    assert page.locator("#asked-car").text_content() == "this car"
 
 
 def test_a_mended_field_is_answered(opened: Any) -> None:

@@ -1,5 +1,6 @@
 """The service is not there yet, goes away, comes back, is slow or changes its version."""
 
+import json
 import re
 import signal
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 READY = "#model[data-state=ready]"
+UNREADABLE = "The service answered something that this page cannot read."
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +134,7 @@ def test_a_long_wait_is_told(visit: Any, lost: Any) -> None:
         (500, '{"error": "It broke."}', "#form-error", "could not answer (status 500). It broke."),
         (500, "<html>", "#form-error", "could not answer (status 500)."),
         (413, '{"error": "Too much."}', "#form-error", "Too much."),
-        (200, "<html>", "#form-error", "an answer that this page cannot read."),
+        (200, "<html>", "#form-error", "something that this page cannot read."),
         (502, "<html>", "#notices", "The service cannot be reached."),
         (503, '{"error": "Wait."}', "#notices", "no model is ready yet."),
     ],
@@ -145,6 +147,88 @@ def test_whatever_is_answered_is_told_in_words(
     page.route(re.compile(r"/v[12]/"), lambda route: route.fulfill(status=status, body=body))
     page.click("#ask")
     page.locator(where, has_text=words).wait_for()
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        *("null", "{}", "[]", "3"),
+        *({name: None} for name in ("commit", "metrics", "points", "candidate", "request")),
+        {"points": {}},
+        {"points": {"weight_kg": [1200], "l_per_100km": [None], "year": [1980]}},
+        {"request": {"properties": {"year": None}}},
+        {"since": "yesterday"},
+    ],
+    ids=str,
+)
+def test_a_card_that_is_none_is_told(visit: Any, service: Any, garbage: Any) -> None:
+    # given a service that gives something else, or its card with a part of it spoiled
+    visited = visit(service)
+    page = visited.page
+    page.wait_for_selector(READY)
+    page.fill("#weight_kg", "1500")
+
+    def spoil(route: Any) -> None:
+        spoiled = isinstance(garbage, dict)
+        route.fulfill(body=json.dumps(route.fetch().json() | garbage) if spoiled else garbage)
+
+    page.route("**/card", spoil)
+
+    # when the page asks for it, at first and while it has a card
+    page.evaluate("window.dispatchEvent(new Event('online'))")
+    page.wait_for_selector("#model[data-state=trouble]")
+    assert page.input_value("#weight_kg") == "1500"
+    page.reload()
+    page.wait_for_selector("#model[data-state=trouble]")
+
+    # then that is said, and the page goes on: it still gets its answers
+    assert visited.text("#model") == "Service in trouble"
+    assert visited.text("#notices").startswith(f"{UNREADABLE} Trying again by itself.")
+    page.fill("#weight_kg", "1700")
+    page.click("#ask")
+    page.locator("#whose", has_text="1,700 kg").wait_for()
+    assert page.input_value("#weight_kg") == "1700"
+    assert visited.problems == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [
+        *(
+            (200, body, UNREADABLE)
+            for body in (
+                *("null", "{}", "[]", '{"predictions": []}', '{"predictions": [null]}'),
+                '{"predictions": [{"l_per_100km": 7}]}',
+            )
+        ),
+        *(
+            (422, body, "The service refused the request.")
+            for body in ("null", '{"details": [null]}', '{"details": [{"field": "year"}]}')
+        ),
+        (422, '{"error": "No.", "details": [{"field": "year", "problem": 3}]}', "No."),
+        (422, '{"error": "No.", "details": {"field": "year"}}', "No."),
+    ],
+)
+def test_an_answer_that_is_none_is_told(opened: Any, status: int, body: str, words: str) -> None:
+    # given an answer, and then a service that answers something else
+    page = opened.page
+    opened.predict()
+    page.route("**/v1/**", lambda route: route.fulfill(status=status, body=body))
+
+    # when another car is asked for
+    page.fill("#weight_kg", "1500")
+    page.fill("#year", "1975")
+    page.click("#ask")
+
+    # then that is said, what was typed stays, and the answer is not taken for the new car's
+    page.wait_for_selector("#form-error:visible")
+    page.wait_for_selector("#ask[aria-disabled=false]")
+    assert opened.text("#form-error").endswith(words)
+    assert page.input_value("#weight_kg") == "1500"
+    assert page.input_value("#year") == "1975"
+    assert opened.text("#earlier") == "This answer is of the earlier car: 1,200 kg, 1980."
+    # a browser notes each answer of 4xx by itself
+    assert [of for of in opened.problems if "status of 422" not in of] == []
 
 
 def test_an_answer_is_not_announced_again_when_the_card_is(opened: Any) -> None:

@@ -88,6 +88,7 @@ def test_every_word_stands_out_from_its_ground(visit: Any, service: Any, scheme:
 
     assert (found["page"] < 0.05) == (scheme == "dark")
     assert len(found["text"]) > 60
+    assert any(words.startswith("This answer is of the earlier car") for _, words in found["text"])
     assert [word for word in found["text"] if word[0] < 4.5] == []
     assert len(found["points"]) == 13
     assert min(found["points"]) >= 3

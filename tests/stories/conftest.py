@@ -25,9 +25,10 @@ class Workplace:
 
     path: Path
     environment: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "roadworthy", *arguments]
+        return [self.python, "-m", "roadworthy", *arguments]
 
     def roadworthy(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run the command to its end."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 
 import httpx
@@ -122,9 +123,12 @@ def test_sample_request_and_three_things_to_try(released: Workplace) -> None:
 
 
 def test_a_clone_without_history_or_branch(snapshot: Path, tmp_path: Path) -> None:
-    # given a shallow clone with a detached HEAD
+    # given a shallow clone with a detached HEAD, and an environment in a path with a space
     place = clone(snapshot, tmp_path / "clone", "--depth=1")
     place.git("checkout", "--quiet", "--detach")
+    environment = tmp_path / "an environment"
+    environment.symlink_to(Path(sys.executable).parents[1])
+    place.python = str(environment / "bin" / "python")
     # when the pipeline runs, then it releases
     done = place.roadworthy("run", "fuel")
     assert done.returncode == 0, done.stdout + done.stderr

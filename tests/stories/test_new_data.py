@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from .conftest import Workplace, wait_until
+from .conftest import Workplace, free_port, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
@@ -92,6 +92,10 @@ def test_worse_data_is_refused_by_the_gate(released: Workplace, lines) -> None:
     assert [(v["version"], v["aliases"]) for v in released.json("models")] == [
         (v["version"], v["aliases"]) for v in before
     ]
+    # and `make run` goes on with that champion, and ends with the same code
+    done = released.roadworthy("up", "fuel", "--once", "--port", str(free_port()))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert '"l_per_100km"' in done.stdout
 
 
 def test_new_data_makes_a_champion_and_loses_no_request(released: Workplace, lines) -> None:

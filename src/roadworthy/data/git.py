@@ -179,7 +179,11 @@ def publish(clone: Clone, bare: Path, branch: str) -> None:
         if not (bare / "HEAD").exists():
             _make(bare, branch, like=clone.root)
         options = ("--quiet", "--no-tags", "--update-shallow", "--no-write-fetch-head")
-        git("fetch", *options, "--", clone.root, clone.commit, cwd=bare)
+        remedy = (
+            f"If {bare} is damaged, move it away and run again: it is made anew from this clone; "
+            f"its tags, which name the releases, are then gone."
+        )
+        git("fetch", *options, "--", clone.root, clone.commit, cwd=bare, remedy=remedy)
         _advance(bare, f"refs/heads/{branch}", clone.commit)
 
 
@@ -208,7 +212,8 @@ def checkout(remote: str, *, branch: str, commit: str = "") -> Iterator[Path]:
                 f"The Git remote {remote} has no {commit or f'branch {branch}'}: push it there "
                 f"first."
             ) from error
-        git("checkout", "--quiet", "--detach", found, cwd=path)
+        remedy = f"Is there space left in {scratch}, or where TMPDIR names?"
+        git("checkout", "--quiet", "--detach", found, cwd=path, remedy=remedy)
         yield path
 
 

@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import os
+import socket
 import sys
 from pathlib import Path
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.parent import end_with_parent
 from roadworthy.serving.settings import LOG_LEVELS, ServerSettings
 
 
 def main(arguments: list[str]) -> int:
     """Serve as the arguments say and return the exit code."""
     try:
-        settings = ServerSettings(**vars(_parser().parse_args(arguments)))
+        options = vars(_parser().parse_args(arguments))
+        supervised: list[int] | None = options.pop("supervised")
+        if options.pop("with_parent") or supervised is not None:
+            end_with_parent()
+        settings = ServerSettings(**options)
         # KServe takes seconds to import, which a wrong argument need not wait for
         from roadworthy.serving.server import serve
 
-        serve(settings)
+        if supervised is None:
+            serve(settings)
+        else:
+            listener, news = supervised
+
+            def ready() -> None:
+                os.write(news, b"ready\n")
+                os.close(news)
+
+            serve(settings, listener=socket.socket(fileno=listener), ready=ready)
     except RoadworthyError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
@@ -50,8 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         help="time between two looks at the roads (%(default)s)",
     )
     parser.add_argument(
+        "--with-parent", action="store_true", help="end when standard input, a pipe, is closed"
+    )
+    parser.add_argument(
         "--log-level", choices=LOG_LEVELS, default=default.log_level, help="(%(default)s)"
     )
+    # For the supervisor alone, see there: the socket to serve, and the pipe to say ready into.
+    parser.add_argument("--supervised", type=int, nargs=2, help=argparse.SUPPRESS)
     return parser
 
 

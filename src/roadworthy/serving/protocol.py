@@ -238,10 +238,11 @@ def _check_keys(text: bytes, keys: int) -> None:
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    unique = dict(pairs)
-    if len(unique) != len(pairs):
-        twice = next(name for i, (name, _) in enumerate(pairs) if name in dict(pairs[:i]))
-        raise Rejection(400, f"The key {json.dumps(twice[:100])} is said twice: say it once.")
+    unique: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in unique:
+            raise Rejection(400, f"The key {json.dumps(name[:100])} is said twice: say it once.")
+        unique[name] = value
     return unique
 
 

@@ -6,17 +6,19 @@ it is ready, how it says no, and how much it talks.
 
 from __future__ import annotations
 
-import errno
+import asyncio
 import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from kserve import ModelRepository, ModelServer
 from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
@@ -31,12 +33,21 @@ from roadworthy.serving.fleet import Fleet, Watcher, fixed
 from roadworthy.serving.front import RETRY_SECONDS, Front, Limits
 from roadworthy.serving.model import RoadDataPlane, RoadModel, RoadRepository
 from roadworthy.serving.page import Page, PageMount
-from roadworthy.serving.settings import ServerError, ServerSettings, UsageError
+from roadworthy.serving.settings import (
+    LOG_FORMAT,
+    LOG_TIMES,
+    ServerError,
+    ServerSettings,
+    UsageError,
+    check,
+    listen,
+)
 
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
 
 _THEIR_LOGGERS = ("kserve", "kserve.trace", "uvicorn", "uvicorn.error")
 _WARNINGS = "py.warnings"
+_TICK_SECONDS = 0.1
 
 
 def say(line: str) -> None:
@@ -45,15 +56,27 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def serve(settings: ServerSettings, announce: Callable[[str], object] = say) -> None:
+def serve(
+    settings: ServerSettings,
+    announce: Callable[[str], object] = say,
+    listener: socket.socket | None = None,
+    ready: Callable[[], object] = lambda: None,
+) -> None:
     """Serve until SIGINT or SIGTERM, then answer what is being answered and return.
+
+    SIGUSR1 makes it leave to another server that listens at the same socket: it takes no more
+    connections, and closes each one it has after one more answer, so that no request is lost.
 
     Parameters
     ----------
     settings
         What to serve, and where.
     announce
-        Called with one line as soon as requests are taken.
+        Called with one line when everything is loaded and the server is about to answer.
+    listener
+        A socket that listens already, to take requests from; it is closed in the end.
+    ready
+        Called when the server answers.
 
     Raises
     ------
@@ -63,11 +86,11 @@ def serve(settings: ServerSettings, announce: Callable[[str], object] = say) -> 
         The bundle that is to be served is refused. One on a road is only logged.
     """
     _configure_logging(settings.log_level)
-    _check_directories(settings)
-    with _listen(settings.host, settings.port) as listener:
-        server = RoadServer(settings, listener)
+    check(settings)
+    with listener or listen(settings) as taken:
+        server = RoadServer(settings, taken, ready)
         with _signals(server), _loaded(settings, server.fleet):
-            announce(_greeting(listener, server.fleet))
+            announce(_greeting(taken, server.fleet))
             server.start([])
 
 
@@ -80,6 +103,8 @@ class RoadServer(ModelServer):  # type: ignore[misc]
         What to serve.
     listener
         The socket to take requests from.
+    ready
+        Called when it answers.
 
     Attributes
     ----------
@@ -87,7 +112,12 @@ class RoadServer(ModelServer):  # type: ignore[misc]
         The versions that are held; each model in it is registered with KServe when it is new.
     """
 
-    def __init__(self, settings: ServerSettings, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        listener: socket.socket,
+        ready: Callable[[], object] = lambda: None,
+    ) -> None:
         port = listener.getsockname()[1]
         super().__init__(
             http_port=port,
@@ -101,6 +131,7 @@ class RoadServer(ModelServer):  # type: ignore[misc]
         self.model_repository_extension = RoadRepository(self.registered_models)
         self._settings = settings
         self._listener = listener
+        self._ready = ready
 
     def start(self, models: list[Any]) -> None:
         """Take requests until a signal. KServe's own start demands a model that is ready."""
@@ -114,6 +145,7 @@ class RoadServer(ModelServer):  # type: ignore[misc]
             grace_period=self._settings.grace_seconds,
         )
         rest.prepare = self._prepare
+        rest.ready = self._ready
         self._rest_server = rest
         # KServe's RESTServer hard-codes 0.0.0.0. uvicorn looks at that only when it has to bind a
         # socket; given one that is bound to the address we want, it listens there and only there.
@@ -124,8 +156,11 @@ class RoadServer(ModelServer):  # type: ignore[misc]
 
         uvicorn sends its own on to us once it has answered everything: then nothing is left to do.
         """
-        if self._rest_server is None or not self._rest_server.started:
+        if self._rest_server is None or not self._rest_server.serves:
             raise SystemExit(0)
+        if sig == signal.SIGUSR1:
+            self._rest_server.leave()
+            return
         logging.getLogger(__name__).info("Stopped by %s.", signal.Signals(sig).name)
 
     def _discovered(self, name: str) -> None:
@@ -152,14 +187,64 @@ class _RestServer(RESTServer):  # type: ignore[misc]
     """KServe's REST server, whose application is prepared further before it starts."""
 
     prepare: Callable[[FastAPI], None]
+    ready: Callable[[], object]
 
     @property
-    def started(self) -> bool:
+    def serves(self) -> bool:
         return bool(self._server.started)
+
+    def leave(self) -> None:
+        """Leave to another server, without losing a request."""
+        self._server.leave()
 
     def create_application(self) -> None:
         super().create_application()
         self.prepare(kserve_app)
+        self._server = _Uvicorn(self.config, self.ready)
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn, which tells when it answers, and can leave to another server.
+
+    When it stops, uvicorn closes the connections that are idle; a client that sends its next
+    request in that instant gets no answer. That is right for a server that goes for good. One that
+    has a successor instead answers each connection once more, telling that it is the last time.
+    """
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._ready = ready
+        self._leaves = False
+
+    def leave(self) -> None:
+        self._leaves = True
+        self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._leaves = False
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._leaves:
+            await self._take_leave()
+        await super().shutdown(sockets)
+
+    async def _take_leave(self) -> None:
+        """Wait until every connection is closed, at the latest when its idle time is over."""
+        for server in self.servers:
+            server.close()
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        end = time.monotonic() + self.config.timeout_keep_alive
+        # A connection that was accepted just now is among the others after the first sleep.
+        await asyncio.sleep(_TICK_SECONDS)
+        while self._leaves and state.connections and time.monotonic() < end:
+            await asyncio.sleep(_TICK_SECONDS)
 
 
 _REFUSALS: dict[type[Exception], int] = {
@@ -195,7 +280,7 @@ def _signals(server: RoadServer) -> Iterator[None]:
     """Send signals to the server, and afterwards to whom they went before."""
     before = {
         sign: signal.signal(sign, lambda number, _: server.stop(number))
-        for sign in (signal.SIGINT, signal.SIGTERM)
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
     }
     try:
         yield
@@ -212,48 +297,14 @@ def _loaded(settings: ServerSettings, fleet: Fleet) -> Iterator[None]:
         fleet.hold(fixed(settings.bundle, settings.version, now))
         yield
         return
-    watcher = Watcher(fleet, _road(settings), settings.poll_seconds)
+    assert settings.road is not None  # noqa: S101 - the settings demand one of both
+    watcher = Watcher(fleet, settings.road, settings.poll_seconds)
     watcher.look()
     watcher.start()
     try:
         yield
     finally:
         watcher.stop()
-
-
-def _road(settings: ServerSettings) -> Path:
-    if settings.road is None:
-        raise UsageError("Say what to serve: either --road DIR, or --bundle DIR --version N.")
-    return settings.road
-
-
-def _check_directories(settings: ServerSettings) -> None:
-    if settings.bundle is None and not _road(settings).is_dir():
-        raise ServerError(
-            f"There is no directory {settings.road} with what is on the road. "
-            f"Make it, or name another with --road."
-        )
-    if settings.client is not None and not settings.client.is_dir():
-        raise ServerError(
-            f"There is no directory {settings.client} with the page. "
-            f"Name another with --client, or leave it out."
-        )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-            raise ServerError(
-                f"Port {port} of {host} is in use by another program. "
-                f"Stop that program, or choose another port with --port."
-            ) from error
-        raise ServerError(
-            f"The server cannot listen at {host} port {port} ({error}). "
-            f"Choose another address with --host or --port."
-        ) from error
 
 
 def _greeting(listener: socket.socket, fleet: Fleet) -> str:
@@ -269,7 +320,7 @@ def _greeting(listener: socket.socket, fleet: Fleet) -> str:
 
 def _configure_logging(level: str) -> None:
     """Log to standard error; KServe and uvicorn only what matters, and no line per request."""
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIMES)
     logging.getLogger("roadworthy").setLevel(level.upper())
     logging.captureWarnings(capture=True)
     theirs = logging.DEBUG if level == "debug" else logging.WARNING

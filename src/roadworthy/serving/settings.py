@@ -1,7 +1,9 @@
-"""What a server is told when it starts. Importing this loads nothing of KServe."""
+"""What a server is told when it starts, and what is found wrong before KServe is loaded."""
 
 from __future__ import annotations
 
+import errno
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ class UsageError(ServerError):
 
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMAT, LOG_TIMES = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,47 @@ class ServerSettings:
             raise UsageError("Limits and times are more than 0: leave one out for its default.")
         if self.log_level not in LOG_LEVELS:
             raise UsageError(f"The log level is one of {', '.join(LOG_LEVELS)}.")
+
+
+def check(settings: ServerSettings) -> None:
+    """See that the directories of a server are there.
+
+    Raises
+    ------
+    ServerError
+        One is not.
+    """
+    if settings.road is not None and not settings.road.is_dir():
+        raise ServerError(
+            f"There is no directory {settings.road} with what is on the road. "
+            f"Make it, or name another with --road."
+        )
+    if settings.client is not None and not settings.client.is_dir():
+        raise ServerError(
+            f"There is no directory {settings.client} with the page. "
+            f"Name another with --client, or leave it out."
+        )
+
+
+def listen(settings: ServerSettings) -> socket.socket:
+    """Return a socket that listens where the settings say.
+
+    Raises
+    ------
+    ServerError
+        The port is taken, or there is no such address.
+    """
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            raise ServerError(
+                f"Port {port} of {host} is in use by another program. "
+                f"Stop that program, or choose another port with --port."
+            ) from error
+        raise ServerError(
+            f"The server cannot listen at {host} port {port} ({error}). "
+            f"Choose another address with --host or --port."
+        ) from error

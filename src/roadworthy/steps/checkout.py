@@ -36,8 +36,8 @@ class Source:
 
     def __str__(self) -> str:
         """Return it for the terminal."""
-        against = f"version {self.champion}" if self.champion else "no champion yet"
-        told = against if self.new else f"nothing new since {against}"
+        against = f"the champion is version {self.champion}" if self.champion else "no champion yet"
+        told = against if self.new else f"nothing new since version {self.champion}"
         return f"commit {self.commit[:12]}, data {self.data_hash[:12]}, {told}"
 
 

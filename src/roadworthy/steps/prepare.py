@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from roadworthy.data.validation import DataError
 from roadworthy.models import contract
+
+_FEWEST = 10
+"""Below that a cross-validation or a metric of the hold-out says nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,12 @@ def prepare(model: str, validated: Path, *, train: Path, test: Path) -> Counts:
     chosen = contract.load(model)
     frame, dropped = chosen.prepare(pd.read_parquet(validated))
     halves = chosen.split(frame)
+    for part, name in ((halves.train, "to train on"), (halves.test, "held out")):
+        if len(part) < _FEWEST:
+            raise DataError(
+                f"Of {len(frame)} rows only {len(part)} are {name}, {_FEWEST} are needed. "
+                f"Give the model more data, or look at its split."
+            )
     for part, target in ((halves.train, train), (halves.test, test)):
         target.parent.mkdir(parents=True, exist_ok=True)
         part.to_parquet(target, index=False)

@@ -229,9 +229,12 @@ def _candidate(
     description: str,
     columns: Sequence[str],
     steps: Sequence[tuple[str, BaseEstimator]],
-    **parameters: float | str,
+    told: Sequence[str],
 ) -> Candidate:
+    """Return a candidate; ``told`` names those of its steps' parameters that say what it is."""
     point = Pipeline([("features", CarFeatures(tuple(columns))), *steps])
+    every = point.get_params()
+    parameters = {parameter.rpartition("__")[2]: every[parameter] for parameter in told}
     return Candidate(name, FuelEstimator(point), parameters, description)
 
 
@@ -245,7 +248,7 @@ candidates = (
             ("powers", PolynomialFeatures(2, include_bias=False)),
             ("regressor", LinearRegression()),
         ],
-        degree=2,
+        told=("powers__degree",),
     ),
     _candidate(
         "ridge",
@@ -256,8 +259,7 @@ candidates = (
             ("powers", PolynomialFeatures(2, include_bias=False)),
             ("regressor", Ridge(alpha=10.0)),
         ],
-        degree=2,
-        alpha=10.0,
+        told=("powers__degree", "regressor__alpha"),
     ),
     _candidate(
         "support_vectors",
@@ -267,8 +269,6 @@ candidates = (
             ("scale", StandardScaler()),
             ("regressor", SVR(kernel="rbf", C=1.0, gamma=0.05, epsilon=0.05)),
         ],
-        C=1.0,
-        gamma=0.05,
-        epsilon=0.05,
+        told=("regressor__C", "regressor__gamma", "regressor__epsilon"),
     ),
 )

@@ -1,0 +1,44 @@
+"""How a process learns that whoever started it is gone, and ends too."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+_GRACE_SECONDS = 10.0
+"""How long a process may take to leave before it is killed."""
+
+
+def end_with_parent(*, group: bool = False) -> None:
+    """End this process when whoever started it is gone, however that went.
+
+    Whoever starts it gives it a pipe as standard input, writes nothing that matters to it, and
+    keeps the other end for life: the operating system closes that end also of one that was killed.
+
+    Parameters
+    ----------
+    group
+        Kill the process group that this process leads, at once. Otherwise this process alone gets
+        SIGTERM, and SIGKILL if it is still there 10 seconds later.
+    """
+    threading.Thread(target=_end_group if group else _end, daemon=True).start()
+
+
+def _end_group() -> None:
+    _wait_for_end_of_input()
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def _end() -> None:
+    _wait_for_end_of_input()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_SECONDS)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait_for_end_of_input() -> None:
+    # Not sys.stdin: its lock, held by a thread that waits, is fatal when the interpreter ends.
+    while os.read(0, 1024):
+        continue
