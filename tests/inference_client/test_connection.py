@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 READY = "#model[data-state=ready]"
@@ -168,11 +169,9 @@ def test_a_card_that_is_none_is_told(visit: Any, service: Any, garbage: Any) -> 
     page.wait_for_selector(READY)
     page.fill("#weight_kg", "1500")
 
-    def spoil(route: Any) -> None:
-        spoiled = isinstance(garbage, dict)
-        route.fulfill(body=json.dumps(route.fetch().json() | garbage) if spoiled else garbage)
-
-    page.route("**/card", spoil)
+    card = httpx.get(f"{service.url}v2/models/fuel/card").raise_for_status().json()
+    body = json.dumps(card | garbage) if isinstance(garbage, dict) else garbage
+    page.route("**/card", lambda route: route.fulfill(body=body))
 
     # when the page asks for it, at first and while it has a card
     page.evaluate("window.dispatchEvent(new Event('online'))")
