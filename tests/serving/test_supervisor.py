@@ -403,7 +403,7 @@ def test_a_server_gets_the_settings_of_its_supervisor():
 
     parsed = vars(_parser().parse_args(list(supervisor._arguments(settings))))
 
-    del parsed["supervised"]
+    del parsed["supervised"], parsed["with_parent"]
     assert ServerSettings(**parsed) == settings
 
 
