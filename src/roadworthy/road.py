@@ -15,6 +15,9 @@ from pathlib import Path
 
 from roadworthy.errors import RoadworthyError
 
+VERSION_HEADER = "x-roadworthy-version"
+"""Names the version that answered; in a request, the version that is to answer."""
+
 
 class RoadError(RoadworthyError):
     """The file that says what is on the road cannot be read."""

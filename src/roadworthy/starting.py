@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import httpx
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.road import VERSION_HEADER
 from roadworthy.rollout.connection import connect
-from roadworthy.rollout.verification import VERSION_HEADER
 from roadworthy.settings import Settings
 
 _START_SECONDS = 60.0

@@ -13,9 +13,8 @@ import tenacity
 from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError
 from roadworthy.errors import RoadworthyError
-from roadworthy.road import Release, Road
+from roadworthy.road import VERSION_HEADER, Release, Road
 from roadworthy.rollout.connection import connect
-from roadworthy.rollout.verification import VERSION_HEADER
 from roadworthy.settings import Settings
 
 _POLL_SECONDS = 0.1

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from roadworthy.bundle import Golden
+from roadworthy.road import VERSION_HEADER
 from roadworthy.rollout.connection import connect
 
-VERSION_HEADER = "x-roadworthy-version"
 TOLERANCE = 1e-5
 """The greatest relative difference between an answer and the one at training time."""
 _SHOWN = 300

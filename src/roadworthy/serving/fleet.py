@@ -22,7 +22,7 @@ from roadworthy import bundle as bundles
 from roadworthy import road as roads
 from roadworthy.bundle import Bundle, BundleError, Manifest
 from roadworthy.errors import RoadworthyError
-from roadworthy.road import Release, Road
+from roadworthy.road import VERSION_HEADER, Release, Road
 from roadworthy.scoring import Scorer
 from roadworthy.serving.validation import RequestSchema
 
@@ -50,7 +50,7 @@ class Served:
     @cached_property
     def header(self) -> tuple[bytes, bytes]:
         """The header by which an answer names its version."""
-        return b"x-roadworthy-version", str(self.version).encode()
+        return VERSION_HEADER.encode(), str(self.version).encode()
 
 
 @dataclass(frozen=True)

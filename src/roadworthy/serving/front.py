@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from roadworthy.road import VERSION_HEADER
 from roadworthy.serving import protocol
 from roadworthy.serving.fleet import Fleet, Held, Served
 from roadworthy.serving.rejection import Rejection
@@ -27,7 +28,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
-VERSION = b"x-roadworthy-version"
+VERSION = VERSION_HEADER.encode()
 """Names the version that answered; in a request, the version that is to answer."""
 RETRY_SECONDS = "1"
 VERBS = ("predict", "infer", "metadata", "ready", "card")
