@@ -211,7 +211,14 @@ def _check_files(path: Path, expected: Mapping[str, str]) -> None:
     for name, digest in expected.items():
         if name not in found:
             raise BundleError(f"The bundle {path} lacks {name}. Fetch the bundle again.")
-        if sha256((path / name).read_bytes()).hexdigest() != digest:
+        try:
+            content = (path / name).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"The file {name} of the bundle {path} cannot be read ({error}). "
+                f"Fetch the bundle again."
+            ) from error
+        if sha256(content).hexdigest() != digest:
             raise BundleError(
                 f"In the bundle {path} the file {name} is not the one that was written: its sha256 "
                 f"differs from the manifest's. Fetch the bundle again."

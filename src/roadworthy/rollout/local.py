@@ -7,6 +7,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import filelock
 import httpx
 import tenacity
 
@@ -56,14 +57,16 @@ def place(settings: Settings, staged: Bundle, version: int) -> Release:
         There is no space or no right to write.
     """
     target = settings.bundles / staged.digest
-    if not _is_whole(target, staged.digest):
-        try:
-            _copy(staged, target)
-        except OSError as error:
-            raise RolloutError(
-                f"The bundle cannot be placed in {settings.bundles} ({error}). "
-                f"Check the space and the rights there."
-            ) from error
+    try:
+        # One at a time: of two that find a damaged copy, the later would take the earlier's away.
+        with filelock.FileLock(settings.home / "bundles.lock"):
+            if not _is_whole(target, staged.digest):
+                _copy(staged, target)
+    except OSError as error:
+        raise RolloutError(
+            f"The bundle cannot be placed in {settings.bundles} ({error}). "
+            f"Check the space and the rights there."
+        ) from error
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return Release(version, str(bundle.read(target, staged.digest).path), staged.digest, now)
 
@@ -111,9 +114,6 @@ def _copy(staged: Bundle, target: Path) -> None:
         if target.exists():
             target.rename(scratch / "damaged")
         copy.rename(target)
-    except OSError:
-        if not _is_whole(target, staged.digest):  # or another run placed the same meanwhile
-            raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
