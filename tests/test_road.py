@@ -18,10 +18,20 @@ ONE = Release(1, "bundles/one", "ab" * 32, "2025-01-02T03:04:05+00:00")
 TWO = Release(2, "bundles/two", "cd" * 32, "2025-02-03T04:05:06+01:00")
 
 
-@given(champion=st.none() | releases, challenger=st.none() | releases)
-def test_what_is_written_is_read(tmp_path_factory, champion, challenger):
+@given(
+    written=st.builds(
+        Road,
+        st.just("fuel"),
+        champion=st.none() | releases,
+        challenger=st.none() | releases,
+        share=st.integers(0, 100),
+        shadow=st.booleans(),
+        state=words,
+        previous=st.none() | releases,
+    )
+)
+def test_what_is_written_is_read(tmp_path_factory, written):
     directory = tmp_path_factory.mktemp("roads")
-    written = Road("fuel", champion, challenger)
 
     road.write(directory, written)
 
@@ -83,6 +93,11 @@ WHOLE = {"model": "fuel", "champion": None, "challenger": None}
         json.dumps(WHOLE | {"champion": vars(ONE) | {"colour": "red"}}).encode(),
         json.dumps(WHOLE | {"champion": vars(ONE) | {"version": "one"}}).encode(),
         json.dumps(WHOLE | {"challenger": vars(ONE) | {"bundle": None}}).encode(),
+        json.dumps(WHOLE | {"share": 101}).encode(),
+        json.dumps(WHOLE | {"share": True}).encode(),
+        json.dumps(WHOLE | {"shadow": "yes"}).encode(),
+        json.dumps(WHOLE | {"state": None}).encode(),
+        json.dumps(WHOLE | {"speed": 3}).encode(),
     ],
 )
 def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content):

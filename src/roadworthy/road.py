@@ -1,4 +1,4 @@
-"""What is on the road: which version of a model answers, and which one is on trial.
+"""What is on the road: which version of a model answers, which one is on trial, and how they share.
 
 A road is a small JSON file per model in one directory. The rollout writes it, whole or not at all;
 the server watches it. It repeats what the registry says in a form that costs a server nothing to
@@ -12,11 +12,14 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from roadworthy.errors import RoadworthyError
 
 VERSION_HEADER = "x-roadworthy-version"
 """Names the version that answered; in a request, the version that is to answer."""
+
+_RELEASES = ("champion", "challenger", "previous")
 
 
 class RoadError(RoadworthyError):
@@ -56,12 +59,25 @@ class Road:
     champion
         What answers, or nothing before the first release.
     challenger
-        What answers only a request that asks for its version, or nothing.
+        What is on trial, or nothing. It answers who asks for its version, and its share.
+    share
+        How many of a hundred requests that ask for no version the challenger answers.
+    shadow
+        Whether a request that asks for no version is also put to the version that did not answer
+        it, so that the two can be compared.
+    state
+        What the rollout does now, in one word for people; empty while there is none.
+    previous
+        The champion before this one, or nothing: what a rollback puts on the road again.
     """
 
     model: str
     champion: Release | None = None
     challenger: Release | None = None
+    share: int = 0
+    shadow: bool = False
+    state: str = ""
+    previous: Release | None = None
 
 
 def read(directory: Path, model: str) -> Road:
@@ -77,7 +93,7 @@ def read(directory: Path, model: str) -> Road:
         raw = json.loads(file.read_bytes())
         if raw["model"] != model:
             raise ValueError(f"it is of the model {raw['model']!r}")  # noqa: TRY301
-        return Road(model, _release(raw["champion"]), _release(raw["challenger"]))
+        return _road(raw)
     except FileNotFoundError:
         return Road(model)
     except (ValueError, KeyError, TypeError, OSError) as error:
@@ -98,6 +114,17 @@ def write(directory: Path, road: Road) -> None:
 def models(directory: Path) -> list[str]:
     """Return the names of the models that have a road, in alphabetical order."""
     return sorted(file.stem for file in directory.glob("[!.]*.json"))
+
+
+def _road(raw: dict[str, Any]) -> Road:
+    raw.setdefault("previous", None)  # a road of before there were rollbacks has none
+    releases = {name: _release(raw.pop(name)) for name in _RELEASES}
+    road = Road(**(raw | releases))
+    if type(road.share) is not int or not 0 <= road.share <= 100:
+        raise ValueError(f"{road.share!r} is no share of a hundred")
+    if type(road.shadow) is not bool or type(road.state) is not str:
+        raise TypeError(f"{road.shadow!r} and {road.state!r} are not a choice and a word")
+    return road
 
 
 def _release(raw: dict[str, object] | None) -> Release | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,23 @@ _DTYPES: dict[str, Any] = {
     "tensor(int64)": np.int64,
     "tensor(string)": object,
 }
+
+
+class Stop:
+    """Ends a call of a graph that takes too long, from another thread."""
+
+    def __init__(self) -> None:
+        self.options = onnxruntime.RunOptions()
+        self.options.log_severity_level = 4  # that it was stopped is no error of the graph
+
+    @property
+    def is_set(self) -> bool:
+        """Whether the call was ended."""
+        return bool(self.options.terminate)
+
+    def now(self) -> None:
+        """End the call, between two nodes of the graph."""
+        self.options.terminate = True
 
 
 class Scorer:
@@ -53,14 +70,18 @@ class Scorer:
         """Return requests as columns: what one leaves out is not a number, or an empty word."""
         rows = list(requests)
         return {
-            name: np.array(
-                [row.get(name, "" if dtype is object else np.nan) for row in rows], dtype
-            )
-            for name, dtype in self.inputs.items()
+            name: np.array(_column(rows, name, dtype), dtype) for name, dtype in self.inputs.items()
         }
 
-    def score(self, columns: Columns) -> dict[str, npt.NDArray[Any]]:
+    def score(self, columns: Columns, stop: Stop | None = None) -> dict[str, npt.NDArray[Any]]:
         """Return the output columns for input columns of one length.
+
+        Parameters
+        ----------
+        columns
+            The input columns by name.
+        stop
+            By which another thread can end the call early, which then raises what onnxruntime does.
 
         Raises
         ------
@@ -68,5 +89,13 @@ class Scorer:
             A column is missing.
         """
         feed = {name: np.asarray(columns[name], dtype) for name, dtype in self.inputs.items()}
-        answers = self._session.run(self.outputs, feed)
+        answers = self._session.run(self.outputs, feed, stop and stop.options)
         return dict(zip(self.outputs, answers, strict=True))
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str, dtype: Any) -> list[Any]:
+    try:
+        return [row[name] for row in rows]  # most requests leave out the same, or nothing
+    except KeyError:
+        left_out = "" if dtype is object else np.nan
+        return [row.get(name, left_out) for row in rows]

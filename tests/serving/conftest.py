@@ -5,6 +5,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ from roadworthy.models import fuel
 from roadworthy.scoring import Scorer
 from roadworthy.serving.fleet import Fleet, Held, Served, load
 from roadworthy.serving.front import Front, Limits
+from roadworthy.serving.metrics import Metrics
+from roadworthy.serving.traffic import Traffic
+from roadworthy.serving.trial import Trial
 
 SINCE = "2026-01-02T03:04:05+00:00"
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -112,7 +116,8 @@ class Asking:
 def ask(served) -> Asking:
     """A front over champion 1 and challenger 2, with small limits."""
     fleet = Fleet()
-    fleet.hold(Held("fuel", *served))
+    champion, challenger = served
+    fleet.hold(Held("fuel", champion, challenger, trial=Trial(challenger.scorer)))
 
     async def others(scope: Any, receive: Any, send: Any) -> None:
         asking.passed_on.append(scope["path"])
@@ -120,7 +125,11 @@ def ask(served) -> Asking:
         await send({"type": "http.response.body", "body": b""})
 
     limits = Limits(max_body_bytes=20_000, max_rows=50)
-    asking = Asking(fleet, Front(others, fleet=fleet, limits=limits, page=True))
+    metrics = Metrics(fleet)
+    front = Front(
+        others, fleet=fleet, limits=limits, traffic=Traffic(metrics), metrics=metrics, page=True
+    )
+    asking = Asking(fleet, front)
     return asking
 
 
@@ -196,6 +205,17 @@ def server(bundles, release, start, client_directory, tmp_path_factory) -> Runni
     champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
     road.write(roads, road.Road("fuel", champion, challenger))
     return start("--road", roads, "--client", client_directory, "--max-body-bytes", 100_000)
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Find a port of this machine that nobody listens at."""
+
+    def find() -> int:
+        with socket.create_server(("127.0.0.1", 0)) as found:
+            return found.getsockname()[1]
+
+    return find
 
 
 @pytest.fixture(scope="session")

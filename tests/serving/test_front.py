@@ -1,7 +1,9 @@
 import asyncio
+import gzip
 import json
 import math
 import struct
+from dataclasses import replace
 
 import numpy as np
 import orjson
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roadworthy.serving import protocol
 from roadworthy.serving.fleet import Held
 from roadworthy.serving.front import Asked, asked_of
 
@@ -72,7 +75,7 @@ BAD_BODIES = [
     (b'{"instances": [{"weight_kg": NaN, "year": 1980}]}', 400, "not JSON"),
     (b'{"instances": [{"weight_kg": Infinity, "year": 1980}]}', 400, "not JSON"),
     (b'{"instances": [{"weight_kg": 1e999, "year": 1980}]}', 400, "not JSON"),
-    (b"[" * 19_000, 400, "not JSON"),
+    (b"[" * 19_000, 400, "nested too deeply"),
     (b"[" * 900 + b"]" * 900, 400, "not an object"),
     (b"null", 400, "not an object"),
     (b"{}", 400, "list of instances"),
@@ -137,8 +140,48 @@ def test_a_declared_length_that_is_too_large_is_refused_before_reading(ask):
     assert ask(PREDICT, chunks=[b"x"], content_length="9" * 40).status == 413
 
 
-def test_a_compressed_body_is_refused(ask):
-    assert ask(PREDICT, b"\x1f\x8b", content_encoding="gzip").status == 415
+def test_a_body_that_is_compressed_by_gzip_is_taken_within_the_limit(ask):
+    body = json.dumps({"instances": [CAR]}).encode()
+    plain, packed = ask(PREDICT, body), ask(PREDICT, gzip.compress(body), content_encoding="GZIP")
+    assert (packed.status, packed.body) == (200, plain.body)
+
+    bomb = gzip.compress(b" " * 10_000_000)
+    assert len(bomb) < 20_000
+    assert ask(PREDICT, bomb, content_encoding="gzip").status == 413
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\x1f\x8b", gzip.compress(b"{}", mtime=0)[:-1]])
+def test_what_is_said_to_be_gzip_and_is_not_is_refused(ask, body):
+    answer = ask(PREDICT, body, content_encoding="gzip")
+
+    assert answer.status == 400
+    assert "gzip" in answer.json["error"]
+
+
+def test_a_body_that_is_compressed_otherwise_is_refused(ask):
+    answer = ask(PREDICT, b"x", content_encoding="br")
+
+    assert answer.status == 415
+    assert answer.headers["accept-encoding"] == "gzip, identity"
+
+
+@pytest.mark.parametrize("path", [PREDICT, INFER])
+def test_a_body_that_is_nested_deeply_is_told_so(ask, path):
+    for body in (b"[" * 9000 + b"]" * 9000, b"[" * 9000, b'{"a":' * 2000 + b"1" + b"}" * 2000):
+        answer = ask(path, body)
+
+        assert answer.status == 400
+        assert "nested too deeply" in answer.json["error"]
+
+
+def test_a_long_number_beside_a_key_that_is_said_twice_is_refused(ask):
+    text = '{"id": "a", "id": "b", "parameters": {"n": 1%s.0}, "inputs": []}' % ("0" * 300)
+    assert ask(INFER, text.encode()).status == 400
+    text = text.replace('"inputs": []', '"inputs": ' + json.dumps(TENSORS["inputs"]))
+    answer = ask(INFER, text.encode())
+
+    assert answer.status == 400
+    assert "said twice" in answer.json["error"]
 
 
 def test_who_hangs_up_gets_no_answer(ask):
@@ -304,8 +347,10 @@ def test_an_answer_that_is_no_number_is_never_sent(ask, served, monkeypatch):
     monkeypatch.setattr(served[0].scorer, "score", lambda _: columns)
 
     for path, body in ((PREDICT, {"instances": [CAR]}), (INFER, TENSORS)):
-        with pytest.raises(ArithmeticError, match="l_per_100km that is not a finite number"):
-            ask(path, body)
+        answer = ask(path, body)
+
+        assert answer.status == 422
+        assert "l_per_100km that is not a finite number" in answer.json["error"]
 
 
 def test_a_version_can_be_pinned_by_header_or_by_path(ask):
@@ -404,11 +449,32 @@ def test_the_card_tells_what_the_page_shows_and_is_sent_once(ask, bundles):
 
 
 def test_what_is_not_asked_of_a_model_is_passed_on(ask):
-    ask("/metrics", method="GET")
+    ask("/v2", method="GET")
     ask("/", method="GET")
     ask("/", method="GET", accept="text/html,*/*")
 
-    assert ask.passed_on == ["/metrics", "/", "/index.html"]
+    assert ask.passed_on == ["/v2", "/", "/index.html"]
+
+
+def test_the_figures_are_read_and_not_written(ask):
+    figures = ask("/metrics", method="GET")
+    refused = ask("/metrics", {})
+
+    assert figures.headers["content-type"].startswith("text/plain; version=")
+    assert b'roadworthy_version{model="fuel",role="champion",version="1"} 1.0' in figures.body
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_the_card_tells_how_the_versions_share(ask):
+    ask.fleet.hold(replace(ask.fleet.held["fuel"], share=10, state="shifting"))
+
+    card = ask("/v2/models/fuel/card", method="GET").json
+
+    assert card["state"] == "shifting"
+    assert card["split"] == [
+        {"version": 1, "role": "champion", "share": 90},
+        {"version": 2, "role": "challenger", "share": 10},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -516,3 +582,19 @@ def test_tensors_sent_as_bytes_are_answered_with_2xx_or_4xx(ask, tail, length, s
     answer = ask(INFER, text + tail, inference_header_content_length=length or str(len(text)))
 
     assert answer.status in (200, 400, 422)
+
+
+@given(
+    names=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, unique=True),
+    rows=st.integers(1, 30),
+    data=st.data(),
+)
+def test_an_answer_of_the_first_protocol_is_an_object_for_each_row(names, rows, data):
+    number = st.floats(allow_nan=False, allow_infinity=False)
+    answers = {
+        name: np.array(data.draw(st.lists(number, min_size=rows, max_size=rows))) for name in names
+    }
+
+    written = protocol.answer_v1(answers)
+
+    assert orjson.loads(written) == {"predictions": protocol.predictions(answers)}

@@ -5,11 +5,15 @@ import asyncio
 import numpy as np
 import pytest
 from kserve import InferInput, InferRequest, ModelRepository
-from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
-from starlette.exceptions import HTTPException
+from kserve.errors import InvalidInput, ModelNotReady
 
 from roadworthy.serving.fleet import Fleet, Held
-from roadworthy.serving.model import RoadDataPlane, RoadModel, RoadRepository
+from roadworthy.serving.metrics import Metrics
+from roadworthy.serving.model import RoadDataPlane, RoadModel
+from roadworthy.serving.rejection import Rejection
+from roadworthy.serving.repository import RoadRepository
+from roadworthy.serving.traffic import Traffic
+from roadworthy.serving.trial import Trial
 
 CAR = {"weight_kg": 1200, "year": 1980}
 
@@ -17,14 +21,15 @@ CAR = {"weight_kg": 1200, "year": 1980}
 @pytest.fixture
 def fleet(served) -> Fleet:
     fleet = Fleet()
-    fleet.hold(Held("fuel", *served))
+    champion, challenger = served
+    fleet.hold(Held("fuel", champion, challenger, trial=Trial(challenger.scorer)))
     return fleet
 
 
 @pytest.fixture
 def repository(fleet) -> ModelRepository:
     repository = ModelRepository()
-    repository.update(RoadModel("fuel", fleet, max_rows=10))
+    repository.update(RoadModel("fuel", fleet, Traffic(Metrics(fleet)), max_rows=10))
     return repository
 
 
@@ -80,8 +85,9 @@ def test_without_a_champion_nothing_is_ready(plane, fleet, repository):
     assert not asyncio.run(plane.model_ready("fuel"))
     with pytest.raises(ModelNotReady, match="no champion"):
         infer(plane, cars(1200.0))
-    with pytest.raises(ModelNotReady):
-        asyncio.run(RoadRepository(repository).load("fuel"))
+    with pytest.raises(Rejection, match="No version of fuel is on the road") as caught:
+        asyncio.run(RoadRepository(repository, fleet).load("fuel"))
+    assert caught.value.status == 503
 
 
 def test_metadata_is_that_of_the_champion(plane):
@@ -91,13 +97,14 @@ def test_metadata_is_that_of_the_champion(plane):
     assert {"name": "mpg", "datatype": "FP64", "shape": [-1]} in metadata["outputs"]
 
 
-def test_the_repository_takes_nothing_off_the_road(repository):
-    extension = RoadRepository(repository)
+def test_the_repository_takes_nothing_off_the_road(repository, fleet):
+    extension = RoadRepository(repository, fleet)
 
-    asyncio.run(extension.load("fuel"))
-    with pytest.raises(HTTPException) as caught:
+    assert asyncio.run(extension.load("fuel")) == {"name": "fuel", "load": True}
+    with pytest.raises(Rejection, match="Version 1 and 2 of fuel is on the road") as caught:
         asyncio.run(extension.unload("fuel"))
-    assert caught.value.status_code == 409
+    assert caught.value.status == 409
     for verb in (extension.load, extension.unload):
-        with pytest.raises(ModelNotFound):
+        with pytest.raises(Rejection) as caught:
             asyncio.run(verb("oil"))
+        assert caught.value.status == 404

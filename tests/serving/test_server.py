@@ -51,16 +51,18 @@ def test_kserves_own_routes_answer(server):
     assert server.get("/openapi.json").json()["paths"]
 
 
-def test_kserves_metrics_count_what_the_front_answers(server):
-    def count() -> float:
+def test_the_figures_count_what_was_answered_and_refused(server):
+    def count(status: int) -> float:
+        labels = f'model="fuel",protocol="v1",status="{status}",version="1"'
         lines = server.get("/metrics").text.splitlines()
-        found = [line for line in lines if line.startswith("request_predict_seconds_count")]
+        found = [one for one in lines if one.startswith(f"roadworthy_requests_total{{{labels}}}")]
         return float(found[0].split()[-1]) if found else 0
 
-    before = count()
+    before = count(200), count(422)
     server.post(PREDICT, json={"instances": [CAR]})
+    server.post(PREDICT, json={"instances": [CAR | {"year": 1}]})
 
-    assert count() == before + 1
+    assert (count(200), count(422)) == (before[0] + 1, before[1] + 1)
 
 
 def test_the_repository_api_says_what_is_loaded_and_takes_nothing_off_the_road(server):
@@ -170,8 +172,8 @@ def test_a_browser_gets_the_page_and_kserves_client_its_status(server):
 
     assert "<title>A page</title>" in page.text
     assert page.headers["content-security-policy"] == (
-        "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+        "default-src 'none'; connect-src 'self'; img-src 'self' data:; style-src 'self'; "
+        "script-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     )
     assert page.headers["x-content-type-options"] == "nosniff"
     assert page.headers["referrer-policy"] == "no-referrer"

@@ -21,7 +21,6 @@ import pytest
 
 from roadworthy import road
 from roadworthy.road import Road
-from roadworthy.rollout import local
 from roadworthy.serving import supervisor
 from roadworthy.serving.__main__ import _parser
 from roadworthy.serving.settings import ServerError, ServerSettings
@@ -30,6 +29,7 @@ from roadworthy.settings import Settings
 PREDICT = "/v1/models/fuel:predict"
 BODY = json.dumps({"instances": [{"weight_kg": 1200, "year": 1980}]}).encode()
 PATIENCE_SECONDS = 120
+_COMMAND = (sys.executable, "-m", "roadworthy", "serve", "--port", "0")
 
 
 class Supervised:
@@ -40,8 +40,11 @@ class Supervised:
         self.process = process
         self.log = log
         self._eventually = eventually
-        self.until(lambda: self.serving or process.poll() is not None, "a server")
-        found = re.search(r"http://\S+?(?=/\s)", log.read_text())
+        address = re.compile(r"http://\S+?(?=/\s)")
+        self.until(
+            lambda: address.search(log.read_text()) or process.poll() is not None, "a server"
+        )
+        found = address.search(log.read_text())
         assert found, log.read_text()
         self.url = found[0]
         self.address = urlsplit(self.url).netloc
@@ -65,6 +68,17 @@ class Supervised:
         count = len(self.serving)
         self.process.send_signal(signal.SIGHUP)
         self.until(lambda: len(self.serving) > count, "another server")
+
+    def ask(self, **headers: str) -> tuple[int, str | None]:
+        """Return the status and the version of an answer on a connection of its own."""
+        answer = httpx.post(self.url + PREDICT, content=BODY, headers=headers, timeout=60)
+        return answer.status_code, answer.headers.get("x-roadworthy-version")
+
+    def counted(self) -> float:
+        """How many answers some process says that there were."""
+        told = httpx.get(f"{self.url}/metrics", timeout=60).text
+        found = [line for line in told.splitlines() if line.startswith("roadworthy_requests_total")]
+        return sum(float(line.split()[-1]) for line in found)
 
     def is_free(self) -> bool:
         """Whether somebody else could listen at its port."""
@@ -172,10 +186,12 @@ def supervised(bundles, release, tmp_path, eventually) -> Iterator[Callable[...,
     log = tmp_path / "log"
     started: list[subprocess.Popen] = []
 
-    def begin(*before: str, stdin: int = subprocess.DEVNULL, **variables: str) -> Supervised:
+    def begin(
+        *before: str, stdin: int = subprocess.DEVNULL, workers: int = 1, **variables: str
+    ) -> Supervised:
         with log.open("w") as output:
             process = subprocess.Popen(
-                [*before, sys.executable, "-m", "roadworthy", "serve", "--port", "0"],
+                [*before, *_COMMAND, "--workers", str(workers)],
                 cwd=tmp_path,
                 stdin=stdin,
                 stdout=output,
@@ -241,7 +257,7 @@ def test_a_connection_that_idles_through_a_restart_is_answered_once_more(supervi
     connection.close()
 
 
-def test_a_rollout_and_a_rollback_under_load_fail_no_request(
+def test_a_challenger_that_comes_and_goes_under_load_fails_no_request(
     supervised, bundles, release, eventually
 ):
     # given a server under constant requests, and a challenger
@@ -255,8 +271,8 @@ def test_a_rollout_and_a_rollback_under_load_fail_no_request(
     with asked(server) as customers:
         road.write(settings.road, Road("fuel", release(1, bundles[0]), release(2, bundles[1])))
         eventually(lambda: pinned() == 200, "the challenger")
-        # when it is rolled back
-        local.roll_back(settings, "fuel")
+        # when it is taken off the road
+        road.write(settings.road, Road("fuel", release(1, bundles[0])))
         eventually(lambda: pinned() == 404, "its end")
     # then no request failed, and nobody was answered by it
     assert [customer.failed for customer in customers] == [[]] * 4
@@ -274,6 +290,113 @@ def test_a_killed_server_is_replaced(supervised):
     assert "killed by SIGKILL); another one is started in 0 s" in server.log.read_text()
     assert all(len(customer.failed) <= 1 for customer in customers)
     assert all(customer.seen[-1] == (200, "1") for customer in customers)
+
+
+def test_several_workers_are_restarted_under_load_without_failing_a_request(supervised):
+    # given a server of two processes under constant requests
+    server = supervised(workers=2)
+    before = server.serving
+    assert len(before) == 2
+    with asked(server) as customers:
+        # when it is restarted
+        server.process.send_signal(signal.SIGHUP)
+        server.until(lambda: len(server.serving) == 4, "two others")
+    # then no request failed, and those before have left
+    assert [customer.failed for customer in customers] == [[]] * 4
+    server.until(lambda: sorted(server.children) == sorted(server.serving[2:]), "their end")
+    assert not {*before} & {*server.children}
+
+
+def test_a_worker_that_is_killed_is_replaced_and_loses_only_what_it_was_answering(supervised):
+    # given a server of two processes under constant requests
+    server = supervised(workers=2)
+    with asked(server) as customers:
+        # when one is killed
+        os.kill(server.serving[0], signal.SIGKILL)
+        server.until(lambda: len(server.serving) == 3, "another worker")
+    # then another one takes its place, and who was being answered is all who lost a request
+    told = server.log.read_text()
+    assert "killed by SIGKILL); another one is started in 0 s" in told
+    assert len(re.findall(r"Process \d+ serves as worker \d", told)) == 3
+    assert all(len(customer.failed) <= 1 for customer in customers)
+    assert all(customer.seen[-1] == (200, "1") for customer in customers)
+
+
+def test_a_worker_that_cannot_be_replaced_leaves_its_connections_to_the_other(supervised, code):
+    # given a server of two processes whose code is then broken
+    server = supervised(workers=2, PYTHONPATH=str(code))
+    (code / "roadworthy" / "serving" / "server.py").write_text("raise RuntimeError('broken')\n")
+    # when one is killed
+    os.kill(server.serving[0], signal.SIGKILL)
+    server.until(lambda: "another one is started in 1 s" in server.log.read_text(), "pauses")
+    # then the other one answers everybody, and tells of itself alone
+    assert {server.ask() for _ in range(20)} == {(200, "1")}
+    told = httpx.get(f"{server.url}/v2/models/fuel/workers", timeout=60).json()["workers"]
+    assert [one["process"] for one in told] == [server.serving[1]]
+
+
+def test_new_code_that_does_not_start_is_tried_by_one_worker(supervised, code):
+    server = supervised(workers=2, PYTHONPATH=str(code))
+    (code / "roadworthy" / "serving" / "server.py").write_text("raise RuntimeError('broken')\n")
+
+    server.process.send_signal(signal.SIGHUP)
+    server.until(lambda: "the old one stays" in server.log.read_text(), "a refusal")
+
+    assert server.ask() == (200, "1")
+    assert sorted(server.children) == sorted(server.serving)
+    assert server.log.read_text().count("the old one stays") == 1
+
+
+def test_the_figures_are_those_of_all_processes_also_of_one_that_died(supervised):
+    # given a server of two processes that answered
+    server = supervised(workers=2)
+    assert {server.ask() for _ in range(30)} == {(200, "1")}
+    server.until(lambda: server.counted() == 30, "the sum of both")
+    # when one dies
+    os.kill(server.serving[0], signal.SIGKILL)
+    server.until(lambda: len(server.serving) == 3, "another worker")
+    # then nothing is forgotten, and whoever is asked tells it
+    assert {server.ask() for _ in range(10)} == {(200, "1")}
+    server.until(lambda: server.counted() == 40, "the sum of three")
+    assert {server.counted() for _ in range(10)} == {40}
+
+
+def test_a_new_version_is_told_when_every_process_holds_it(supervised, bundles, release):
+    # given a server of two processes
+    server = supervised(workers=2)
+    champion, challenger = release(1, bundles[0]), release(2, bundles[1])
+
+    def told() -> list[dict]:
+        return httpx.get(f"{server.url}/v2/models/fuel/workers", timeout=60).json()["workers"]
+
+    assert [(one["worker"], one["versions"]) for one in told()] == [
+        (1, {"1": champion.digest}),
+        (2, {"1": champion.digest}),
+    ]
+    # when a challenger comes
+    road.write(server.home / "road", Road("fuel", champion, challenger, share=10, state="shifting"))
+    server.until(lambda: all("2" in one["versions"] for one in told()), "both to hold it")
+    # then whoever is asked for it answers
+    assert {server.ask(**{"x-roadworthy-version": "2"}) for _ in range(20)} == {(200, "2")}
+    assert {one["versions"]["2"] for one in told()} == {challenger.digest}
+    assert [[part["share"] for part in one["split"]] for one in told()] == [[90, 10]] * 2
+    assert {one["state"] for one in told()} == {"shifting"}
+    assert httpx.get(f"{server.url}/v2/models/oil/workers").status_code == 404
+
+
+def test_several_workers_say_who_they_are_and_stop_together(start, bundles, eventually):
+    # given a server that is started without its supervisor being asked for
+    server = start("--bundle", bundles[0].path, "--version", 7, "--workers", 2)
+    assert server.post(PREDICT, content=BODY).headers["x-roadworthy-version"] == "7"
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    assert len(children) == 2
+    # when it is told to stop
+    assert server.stop() == 0
+    # then all do, and each line of theirs names who says it
+    assert all(gone(int(child)) for child in children)
+    for worker in (1, 2):
+        assert f"INFO worker {worker}: Stopped by SIGTERM." in server.log.read_text()
 
 
 def test_new_code_that_does_not_start_leaves_the_old_server_in_its_place(supervised, code):
@@ -396,14 +519,30 @@ def test_a_directory_that_is_not_there_is_told_before_anything_is_started(tmp_pa
         supervisor.supervise(ServerSettings(road=tmp_path / "nowhere", port=0))
 
 
+def test_figures_that_cannot_be_written_are_told_before_anything_is_started(tmp_path):
+    taken = tmp_path / "a file"
+    taken.touch()
+
+    with pytest.raises(ServerError, match=r"no writing figures in .*a file .*--metrics-dir"):
+        supervisor.supervise(ServerSettings(road=tmp_path, port=0, metrics_dir=taken))
+
+
 def test_a_server_gets_the_settings_of_its_supervisor():
     settings = ServerSettings(
-        road=Path("a road"), port=0, client=Path("page"), max_rows=7, poll_seconds=0.05
+        road=Path("a road"),
+        port=0,
+        client=Path("page"),
+        max_rows=7,
+        poll_seconds=0.05,
+        cors_origins=("https://one.example.org", "https://two.example.org"),
+        workers=3,
+        metrics_dir=Path("figures"),
     )
 
     parsed = vars(_parser().parse_args(list(supervisor._arguments(settings))))
 
-    del parsed["supervised"], parsed["with_parent"]
+    del parsed["supervised"], parsed["with_parent"], parsed["token_file"]
+    parsed["cors_origins"] = tuple(parsed["cors_origins"])
     assert ServerSettings(**parsed) == settings
 
 

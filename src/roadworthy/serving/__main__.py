@@ -10,7 +10,9 @@ from pathlib import Path
 
 from roadworthy.errors import RoadworthyError
 from roadworthy.parent import end_with_parent
-from roadworthy.serving.settings import LOG_LEVELS, ServerSettings
+from roadworthy.serving import lean
+from roadworthy.serving.settings import LOG_LEVELS, TOKEN_VARIABLE, ServerSettings, read_token
+from roadworthy.serving.supervisor import supervise
 
 
 def main(arguments: list[str]) -> int:
@@ -20,20 +22,27 @@ def main(arguments: list[str]) -> int:
         supervised: list[int] | None = options.pop("supervised")
         if options.pop("with_parent") or supervised is not None:
             end_with_parent()
+        options["token"] = read_token(options.pop("token_file"), os.environ)
+        options["cors_origins"] = tuple(options["cors_origins"])
         settings = ServerSettings(**options)
-        # KServe takes seconds to import, which a wrong argument need not wait for
+        if supervised is None and settings.workers > 1:
+            return supervise(settings)
+        # KServe takes its time to import, which a wrong argument need not wait for
+        lean.load()
         from roadworthy.serving.server import serve
 
         if supervised is None:
             serve(settings)
         else:
-            listener, news = supervised
+            worker, news, *listeners = supervised
+            greeting: list[str] = []
 
             def ready() -> None:
-                os.write(news, b"ready\n")
+                os.write(news, f"{greeting[0]}\n".encode())
                 os.close(news)
 
-            serve(settings, listener=socket.socket(fileno=listener), ready=ready)
+            sockets = [socket.socket(fileno=listener) for listener in listeners]
+            serve(settings, greeting.append, sockets, ready, worker)
     except RoadworthyError as error:
         sys.stderr.write(f"{error}\n")
         return int(error.exit_code)
@@ -56,14 +65,32 @@ def _parser() -> argparse.ArgumentParser:
     for option, value, text in (
         ("--max-body-bytes", default.max_body_bytes, "largest body of a request"),
         ("--max-rows", default.max_rows, "most rows of a request"),
+        ("--max-header-bytes", default.max_header_bytes, "largest head of a request"),
+        ("--max-headers", default.max_headers, "most headers of a request"),
+        ("--max-in-flight", default.max_in_flight, "most requests that are answered at a time"),
+        ("--idle-seconds", default.idle_seconds, "time for a connection that asks nothing"),
         ("--grace-seconds", default.grace_seconds, "time for open requests when told to stop"),
     ):
         parser.add_argument(option, type=int, default=value, help=f"{text} (%(default)s)")
+    for option, seconds, text in (
+        ("--request-seconds", default.request_seconds, "time for a request and its answer"),
+        ("--drain-seconds", default.drain_seconds, "time to answer on, not ready, before a stop"),
+        ("--poll-seconds", default.poll_seconds, "time between two looks at the roads"),
+    ):
+        parser.add_argument(option, type=float, default=seconds, help=f"{text} (%(default)s)")
+    parser.add_argument("--grpc-port", type=int, help="port for gRPC (none)")
     parser.add_argument(
-        "--poll-seconds",
-        type=float,
-        default=default.poll_seconds,
-        help="time between two looks at the roads (%(default)s)",
+        "--token-file",
+        type=Path,
+        help=f"file with the token that who asks must show ({TOKEN_VARIABLE}, or none)",
+    )
+    parser.add_argument(
+        "--cors-origin",
+        dest="cors_origins",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="origin whose pages may read answers; may be given several times (none)",
     )
     parser.add_argument(
         "--with-parent", action="store_true", help="end when standard input, a pipe, is closed"
@@ -71,8 +98,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level", choices=LOG_LEVELS, default=default.log_level, help="(%(default)s)"
     )
-    # For the supervisor alone, see there: the socket to serve, and the pipe to say ready into.
-    parser.add_argument("--supervised", type=int, nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--workers", type=int, default=default.workers, help="processes that serve (%(default)s)"
+    )
+    parser.add_argument(
+        "--metrics-dir", type=Path, help="where they write their figures (a scratch directory)"
+    )
+    # For the supervisor alone, see there: which worker it is, the pipe to say ready into, and the
+    # sockets, its own first.
+    parser.add_argument("--supervised", type=int, nargs="+", help=argparse.SUPPRESS)
     return parser
 
 

@@ -6,15 +6,16 @@ is read, checked and tried in the background; then that reference is replaced.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,22 +24,31 @@ from roadworthy import road as roads
 from roadworthy.bundle import Bundle, BundleError, Manifest
 from roadworthy.errors import RoadworthyError
 from roadworthy.road import VERSION_HEADER, Release, Road
-from roadworthy.scoring import Scorer
+from roadworthy.scoring import Scorer, Stop
+from roadworthy.serving.trial import DEFAULT_PATIENCE, Patience, Trial
 from roadworthy.serving.validation import RequestSchema
 
 TOLERANCE = 1e-5
 """By how much, relatively, an answer to the golden batch may differ from the estimator's."""
 
+_GOLDEN_SECONDS = 10.0
+"""How long a version may take to answer its golden batch."""
+
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Served:
-    """One version that answers. Get one from :func:`load`."""
+    """One version that answers. Get one from :func:`load`.
+
+    ``points`` are what the page draws, ``predictions`` how the answers of training were
+    distributed, by output.
+    """
 
     release: Release
     manifest: Manifest
     points: Mapping[str, Any]
+    predictions: Mapping[str, Any]
     scorer: Scorer
     schema: RequestSchema
 
@@ -53,13 +63,44 @@ class Served:
         return VERSION_HEADER.encode(), str(self.version).encode()
 
 
+class Part(NamedTuple):
+    """A version's part of the traffic, in percent."""
+
+    served: Served
+    role: Literal["champion", "challenger"]
+    share: int
+
+
 @dataclass(frozen=True)
 class Held:
-    """The versions of one model that a server holds."""
+    """The versions of one model that a server holds.
+
+    ``share``, ``shadow`` and ``state`` are the road's; ``trial`` is the challenger's.
+    """
 
     model: str
     champion: Served | None = None
     challenger: Served | None = None
+    share: int = 0
+    shadow: bool = False
+    state: str = ""
+    trial: Trial | None = None
+    turns: Iterator[int] = field(default_factory=itertools.count, compare=False)
+
+    @property
+    def split(self) -> list[Part]:
+        """Who answers a request that asks for no version, and how often."""
+        share = self.share if self.challenger is not None else 0
+        parts = []
+        if self.champion is not None:
+            parts.append(Part(self.champion, "champion", 100 - share))
+        if self.challenger is not None:
+            parts.append(Part(self.challenger, "challenger", share))
+        return parts
+
+    def is_challengers_turn(self) -> bool:
+        """Return whether the challenger is to answer the next request, evenly spread."""
+        return bool(self.share) and next(self.turns) * self.share % 100 < self.share
 
     @property
     def versions(self) -> dict[str, Served]:
@@ -75,39 +116,68 @@ class Fleet:
     ----------
     discovered
         Called with the name of each model when it is first heard of.
+    patience
+        What is borne with a challenger.
 
     Attributes
     ----------
     held
         What is held, by model. It is replaced, never changed: read it once per request.
+    leaving
+        Whether the server is about to stop: then it is not ready, and answers what it is asked.
     """
 
-    def __init__(self, discovered: Callable[[str], object] = lambda _: None) -> None:
+    def __init__(
+        self,
+        discovered: Callable[[str], object] = lambda _: None,
+        patience: Patience = DEFAULT_PATIENCE,
+    ) -> None:
         self.held: Mapping[str, Held] = {}
+        self.leaving = False
         self._discovered = discovered
+        self._patience = patience
         self._refused: dict[tuple[str, int], str] = {}
+        self._roads: dict[str, Road] = {}
 
     @property
     def ready(self) -> bool:
-        """Whether a champion is loaded, of whichever model."""
-        return any(held.champion is not None for held in self.held.values())
+        """Whether a champion is loaded, of whichever model, and the server stays."""
+        return not self.leaving and any(held.champion is not None for held in self.held.values())
 
     def follow(self, road: Road) -> bool:
         """Hold what is on a road, and return whether all of it is held.
 
         What is refused is logged, once for each reason, and what is held stays.
         """
+        self._roads[road.model] = road
         before = self.held.get(road.model, Held(road.model))
-        after = replace(
-            before,
-            champion=self._succeed(before, road.champion, before.champion),
-            challenger=self._succeed(before, road.challenger, before.challenger),
+        champion = self._succeed(before, road.champion, before.champion)
+        challenger = self._succeed(before, road.challenger, None)
+        self.hold(
+            Held(
+                road.model,
+                champion,
+                challenger,
+                share=road.share,
+                shadow=road.shadow,
+                state=road.state,
+                trial=None if challenger is None else Trial(challenger.scorer, self._patience),
+            )
         )
-        self.hold(after)
-        if after.champion is not None and after.champion != before.champion:
-            log.info("Version %s of %s answers.", after.champion.version, road.model)
-        found = [one and one.release for one in (after.champion, after.challenger)]
+        if champion is not None and not _is_same(champion, before.champion):
+            log.info("Version %s of %s answers.", champion.version, road.model)
+        found = [one and one.release for one in (champion, challenger)]
         return found == [road.champion, road.challenger]
+
+    def refusals(self, model: str) -> dict[int, str]:
+        """Return why versions on the road of a model are not held, by version."""
+        road = self._roads.get(model, Road(model))
+        found = {
+            release.version: self._refused.get((model, release.version), "")
+            for release in (road.champion, road.challenger)
+            if release is not None
+        }
+        return {version: why for version, why in found.items() if why}
 
     def hold(self, held: Held) -> None:
         """Hold these versions of a model from the next request on."""
@@ -120,10 +190,7 @@ class Fleet:
         if release is None:
             return None
         for known in (held.champion, held.challenger):
-            if known is not None and (known.version, known.release.digest) == (
-                release.version,
-                release.digest,
-            ):
+            if known is not None and _names(known) == (release.version, release.digest):
                 return replace(known, release=release)
         try:
             served = load(held.model, release)
@@ -168,6 +235,7 @@ class Watcher:
         self._directory = directory
         self._seconds = seconds
         self._seen: dict[str, tuple[int, int, int]] = {}
+        self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="road-watcher", daemon=True)
 
@@ -196,10 +264,31 @@ class Watcher:
                 self._retry.pop(model, None)
                 log.error("%s What is on the road of %s stays.", error, model)  # noqa: TRY400
 
+    def look_at(self, model: str, *, forget: bool = False) -> None:
+        """Follow one road now, whether or not it is as it was.
+
+        Parameters
+        ----------
+        model
+            The model's name. Nothing happens if it never had a road.
+        forget
+            Whether a road that is gone is one without versions. Otherwise what is held stays.
+
+        Raises
+        ------
+        RoadError
+            The road is damaged.
+        """
+        with self._looking:
+            there = model in roads.models(self._directory)
+            if there or (forget and model in self._fleet.held):
+                self._fleet.follow(roads.read(self._directory, model))
+
     def _run(self) -> None:
         while not self._stopping.wait(self._seconds):
             try:
-                self.look()
+                with self._looking:
+                    self.look()
             except Exception:
                 # a thread that dies here would leave the server on this version for ever
                 log.exception("The roads in %s could not be followed.", self._directory)
@@ -257,8 +346,8 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
         scorer = Scorer(bundle.graph)
         _check_columns(bundle, schema, scorer)
         _check_golden(bundle, schema, scorer)
-        points = bundle.profile.get("points", {})
-        return Served(release, bundle.manifest, points, scorer, schema)
+        points, predictions = (bundle.profile.get(part, {}) for part in ("points", "prediction"))
+        return Served(release, bundle.manifest, points, predictions, scorer, schema)
     except RoadworthyError:
         raise
     except Exception as error:
@@ -267,6 +356,14 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
             f"The bundle {bundle.path} cannot be served ({type(error).__name__}: {error}). "
             f"Train the model again with the packages of this server."
         ) from error
+
+
+def _names(served: Served) -> tuple[int, str]:
+    return served.version, served.release.digest
+
+
+def _is_same(served: Served, other: Served | None) -> bool:
+    return other is not None and _names(served) == _names(other)
 
 
 def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
@@ -279,7 +376,21 @@ def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> Non
 
 def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
     golden = bundle.golden
-    found = scorer.score(scorer.columns(schema.rows(golden.requests)))
+    columns = scorer.columns(schema.rows(golden.requests))
+    stop = Stop()
+    timer = threading.Timer(_GOLDEN_SECONDS, stop.now)
+    timer.start()
+    try:
+        found = scorer.score(columns, stop)
+    except Exception as error:
+        if not timer.is_alive():
+            raise BundleError(
+                f"The bundle {bundle.path} does not answer its golden batch within "
+                f"{_GOLDEN_SECONDS:g} s. Release a version that answers sooner."
+            ) from error
+        raise
+    finally:
+        timer.cancel()
     for name, values in found.items():
         expected = np.array([answer[name] for answer in golden.answers], np.float64)
         if not np.allclose(values, expected, rtol=TOLERANCE, atol=0):

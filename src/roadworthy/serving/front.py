@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
+import zlib
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,8 +18,10 @@ import orjson
 
 from roadworthy.road import VERSION_HEADER
 from roadworthy.serving import protocol
-from roadworthy.serving.fleet import Fleet, Held, Served
-from roadworthy.serving.rejection import Rejection
+from roadworthy.serving.fleet import Fleet, Held
+from roadworthy.serving.metrics import CONTENT_TYPE, Metrics
+from roadworthy.serving.rejection import Rejection, too_large
+from roadworthy.serving.traffic import Question, Refused, Traffic, choose
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -30,7 +32,7 @@ Header = tuple[bytes, bytes]
 
 VERSION = VERSION_HEADER.encode()
 """Names the version that answered; in a request, the version that is to answer."""
-RETRY_SECONDS = "1"
+METRICS = "/metrics"
 VERBS = ("predict", "infer", "metadata", "ready", "card")
 """What can be asked of a model."""
 
@@ -76,8 +78,10 @@ class Front:
         The models.
     limits
         How much a request may be.
-    observe
-        Called with a model's name and the seconds that its answer took.
+    traffic
+        Decides which version answers.
+    metrics
+        What the server tells of itself.
     page
         Whether ``/`` has a page for browsers.
     """
@@ -88,18 +92,23 @@ class Front:
         *,
         fleet: Fleet,
         limits: Limits,
-        observe: Callable[[str, float], None] = lambda *_: None,
+        traffic: Traffic,
+        metrics: Metrics,
         page: bool = False,
     ) -> None:
         self._app = app
         self._fleet = fleet
         self._limits = limits
-        self._observe = observe
+        self._metrics = metrics
+        self._traffic = traffic
         self._page = page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         asked = asked_of(scope["path"]) if scope["type"] == "http" else None
+        if asked is None and scope.get("path") == METRICS:
+            await _send(self._figures(scope), send)
+            return
         if asked is None:
             await self._app(self._for_browsers(scope), receive, send)
             return
@@ -121,30 +130,47 @@ class Front:
             raise Rejection(404, f"A model has no {asked.verb!r} here: it has {', '.join(VERBS)}.")
         if asked.verb in ("predict", "infer"):
             _check_method(scope, "POST")
-            served = choose(held, pinned)
+            choose(held, pinned)  # whom nobody can answer need not send a body
             body = await _body(headers, receive, self._limits.max_body_bytes)
-            try:
-                return self._answer(asked.verb, body, headers, served)
-            except Rejection as rejection:
-                return refused(rejection, served.header)
+            return await self._answer(asked.verb, body, headers, held, pinned)
         _check_method(scope, "GET", "HEAD")
         return _told(asked.verb, held, pinned, headers)
 
-    def _answer(
-        self, verb: str, body: bytes, headers: Mapping[bytes, bytes], served: Served
+    async def _answer(
+        self,
+        verb: str,
+        body: bytes,
+        headers: Mapping[bytes, bytes],
+        held: Held,
+        pinned: str | None,
     ) -> Reply:
-        started = time.perf_counter()
         rows = self._limits.max_rows
+        question: Question[Any, bytes]
         if verb == "predict":
-            answers = served.scorer.score(protocol.read_v1(body, served, rows))
-            written = protocol.answer_v1(answers)
+            question = Question(
+                "v1",
+                lambda served: protocol.read_v1(body, served, rows),
+                lambda _, answers, __: protocol.answer_v1(answers),
+            )
         else:
             length = headers.get(b"inference-header-content-length")
-            inference = protocol.read_v2(body, length, served, rows)
-            answers = served.scorer.score(inference.columns)
-            written = protocol.answer_v2(inference, answers, served)
-        self._observe(served.manifest.model, time.perf_counter() - started)
-        return _json(200, written, served.header)
+            question = Question(
+                "v2",
+                lambda served: protocol.read_v2(body, length, served, rows),
+                protocol.answer_v2,
+            )
+        try:
+            answer = await self._traffic.answer(held, pinned, question)
+        except Refused as refusal:
+            return refused(refusal.rejection, refusal.served.header)
+        return _json(200, answer.written, answer.served.header)
+
+    def _figures(self, scope: Scope) -> Reply:
+        try:
+            _check_method(scope, "GET", "HEAD")
+        except Rejection as rejection:
+            return refused(rejection)
+        return Reply(200, [(b"content-type", CONTENT_TYPE)], self._metrics.text())
 
     def _no_model(self, name: str) -> str:
         known = ", ".join(sorted(self._fleet.held)) or "none yet"
@@ -174,29 +200,6 @@ def asked_of(path: str) -> Asked | None:
     return Asked(found["model_v2"], found["verb_v2"] or "metadata", found["version"])
 
 
-def choose(held: Held, pinned: str | None) -> Served:
-    """Return the version that is to answer: the one that is asked for, or the champion.
-
-    Raises
-    ------
-    Rejection
-        404 for a version that is not held, 503 while there is no champion.
-    """
-    if pinned is None:
-        if held.champion is None:
-            raise _no_champion(held)
-        return held.champion
-    served = held.versions.get(pinned)
-    if served is None:
-        known = " and ".join(sorted(held.versions, key=int)) or "none yet"
-        raise Rejection(
-            404,
-            f"Version {orjson.dumps(pinned[:100]).decode()} of {held.model} is not held here: "
-            f"there is {known}.",
-        )
-    return served
-
-
 def refused(rejection: Rejection, *headers: Header) -> Reply:
     """Return a refusal as an answer."""
     body = orjson.dumps(rejection.document)
@@ -219,19 +222,6 @@ def _told(verb: str, held: Held, pinned: str | None, headers: Mapping[bytes, byt
     return Reply(304, list(kept), b"") if same else _json(200, card, *kept)
 
 
-def _no_champion(held: Held) -> Rejection:
-    pin = (
-        ""
-        if held.challenger is None
-        else f", or name version {held.challenger.version} in the header {VERSION.decode()}"
-    )
-    return Rejection(
-        503,
-        f"{held.model} has no champion on the road yet: ask again later{pin}.",
-        headers={"retry-after": RETRY_SECONDS},
-    )
-
-
 def _check_method(scope: Scope, *allowed: str) -> None:
     if scope["method"] not in allowed:
         names = ", ".join(allowed)
@@ -239,11 +229,16 @@ def _check_method(scope: Scope, *allowed: str) -> None:
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise Rejection(415, "The body is compressed: send it as it is.")
+    coding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding not in (b"identity", b"gzip", b""):
+        raise Rejection(
+            415,
+            "The body is compressed otherwise than by gzip: send it as it is, or by gzip.",
+            headers={"accept-encoding": "gzip, identity"},
+        )
     declared = headers.get(b"content-length", b"")
     if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
-        raise _too_large(limit)
+        raise too_large(limit)
     body = bytearray()
     while True:
         message = await _received(receive)
@@ -251,9 +246,29 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
             raise _GoneError
         body += message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body", False):
-            return bytes(body)
+            return _unpacked(body, limit) if coding == b"gzip" else bytes(body)
+
+
+def _unpacked(body: bytearray, limit: int) -> bytes:
+    """Return what a body holds that is compressed by gzip, of which no more is made than allowed.
+
+    Raises
+    ------
+    Rejection
+        400 for what is not gzip, 413 for more than the limit.
+    """
+    gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        found = gzip.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Rejection(400, f"The body is not gzip ({error}): send it as it is.") from None
+    if len(found) > limit:
+        raise too_large(limit)
+    if not gzip.eof or gzip.unused_data:
+        raise Rejection(400, "The body is not one whole gzip member: send it as it is.")
+    return found
 
 
 async def _received(receive: Receive) -> Message:
@@ -264,12 +279,6 @@ async def _received(receive: Receive) -> Message:
         raise Rejection(
             408, "The body did not arrive before the server had to stop: send it again."
         ) from None
-
-
-def _too_large(limit: int) -> Rejection:
-    return Rejection(
-        413, f"The body is too large: send at most {limit} bytes, in several requests."
-    )
 
 
 def _json(status: int, body: bytes, *headers: Header) -> Reply:

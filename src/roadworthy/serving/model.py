@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from kserve import InferOutput, InferRequest, InferResponse, Model
-from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
+from kserve.errors import InvalidInput, ModelNotReady
 from kserve.protocol.dataplane import DataPlane
-from kserve.protocol.model_repository_extension import ModelRepositoryExtension
-from starlette.exceptions import HTTPException
 
+from roadworthy.scoring import Columns
 from roadworthy.serving import protocol
 from roadworthy.serving.fleet import Fleet, Held, Served
-from roadworthy.serving.front import VERSION, choose
+from roadworthy.serving.front import VERSION
 from roadworthy.serving.rejection import Rejection
+from roadworthy.serving.traffic import Question, Refused, Traffic
 
 
 class RoadModel(Model):  # type: ignore[misc]
@@ -27,13 +28,16 @@ class RoadModel(Model):  # type: ignore[misc]
         The model's name.
     fleet
         What holds its versions.
+    traffic
+        Decides which version answers.
     max_rows
         The most rows of a request.
     """
 
-    def __init__(self, name: str, fleet: Fleet, max_rows: int) -> None:
+    def __init__(self, name: str, fleet: Fleet, traffic: Traffic, max_rows: int) -> None:
         super().__init__(name)
         self._fleet = fleet
+        self._traffic = traffic
         self._max_rows = max_rows
 
     @property
@@ -73,26 +77,55 @@ class RoadModel(Model):  # type: ignore[misc]
         ModelNotReady
             There is no champion.
         """
+        question = (
+            self._inference(payload)
+            if isinstance(payload, InferRequest)
+            else self._instances(payload)
+        )
+        pinned = (headers or {}).get(VERSION.decode())
         try:
-            served = choose(self.held, (headers or {}).get(VERSION.decode()))
-            if isinstance(payload, InferRequest):
-                return self._infer(payload, served)
-            columns = protocol.read_v1(orjson.dumps(payload), served, self._max_rows)
-            return {"predictions": protocol.predictions(served.scorer.score(columns))}
-        except (Rejection, orjson.JSONEncodeError) as error:
-            if isinstance(error, Rejection) and error.status == 503:
-                raise ModelNotReady(self.name, error.sentence) from error
-            raise InvalidInput(str(error)) from error
+            answer = await self._traffic.answer(self.held, pinned, question)
+        except Refused as refusal:
+            raise self._told(refusal.rejection) from refusal
+        except Rejection as rejection:
+            raise self._told(rejection) from rejection
+        return answer.written
 
-    def _infer(self, payload: InferRequest, served: Served) -> InferResponse:
-        document = {"inputs": [_tensor(part) for part in payload.inputs]}
-        inference = protocol.infer(document, b"", served, self._max_rows)
-        answers = served.scorer.score(inference.columns)
-        return InferResponse(
-            response_id=payload.id,
-            model_name=self.name,
-            model_version=str(served.version),
-            infer_outputs=[InferOutput(**part) for part in protocol.outputs(inference, answers)],
+    def _told(self, rejection: Rejection) -> Exception:
+        told: Exception = InvalidInput(rejection.sentence)
+        if rejection.status == 503:
+            told = ModelNotReady(self.name, rejection.sentence)
+        return told
+
+    def _instances(self, payload: Mapping[str, Any]) -> Question[Any, Any]:
+        def read(served: Served) -> protocol.Instances:
+            try:
+                body = orjson.dumps(payload)
+            except orjson.JSONEncodeError as error:
+                raise Rejection(400, f"The body is not JSON ({error}): send JSON.") from error
+            return protocol.read_v1(body, served, self._max_rows)
+
+        return Question(
+            "v1", read, lambda _, answers, __: {"predictions": protocol.predictions(answers)}
+        )
+
+    def _inference(self, payload: InferRequest) -> Question[Any, Any]:
+        def write(read: protocol.Inference, answers: Columns, served: Served) -> InferResponse:
+            return InferResponse(
+                response_id=payload.id,
+                model_name=self.name,
+                model_version=str(served.version),
+                infer_outputs=[InferOutput(**part) for part in protocol.outputs(read, answers)],
+            )
+
+        document = {
+            "inputs": [_tensor(part) for part in payload.inputs],
+            "outputs": [{"name": part.name} for part in payload.request_outputs or ()],
+        }
+        return Question(
+            "grpc" if payload.from_grpc else "v2",
+            lambda served: protocol.infer(document, b"", served, self._max_rows),
+            write,
         )
 
 
@@ -116,43 +149,16 @@ class RoadDataPlane(DataPlane):  # type: ignore[misc]
         return self._fleet.ready
 
 
-class RoadRepository(ModelRepositoryExtension):  # type: ignore[misc]
-    """KServe's repository API over a fleet: the road decides what is loaded, not a request.
-
-    To load is to ask whether a model is loaded; to unload is refused.
-    """
-
-    async def load(self, model_name: str) -> None:
-        """Do nothing for a model that answers.
-
-        Raises
-        ------
-        ModelNotFound, ModelNotReady
-            There is no such model, or no champion of it.
-        """
-        model = self._model_registry.get_model(model_name)
-        if model is None:
-            raise ModelNotFound(model_name)
-        if not model.load():
-            raise ModelNotReady(model_name)
-
-    async def unload(self, model_name: str) -> None:
-        """Refuse.
-
-        Raises
-        ------
-        ModelNotFound, HTTPException
-            There is no such model; there is, and it stays (409).
-        """
-        if self._model_registry.get_model(model_name) is None:
-            raise ModelNotFound(model_name)
-        raise HTTPException(409, f"{model_name} is on the road. Roll it back to take it off")
-
-
 def _tensor(part: Any) -> dict[str, Any]:
     """Return an input of KServe's as JSON would have it, also one that was sent as bytes."""
-    values = part.as_numpy().ravel().tolist()
-    words = [value.decode() if isinstance(value, bytes) else value for value in values]
+    try:
+        values = part.as_numpy().ravel().tolist()
+        words = [value.decode() if isinstance(value, bytes) else value for value in values]
+    except (ValueError, TypeError, OverflowError, struct.error) as error:
+        raise InvalidInput(
+            f"The input {part.name[:100]} is not what its shape and datatype say ({error}): "
+            f"send a list of values."
+        ) from None
     return {
         "name": part.name,
         "shape": list(part.shape),

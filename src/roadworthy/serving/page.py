@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
@@ -9,7 +10,8 @@ from starlette.types import Scope
 
 POLICY = "; ".join(
     (
-        "default-src 'self'",
+        "default-src 'none'",
+        "connect-src 'self'",
         "img-src 'self' data:",
         "style-src 'self'",
         "script-src 'self'",
@@ -22,6 +24,9 @@ HEADERS = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
     "cache-control": "no-cache",
     "vary": "accept",
 }
@@ -44,7 +49,9 @@ class Page(StaticFiles):
     """The files of a directory, with headers that let a browser load nothing from elsewhere."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return one file."""
+        """Return one file; none whose name, or whose directory's, begins with a dot."""
+        if any(part.startswith(".") for part in path.split("/") if part != "."):
+            raise HTTPException(404)
         response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
         return response

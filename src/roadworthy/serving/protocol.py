@@ -9,23 +9,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 
+from roadworthy.scoring import Columns
 from roadworthy.serving.fleet import Held, Served
 from roadworthy.serving.rejection import Rejection
 from roadworthy.serving.validation import Field
 
-Columns = dict[str, npt.NDArray[Any]]
-
 _NUMBERS: dict[str, str] = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
 _TENSOR_KEYS = {"name", "shape", "datatype", "data", "parameters"}
 _REQUEST_KEYS = {"id", "inputs", "outputs", "parameters", "model_name", "model_version"}
+_NESTED = ("depth limit exceeded", "recursion limit reached", "failed to allocate memory")
+"""What the parser says of objects within objects, in its versions."""
 _WHAT_V1 = 'send {"instances": [{...}, ...]}'
 _WHAT_V2 = 'send {"inputs": [{"name": ..., "shape": [N], "datatype": ..., "data": [...]}, ...]}'
+
+
+class Instances(NamedTuple):
+    """A V1 request: the columns."""
+
+    columns: Columns
 
 
 @dataclass(frozen=True)
@@ -37,8 +45,8 @@ class Inference:
     outputs: Sequence[str]
 
 
-def read_v1(body: bytes, served: Served, max_rows: int) -> Columns:
-    """Return the columns of a V1 request.
+def read_v1(body: bytes, served: Served, max_rows: int) -> Instances:
+    """Return what a V1 request asks.
 
     Raises
     ------
@@ -52,29 +60,31 @@ def read_v1(body: bytes, served: Served, max_rows: int) -> Columns:
     _check_count(len(instances), max_rows)
     rows = served.schema.rows(instances)
     _check_keys(body, 1 + sum(map(len, rows)))
-    return served.scorer.columns(rows)
+    return Instances(served.scorer.columns(rows))
 
 
 def answer_v1(answers: Columns) -> bytes:
     """Return a V1 answer: one object per row.
 
-    Raises
-    ------
-    ArithmeticError
-        An answer is not a finite number.
+    The numbers are written in one go and put into a template of a row, which for many rows takes
+    half as long as making and writing an object for each.
     """
-    return orjson.dumps({"predictions": predictions(answers)})
+    rows = zip(*(column.tolist() for column in answers.values()), strict=True)
+    numbers = orjson.dumps(list(chain.from_iterable(rows)))[1:-1].split(b",")
+    row = _row(tuple(answers))
+    template = b",".join([row] * (len(numbers) // len(answers)))
+    return b'{"predictions":[%b]}' % (template % tuple(numbers))
+
+
+@lru_cache
+def _row(names: tuple[str, ...]) -> bytes:
+    """Return one object with a place for the number of each name."""
+    keys = (orjson.dumps(name).replace(b"%", b"%%") for name in names)
+    return b"{%b}" % b",".join(key + b":%b" for key in keys)
 
 
 def predictions(answers: Columns) -> list[dict[str, float]]:
-    """Return one object per row.
-
-    Raises
-    ------
-    ArithmeticError
-        An answer is not a finite number.
-    """
-    _check_finite(answers)
+    """Return one object per row."""
     rows = zip(*(column.tolist() for column in answers.values()), strict=True)
     return [dict(zip(answers, row, strict=True)) for row in rows]
 
@@ -130,14 +140,7 @@ def infer(document: Mapping[str, Any], tail: bytes, served: Served, max_rows: in
 
 
 def answer_v2(inference: Inference, answers: Columns, served: Served) -> bytes:
-    """Return a V2 answer: one tensor per field.
-
-    Raises
-    ------
-    ArithmeticError
-        An answer is not a finite number.
-    """
-    _check_finite(answers)
+    """Return a V2 answer: one tensor per field."""
     document: dict[str, Any] = {
         "model_name": served.manifest.model,
         "model_version": str(served.version),
@@ -201,8 +204,18 @@ def card(held: Held, served: Served) -> bytes:
             "answer": dict(manifest.answer),
             "points": dict(served.points),
             "challenger": None if challenger is None else challenger.version,
+            "state": held.state,
+            "split": [
+                {"version": part.served.version, "role": part.role, "share": part.share}
+                for part in held.split
+            ],
         }
     )
+
+
+def datatypes(field: Field) -> Sequence[str]:
+    """Return the datatypes in which a field can be sent."""
+    return ("BYTES",) if field.kind == "string" else tuple(_NUMBERS)
 
 
 def _document(body: bytes, remedy: str) -> dict[str, Any]:
@@ -211,6 +224,8 @@ def _document(body: bytes, remedy: str) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
+        if error.msg in _NESTED:
+            raise Rejection(400, f"The body is nested too deeply: {remedy}.") from None
         raise Rejection(400, f"The body is not JSON ({error}): {remedy}.") from None
     if type(document) is not dict:
         raise Rejection(400, f"The body is not an object: {remedy}.")
@@ -232,7 +247,8 @@ def _check_keys(text: bytes, keys: int) -> None:
     """
     if text.count(b":") != keys:
         try:
-            json.loads(text, object_pairs_hook=_unique)
+            # the first parser has made sure of the numbers, and a long one takes Python long
+            json.loads(text, object_pairs_hook=_unique, parse_int=len, parse_float=len)
         except RecursionError:
             raise Rejection(400, "The body is nested too deeply: send flat objects.") from None
 
@@ -310,7 +326,7 @@ def _tensor(
 
 
 def _checked_datatype(field: Field, datatype: Any, served: Served) -> str:
-    allowed = ("BYTES",) if field.kind == "string" else tuple(_NUMBERS)
+    allowed = datatypes(field)
     if type(datatype) is not str or datatype not in allowed:
         problem = f"is of a datatype that is none of {', '.join(allowed)}"
         raise served.schema.refusal(None, field.name, problem, datatype)
@@ -390,12 +406,6 @@ def _filled(said: Mapping[str, list[Any]], rows: int, served: Served) -> Columns
         left_out: Any = "" if dtype is object else np.nan
         columns[name] = np.array(said.get(name, [left_out] * rows), dtype)
     return columns
-
-
-def _check_finite(answers: Columns) -> None:
-    for name, column in answers.items():
-        if not np.isfinite(column).all():
-            raise ArithmeticError(f"The model answers with a {name} that is not a finite number.")
 
 
 def _datatype(field: Field) -> str:

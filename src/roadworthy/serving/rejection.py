@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+RETRY_SECONDS = "1"
+"""When to ask again what can be answered later."""
+
 Details = Sequence[Mapping[str, Any]]
 
 
@@ -40,3 +43,10 @@ class Rejection(Exception):  # noqa: N818
     def document(self) -> dict[str, Any]:
         """The body of the answer."""
         return {"error": self.sentence} | ({"details": list(self.details)} if self.details else {})
+
+
+def too_large(limit: int) -> Rejection:
+    """Return the refusal of a body that is too large."""
+    return Rejection(
+        413, f"The body is too large: send at most {limit} bytes, in several requests."
+    )

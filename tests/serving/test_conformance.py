@@ -1,0 +1,426 @@
+"""KServe's own clients, over REST and gRPC, against a server in a process of its own."""
+
+import asyncio
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from kserve import (
+    InferenceGRPCClient,
+    InferenceRESTClient,
+    InferInput,
+    InferRequest,
+    RESTConfig,
+)
+from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
+from kserve.protocol.infer_type import RequestedOutput
+
+from roadworthy import road
+from roadworthy.road import Road
+
+CAR = {"weight_kg": 1200, "year": 1980}
+ROWS = [
+    {"weight_kg": 1200, "year": 1980, "origin": "usa"},
+    {"weight_kg": 1300, "year": 1975, "origin": "japan"},
+]
+SERVICE = "/inference.GRPCInferenceService"
+
+
+@pytest.fixture(scope="module")
+def roads(bundles, release, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("roads")
+    champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
+    road.write(directory, Road("fuel", champion, challenger))
+    road.write(directory, Road("oil"))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def conforming(start, roads, free_port):
+    port = free_port()
+    server = start("--road", roads, "--grpc-port", port, "--max-body-bytes", 100_000)
+    server.grpc = f"127.0.0.1:{port}"
+    with grpc.insecure_channel(server.grpc) as channel:
+        grpc.channel_ready_future(channel).result(timeout=20)
+    return server
+
+
+@pytest.fixture
+def channel(conforming):
+    with grpc.insecure_channel(conforming.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture
+def stub(channel):
+    return GRPCInferenceServiceStub(channel)
+
+
+def rest(protocol: str, ask):
+    async def run():
+        async with InferenceRESTClient(RESTConfig(protocol=protocol, retries=0)) as client:
+            return await ask(client)
+
+    return asyncio.run(run())
+
+
+def rpc(server, ask):
+    async def run():
+        async with InferenceGRPCClient(server.grpc) as client:
+            return await ask(client)
+
+    return asyncio.run(run())
+
+
+def tensors(dtype: str, values=(1200, 1300), *, binary: bool = False, width: bool = False):
+    shape = [2, 1] if width else [2]
+    of = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64}[dtype]
+    weight = InferInput("weight_kg", shape, dtype)
+    weight.set_data_from_numpy(np.array(values, of).reshape(shape), binary_data=binary)
+    year = InferInput("year", shape, dtype)
+    year.set_data_from_numpy(np.array([1980, 1975], of).reshape(shape), binary_data=binary)
+    origin = InferInput("origin", shape, "BYTES")
+    words = np.array([b"usa", b"japan"], object).reshape(shape)
+    origin.set_data_from_numpy(words, binary_data=binary)
+    return [weight, year, origin]
+
+
+@pytest.fixture(scope="module")
+def expected(conforming):
+    body = {"instances": ROWS}
+    return conforming.post("/v1/models/fuel:predict", json=body).json()["predictions"]
+
+
+def columns(answer) -> dict:
+    return {output.name: output.as_numpy().tolist() for output in answer.outputs}
+
+
+def test_v1_states(conforming):
+    async def ask(client):
+        return [
+            await client.is_server_live(conforming.url),
+            await client.is_model_ready(conforming.url, "fuel"),
+            await client.is_model_ready(conforming.url, "oil"),
+        ]
+
+    assert rest("v1", ask) == [True, True, False]
+
+
+def test_v2_states(conforming):
+    async def ask(client):
+        return [
+            await client.is_server_live(conforming.url),
+            await client.is_server_ready(conforming.url),
+            await client.is_model_ready(conforming.url, "fuel"),
+            await client.is_model_ready(conforming.url, "oil"),
+            await client.is_model_ready(conforming.url, "water"),
+        ]
+
+    assert rest("v2", ask) == [True, True, True, False, False]
+
+
+def test_v1_batches(conforming, bundles):
+    golden = bundles[0].golden
+
+    answer = rest(
+        "v1",
+        lambda client: client.infer(
+            conforming.url, {"instances": golden.requests}, model_name="fuel"
+        ),
+    )
+
+    for found, wanted in zip(answer["predictions"], golden.answers, strict=True):
+        assert found == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("width", [False, True], ids=["N", "Nx1"])
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "raw"])
+@pytest.mark.parametrize("dtype", ["FP32", "FP64", "INT32", "INT64"])
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_v2_batches_of_named_tensors(conforming, expected, protocol, dtype, binary, width):
+    request = InferRequest(
+        "fuel",
+        tensors(dtype, binary=binary, width=width),
+        request_id="cars",
+        parameters={"content_type": "pd"},
+    )
+
+    async def ask(client):
+        if protocol == "rest":
+            return await client.infer(conforming.url, request, model_name="fuel")
+        return await client.infer(request)
+
+    answer = rest("v2", ask) if protocol == "rest" else rpc(conforming, ask)
+
+    assert (answer.model_name, answer.id) == ("fuel", "cars")
+    if protocol == "grpc":  # KServe's client leaves the version out over REST
+        assert answer.model_version == "1"
+    found = columns(answer)
+    assert set(found) == set(expected[0])
+    assert found["mpg"] == [row["mpg"] for row in expected]
+
+
+def test_only_the_outputs_that_are_asked_for_are_given(conforming):
+    async def ask(client):
+        outputs = [RequestedOutput("mpg")]
+        return await client.infer(InferRequest("fuel", tensors("FP64"), request_outputs=outputs))
+
+    assert list(columns(rpc(conforming, ask))) == ["mpg"]
+
+
+def test_metadata_of_the_server_and_of_a_model(conforming, stub):
+    over_rest = conforming.get("/v2").json()
+    over_grpc = stub.ServerMetadata(pb.ServerMetadataRequest())
+    assert over_rest["name"] == over_grpc.name == "kserve"
+    assert over_rest["extensions"] == list(over_grpc.extensions)
+
+    over_rest = conforming.get("/v2/models/fuel").json()
+    over_grpc = stub.ModelMetadata(pb.ModelMetadataRequest(name="fuel"))
+    assert over_rest["versions"] == ["1", "2"]
+    for part in ("inputs", "outputs"):
+        found = [(one.name, one.datatype, list(one.shape)) for one in getattr(over_grpc, part)]
+        assert found == [(one["name"], one["datatype"], one["shape"]) for one in over_rest[part]]
+    assert ("origin", "BYTES", [-1]) in [
+        (one.name, one.datatype, list(one.shape)) for one in over_grpc.inputs
+    ]
+
+
+def test_grpc_states(conforming):
+    async def ask(client):
+        return [
+            await client.is_server_live(),
+            await client.is_server_ready(),
+            await client.is_model_ready("fuel"),
+            await client.is_model_ready("oil"),
+        ]
+
+    assert rpc(conforming, ask) == [True, True, True, False]
+
+
+def infer(**changes) -> pb.ModelInferRequest:
+    return InferRequest("fuel", tensors("FP64")).to_grpc() if not changes else _changed(**changes)
+
+
+def _changed(**changes) -> pb.ModelInferRequest:
+    request = InferRequest(changes.pop("model", "fuel"), tensors("FP64")).to_grpc()
+    for name, value in changes.items():
+        setattr(request, name, value)
+    return request
+
+
+def test_a_version_can_be_asked_for_over_grpc(stub):
+    by_field, call = stub.ModelInfer.with_call(infer(model_version="2"))
+    by_header = stub.ModelInfer(infer(), metadata=[("x-roadworthy-version", "2")])
+    champion = stub.ModelInfer(infer())
+
+    assert by_field.model_version == by_header.model_version == "2"
+    assert champion.model_version == "1"
+    assert dict(call.initial_metadata())["x-roadworthy-version"] == "2"
+    assert by_field.outputs != champion.outputs
+
+
+REFUSED = {
+    "no such model": (_changed(model="water"), "NOT_FOUND", "water"),
+    "no champion": (_changed(model="oil"), "UNAVAILABLE", "oil"),
+    "no such version": (_changed(model_version="9"), "NOT_FOUND", "there is 1 and 2"),
+    "no inputs": (pb.ModelInferRequest(model_name="fuel"), "INVALID_ARGUMENT", "list of inputs"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_grpc_refuses_is_told(stub, case):
+    request, code, sentence = REFUSED[case]
+
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(request)
+
+    assert caught.value.code().name == code
+    assert sentence in caught.value.details()
+
+
+def bad(change) -> pb.ModelInferRequest:
+    request = infer()
+    change(request)
+    return request
+
+
+BAD = {
+    "a datatype that there is not": lambda r: setattr(r.inputs[0], "datatype", "FP99"),
+    "a datatype that is not the field's": lambda r: setattr(r.inputs[0], "datatype", "BOOL"),
+    "no datatype": lambda r: setattr(r.inputs[0], "datatype", ""),
+    "another shape": lambda r: r.inputs[0].shape.append(7),
+    "a negative shape": lambda r: r.inputs[0].shape.__setitem__(0, -2),
+    "a field that there is not": lambda r: setattr(r.inputs[0], "name", "weight"),
+    "a field twice": lambda r: setattr(r.inputs[0], "name", "year"),
+    "too few values": lambda r: r.inputs[0].contents.fp64_contents.pop(),
+    "out of range": lambda r: r.inputs[0].contents.fp64_contents.__setitem__(1, 1e300),
+    "not a number": lambda r: r.inputs[0].contents.fp64_contents.__setitem__(1, float("nan")),
+    "words that are none": lambda r: r.inputs[2].contents.bytes_contents.__setitem__(0, b"\xff"),
+    "raw and not": lambda r: r.raw_input_contents.append(b"x"),
+    "raw of another size": lambda r: raw(r, b"x"),
+    "raw words that end early": lambda r: raw(r, struct.pack("<I", 2**31) + b"x"),
+    "an output that there is not": lambda r: r.outputs.add(name="speed"),
+}
+
+
+def raw(request: pb.ModelInferRequest, content: bytes) -> None:
+    for part in request.inputs:
+        part.ClearField("contents")
+        request.raw_input_contents.append(content)
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_request_over_grpc_is_an_invalid_argument(stub, case):
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(bad(BAD[case]))
+
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, caught.value.details()
+    assert len(caught.value.details()) > 20
+
+
+def test_the_sentence_over_grpc_is_that_over_rest(conforming, stub):
+    request = bad(lambda r: r.inputs[0].contents.fp64_contents.__setitem__(1, 9999.0))
+    body = {
+        "inputs": [
+            {"name": "weight_kg", "datatype": "FP64", "shape": [2], "data": [1200, 9999]},
+            {"name": "year", "datatype": "FP64", "shape": [2], "data": [1980, 1975]},
+        ]
+    }
+
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(request)
+
+    over_rest = conforming.post("/v2/models/fuel/infer", json=body).json()["error"]
+    assert caught.value.details() == over_rest
+    assert over_rest == "In row 1, weight_kg is out of range: send 700 to 2400 kg."
+
+
+def test_a_message_that_is_none_is_an_invalid_argument(channel):
+    ask = channel.unary_unary(f"{SERVICE}/ModelInfer")
+
+    for message in (b"\xff" * 10, b"\x0a\xff", b"\x0a\x02\xc3\x28"):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(message)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_a_message_that_is_too_large_is_refused(stub):
+    request = infer()
+    request.id = "x" * 200_000
+
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.ModelInfer(request)
+
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_the_repository_over_grpc_and_rest(conforming, stub):
+    assert stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="fuel")).isLoaded
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="fuel"))
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    assert "on the road" in caught.value.details()
+    with pytest.raises(grpc.RpcError) as caught:
+        stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="../fuel"))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_grpc_is_at_our_address_only(conforming):
+    port = int(conforming.grpc.rpartition(":")[2])
+    listening = [
+        line.split()[1]
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for line in Path(table).read_text().splitlines()[1:]
+        if line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+    ]
+
+    (address,) = {
+        one.rpartition(":")[0].removeprefix("0000000000000000FFFF0000") for one in listening
+    }
+    assert address == "0100007F"
+
+
+def test_grpc_stops_with_the_server(start, bundles, free_port):
+    port = free_port()
+    server = start("--bundle", bundles[0].path, "--version", 3, "--grpc-port", port)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = GRPCInferenceServiceStub(channel)
+        assert stub.ModelInfer(infer(), wait_for_ready=True).model_version == "3"
+
+        assert server.stop() == 0
+
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ModelInfer(infer(), timeout=5)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+    assert "Traceback" not in server.log.read_text()
+
+
+SUPERVISED = """
+import sys
+from pathlib import Path
+from roadworthy.serving.settings import ServerSettings
+from roadworthy.serving.supervisor import supervise
+port = int(sys.argv[2])
+sys.exit(supervise(ServerSettings(road=Path(sys.argv[1]), port=0, grpc_port=port, workers=2)))
+"""
+
+
+def test_several_processes_share_the_port_and_are_restarted_without_losing_a_request(
+    roads, free_port, tmp_path
+):
+    # given two processes under a supervisor
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISED, roads, str(port)],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            stub.ModelInfer(infer(), wait_for_ready=True, timeout=60)
+            until = time.monotonic() + 60
+            while log.read_text().count("serves as worker") < 2 and time.monotonic() < until:
+                time.sleep(0.05)
+
+            # when they are restarted one after the other while somebody asks
+            process.send_signal(signal.SIGHUP)
+            answered = 0
+            while log.read_text().count("serves as worker") < 4 and time.monotonic() < until:
+                assert stub.ModelInfer(infer()).model_version == "1"
+                answered += 1
+
+            # then every request is answered, and so is one after that
+            assert log.read_text().count("serves as worker") == 4
+            assert answered > 0
+            assert stub.ModelInfer(infer()).model_version == "1"
+    finally:
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+
+
+def test_a_port_for_grpc_that_is_taken_is_told_in_one_sentence(command, bundles):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [
+                *(*command, "--bundle", bundles[0].path, "--version", "1", "--port", "0"),
+                *("--grpc-port", str(port)),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert done.returncode == 1
+    assert f"port {port} for gRPC" in done.stderr
+    assert "Traceback" not in done.stderr
