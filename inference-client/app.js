@@ -1,11 +1,12 @@
 /** The page: joins the form, the service and the drawings. */
 
+import { takeBatch } from "./batch.js";
 import { legend, scatter, strip } from "./chart.js";
 import { watch } from "./connection.js";
 import { takeForm } from "./form.js";
 import { predict, ServiceError } from "./service.js";
 import { CONSUMPTION, show } from "./units.js";
-import { capital, earlier, interval, onTheRoad, place, plain, whose } from "./words.js";
+import { capital, earlier, interval, onTheRoad, place, plain, rollout, whose } from "./words.js";
 
 const SLOW = 2_000;
 const GOOD_NEWS = 4_000;
@@ -15,7 +16,7 @@ const $ = (id) => document.getElementById(id);
 
 let card; // of the model on the road, once the service gave it
 let trouble; // the ServiceError, while the service is away
-let asked; // {car, answer, stale} of the last answer; stale once another car got none
+let asked; // {car, answer, version, stale} of the last answer; stale once another car got none
 let busy = false;
 let unanswered = false; // a car was asked for while the service was away
 let slow; // the timer that tells of a long wait
@@ -27,6 +28,7 @@ $("told").closest(".said").before(earlierNote);
 
 const form = takeForm($("car"), { onSubmit: () => ask({ byHand: true }), onWeightUnit: redraw });
 restore();
+const batch = takeBatch({ unit: consumptionUnit });
 const connection = watch({ onCard, onTrouble });
 setInterval(tellModel, AGE_REFRESH);
 new ResizeObserver(draw).observe($("chart"));
@@ -44,10 +46,10 @@ async function ask({ byHand }) {
     const { prediction, version } = await predict(car);
     const recovered = unanswered || trouble;
     unanswered = false;
-    asked = { car, answer: prediction, stale: false };
+    asked = { car, answer: prediction, version, stale: false };
     redraw();
     if (byHand) $("answer").scrollIntoView({ block: "nearest" });
-    if (recovered || version !== String(card?.version)) connection.now();
+    if (recovered || !isHeld(version)) connection.now();
   } catch (error) {
     if (!(error instanceof ServiceError)) throw error;
     outdate(car);
@@ -55,6 +57,11 @@ async function ask({ byHand }) {
   } finally {
     setBusy(false);
   }
+}
+
+/** Return whether the card knows the version that answered. */
+function isHeld(version) {
+  return [card, ...(card?.split ?? [])].some((of) => version === String(of?.version));
 }
 
 /** Mark the answer on the page as one of an earlier car, unless it is of the same car. */
@@ -82,13 +89,17 @@ function onCard(found) {
   trouble = undefined;
   // Most cards are the one before: writing the same again would make a screen reader repeat it.
   if (JSON.stringify(found) !== JSON.stringify(card)) {
+    const former = card;
     card = found;
-    form.describe(card.request);
+    // Written anew only if it is new: someone may be choosing from a list just now.
+    if (JSON.stringify(former?.request) !== JSON.stringify(card.request)) form.describe(card.request);
     tellPlace();
     tellFacts();
     draw();
   }
   tellModel();
+  tellRollout();
+  batch.describe(card);
   if (unanswered) ask({ byHand: false });
 }
 
@@ -110,6 +121,20 @@ function tellModel() {
   }
 }
 
+function tellRollout() {
+  const sentence = rollout(card);
+  $("rollout").hidden = !sentence;
+  if ($("rollout-words").textContent !== sentence) $("rollout-words").textContent = sentence;
+  if (!sentence) return;
+  const parts = card.split.map((part) => {
+    const made = element("span", "");
+    made.style.flexGrow = String(part.share);
+    if (part.version !== card.version) made.className = "trial";
+    return made;
+  });
+  $("rollout-bar").replaceChildren(...parts);
+}
+
 function tellState(state, version, candidate = "") {
   $("model").dataset.state = state;
   $("model-version").textContent = version;
@@ -123,11 +148,12 @@ function redraw() {
   tellPlace();
   tellFacts();
   draw();
+  batch.redraw();
 }
 
 function tellAnswer() {
   if (!asked) return;
-  const { car, answer } = asked;
+  const { car, answer, version } = asked;
   const unit = consumptionUnit();
   $("nothing-yet").hidden = true;
   $("told").hidden = false;
@@ -136,6 +162,7 @@ function tellAnswer() {
   $("unit").textContent = CONSUMPTION[unit].name;
   $("interval").textContent = interval(answer, unit);
   $("whose").textContent = `${whose(car, form.weightUnit())} ${CONSUMPTION[unit].note}`;
+  $("answered-by").textContent = version ? `Answered by version ${version}.` : "";
 }
 
 function tellEarlier() {

@@ -4,7 +4,8 @@ import { card } from "./service.js";
 
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 5_000;
-const REFRESH = 30_000;
+const REFRESH = 10_000;
+const REFRESH_IN_ROLLOUT = 2_000;
 
 /**
  * Ask for the card now, then again and again.
@@ -26,7 +27,7 @@ export function watch({ onCard, onTrouble }) {
     const { found, error } = await attempt();
     asking = false;
     if (error) later();
-    else plan(REFRESH);
+    else plan(isRolledOut(found) ? REFRESH_IN_ROLLOUT : REFRESH);
     if (error) onTrouble(error);
     else onCard(found);
   }
@@ -53,6 +54,10 @@ export function watch({ onCard, onTrouble }) {
   window.addEventListener("online", now);
   look();
   return { now, later };
+}
+
+function isRolledOut({ split = [], state = "" }) {
+  return split.length > 1 || state !== "";
 }
 
 async function attempt() {

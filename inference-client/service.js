@@ -5,6 +5,7 @@ const PREDICT = "/v1/models/fuel:predict";
 const CARD_PATIENCE = 8_000;
 const PREDICT_PATIENCE = 20_000;
 const UNREADABLE = "The service answered something that this page cannot read.";
+const NOT_READY = "The service runs, but no model is ready yet.";
 const ANSWER = ["l_per_100km", "mpg"].flatMap((unit) => [unit, `${unit}_low`, `${unit}_high`]);
 
 /**
@@ -34,23 +35,29 @@ export async function card() {
 
 /** Return `{prediction, version}` for one car. Throws ServiceError. */
 export async function predict(car) {
+  const { predictions, version } = await predictMany([car]);
+  return { prediction: predictions[0], version };
+}
+
+/** Return `{predictions, version}` for cars, in their order. Throws ServiceError. */
+export async function predictMany(cars) {
   const response = await ask(
     PREDICT,
     {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ instances: [car] }),
+      body: JSON.stringify({ instances: cars }),
     },
     PREDICT_PATIENCE,
   );
-  const { predictions } = readable(await body(response), hasPrediction);
-  return { prediction: predictions[0], version: response.headers.get("x-roadworthy-version") };
+  const { predictions } = readable(await body(response), (value) => hasPredictions(value, cars.length));
+  return { predictions, version: response.headers.get("x-roadworthy-version") };
 }
 
 async function ask(path, options, patience) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(patience) });
-    if (!response.ok) throw await failure(response);
+    if (!response.ok) throw await failure(response, path);
     return response;
   } catch (error) {
     if (error instanceof ServiceError) throw error;
@@ -88,7 +95,10 @@ function isCard(value) {
     isRecord(value.request.properties) &&
     Object.values(value.request.properties).every(isProperty) &&
     isRecord(value.points) &&
-    arePoints(value.points)
+    arePoints(value.points) &&
+    isText(value.state ?? "") &&
+    Array.isArray(value.split ?? []) &&
+    (value.split ?? []).every(isPart)
   );
 }
 
@@ -101,6 +111,10 @@ function isProperty(value) {
   );
 }
 
+function isPart(value) {
+  return isRecord(value) && Number.isInteger(value.version) && Number.isFinite(value.share);
+}
+
 function arePoints({ weight_kg: weights, l_per_100km: litres, year }) {
   return [weights, litres, year].every(
     (column) =>
@@ -111,10 +125,13 @@ function arePoints({ weight_kg: weights, l_per_100km: litres, year }) {
   );
 }
 
-function hasPrediction(value) {
+function hasPredictions(value, count) {
   if (!isRecord(value) || !Array.isArray(value.predictions)) return false;
-  const [prediction] = value.predictions;
-  return isRecord(prediction) && ANSWER.every((name) => Number.isFinite(prediction[name]));
+  return value.predictions.length === count && value.predictions.every(isPrediction);
+}
+
+function isPrediction(value) {
+  return isRecord(value) && ANSWER.every((name) => Number.isFinite(value[name]));
 }
 
 function isDetail(value) {
@@ -129,14 +146,17 @@ function isText(value) {
   return typeof value === "string";
 }
 
-async function failure(response) {
+async function failure(response, path) {
   const body = await response.json().catch(() => ({}));
   const said = isRecord(body) ? body : {};
   const message = typeof said.error === "string" ? said.error : "";
   switch (response.status) {
-    case 404:
     case 503:
-      return new ServiceError("not-ready", "The service runs, but no model is ready yet.");
+      // A service that gives its card has a model, and is only too busy for this request.
+      if (path === PREDICT) return new ServiceError("not-ready", "The service cannot answer at the moment.");
+      return new ServiceError("not-ready", NOT_READY);
+    case 404:
+      return new ServiceError("not-ready", NOT_READY);
     case 502:
     case 504:
       return new ServiceError("unreachable", "The service cannot be reached.");

@@ -25,6 +25,22 @@ export function onTheRoad({ version, since }, now) {
   return `Version ${version}, on the road for ${age(new Date(since), now)}`;
 }
 
+const DOING = {
+  staged: "is loaded and waits",
+  verifying: "is being verified",
+  shifting: "takes over step by step",
+  paused: "is on trial, and the rollout is paused",
+};
+
+/** Return what a rollout does now, or nothing where there is none. */
+export function rollout({ version, split = [], state = "" }) {
+  const trial = split.find((part) => part.version !== version);
+  if (!trial) return "";
+  const doing = DOING[state] ?? "is on trial";
+  const shares = split.map((part) => `version ${part.version} answers ${show(part.share)} %`);
+  return `Version ${trial.version} ${doing}. Of the requests, ${shares.join(", ")}.`;
+}
+
 /** Return a name of the program, such as "support_vectors" or "usa", as people write it. */
 export function plain(name) {
   return name === "usa" ? "USA" : name.replaceAll("_", " ");

@@ -274,3 +274,35 @@ def test_a_service_that_has_a_card_and_no_answer_is_asked_with_pauses(
         page.wait_for_selector("#ask[aria-disabled=false]")
     page.wait_for_selector("#asked-car")
     assert len(visited.asked) == 3
+
+
+def test_a_file_that_is_dropped_while_the_service_is_away_is_answered_when_it_is_back(
+    visit: Any, lost: Any
+) -> None:
+    # given an open page and a service that went away
+    visited = visit(lost)
+    page = visited.page
+    page.wait_for_selector(READY)
+    page.fill("#weight_kg", "1555")
+    lost.stop()
+
+    # when a file is chosen
+    body = b"weight_kg,year\n1200,1980\n9000,1980\n"
+    page.set_input_files("#batch-file", {"name": "a.csv", "mimeType": "text/csv", "buffer": body})
+
+    # then it waits, and is answered once the service is back; what was typed stays
+    status = page.locator("#batch-status")
+    status.filter(has_text="0 of 2 rows answered so far. The service cannot be reached.").wait_for()
+    lost.start()
+    status.filter(has_text="1 of 2 rows answered, 1 cannot be").wait_for()
+    assert page.input_value("#weight_kg") == "1555"
+
+
+def test_a_card_that_is_the_one_before_is_not_sent_again(visit: Any, service: Any) -> None:
+    visited = visit(service)
+    visited.page.wait_for_selector(READY)
+    with visited.page.expect_response("**/card") as again:
+        visited.page.evaluate("window.dispatchEvent(new Event('online'))")
+    # the browser shows the page its own copy: what went over the wire is asked for again
+    known = {"if-none-match": again.value.request.all_headers()["if-none-match"]}
+    assert httpx.get(again.value.url, headers=known).status_code == httpx.codes.NOT_MODIFIED

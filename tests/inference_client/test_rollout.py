@@ -1,0 +1,121 @@
+"""During a rollout the page says which versions share the requests, and who answered."""
+
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from roadworthy import road
+from roadworthy.bundle import Bundle
+from roadworthy.road import Release, Road
+
+READY = "#model[data-state=ready]"
+
+
+@pytest.fixture(scope="module")
+def rolling(new_service: Any, small_bundle: Bundle) -> Iterator[Any]:
+    """A service of which the tests change what is on the road."""
+    service = new_service()
+    service.release(small_bundle)
+    service.start()
+    yield service
+    service.stop()
+
+
+def put(service: Any, made: Bundle, *, share: int = 0, state: str = "") -> None:
+    """Put version 3 on the road, and version 4 beside it while there is a state."""
+    since = datetime.now(UTC).isoformat()
+    three, four = (Release(number, str(made.path), made.digest, since) for number in (3, 4))
+    road.write(service.roads, Road("fuel", three, four if state else None, share, state=state))
+
+
+def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bundle: Bundle) -> None:
+    # given an open page and no rollout
+    put(rolling, small_bundle)
+    visited = visit(rolling)
+    page = visited.page
+    page.wait_for_selector(READY)
+    assert not page.is_visible("#rollout")
+    page.fill("#weight_kg", "1555")
+
+    # when one begins, then the page says so without being asked, and what was typed stays
+    put(rolling, small_bundle, share=10, state="shifting")
+    words = page.locator("#rollout-words")
+    words.filter(has_text="version 4 answers 10 %").wait_for()
+    assert visited.text("#rollout-words") == (
+        "Version 4 takes over step by step. Of the requests, version 3 answers 90 %, "
+        "version 4 answers 10 %."
+    )
+    assert page.input_value("#weight_kg") == "1555"
+    widths = page.eval_on_selector_all(
+        "#rollout-bar span", "(parts) => parts.map((of) => of.getBoundingClientRect().width)"
+    )
+    assert widths[0] / widths[1] == pytest.approx(9, rel=0.05)
+
+    # and every step after that, up to its end
+    put(rolling, small_bundle, share=50, state="paused")
+    words.filter(has_text="the rollout is paused").wait_for()
+    assert "version 4 answers 50 %" in visited.text("#rollout-words")
+    put(rolling, small_bundle)
+    page.wait_for_selector("#rollout", state="hidden")
+    assert visited.problems == []
+    assert page.evaluate("window.violations") == []
+
+
+def test_an_answer_names_its_version(visit: Any, rolling: Any, small_bundle: Bundle) -> None:
+    put(rolling, small_bundle, share=50, state="shifting")
+    visited = visit(rolling)
+    page = visited.page
+    page.locator("#rollout-words", has_text="version 4 answers 50 %").wait_for()
+    told = set()
+    for _ in range(20):
+        visited.predict()
+        told.add(visited.text("#answered-by"))
+    assert told == {"Answered by version 3.", "Answered by version 4."}
+
+
+def test_a_batch_says_which_version_answered_which_row(
+    visit: Any, rolling: Any, small_bundle: Bundle
+) -> None:
+    put(rolling, small_bundle, share=50, state="shifting")
+    visited = visit(rolling)
+    page = visited.page
+    page.locator("#rollout-words", has_text="version 4 answers 50 %").wait_for()
+    body = "weight_kg,year\n" + "1200,1980\n" * 4000
+    page.set_input_files(
+        "#batch-file", {"name": "a.csv", "mimeType": "text/csv", "buffer": body.encode()}
+    )
+    status = page.locator("#batch-status", has_text=re.compile("^4,000 of 4,000 rows answered"))
+    status.wait_for()
+    assert re.search(
+        r"By version [34] \([\d,]+\) and version [34] \([\d,]+\)\.", visited.text("#batch-status")
+    )
+    assert "Version" in page.locator("#batch-head th").all_inner_texts()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_pictures_of_a_rollout(
+    visit: Any, rolling: Any, small_bundle: Bundle, scheme: str, width: int, tmp_path: Path
+) -> None:
+    folder = Path(os.environ.get("ROADWORTHY_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    put(rolling, small_bundle, share=10, state="shifting")
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+    visited = visit(rolling, reduced_motion="reduce", **options)
+    visited.page.locator("#rollout-words", has_text="version 4 answers 10 %").wait_for()
+    visited.predict()
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert visited.page.evaluate(overflow) == 0
+    picture = visited.page.screenshot(path=folder / f"rollout-{scheme}-{width}.png")
+    assert picture.startswith(b"\x89PNG")
+
+
+def test_a_card_without_a_split_is_one_of_a_single_version(visit: Any, service: Any) -> None:
+    visited = visit(service)
+    visited.page.wait_for_selector(READY)
+    assert not visited.page.is_visible("#rollout")
