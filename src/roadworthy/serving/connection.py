@@ -232,6 +232,8 @@ class Connection(HttpToolsProtocol):
         if count >= self._limits.max_in_flight and cycle.scope["path"] not in LIGHT_PATHS:
             cycle.scope[REFUSAL] = _too_many(count)
         self._load.in_flight += 1
+        if cycle.scope["method"] == "POST":
+            cycle.transport = _InOne(cycle.transport)
         task = self.loop.create_task(self._run(cycle, app))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
@@ -314,6 +316,31 @@ class Connection(HttpToolsProtocol):
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+class _InOne:
+    """Writes the head of an answer with the first of its body: one call of the system, not two."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def close(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
 
 
 def _encoded(parser: httptools.HttpRequestParser) -> bytes:

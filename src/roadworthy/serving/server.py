@@ -233,8 +233,12 @@ class RoadServer(ModelServer):  # type: ignore[misc]
     def _discovered(self, name: str) -> None:
         self.register_model(RoadModel(name, self.fleet, self.traffic, self._settings.max_rows))
 
-    def _prepare(self, app: FastAPI) -> None:
-        """Put our front before KServe's routes, the page behind them, and our errors on all."""
+    def _prepare(self, app: FastAPI) -> Guard:
+        """Return KServe's application behind our front, with the page and our errors on it.
+
+        The front is around the application, not one of its middlewares: FastAPI's own layers, which
+        a prediction needs none of, would cost a tenth of its time.
+        """
         client = self._settings.client
         holdings.add_route(app, self._board)
         if client is not None:
@@ -245,16 +249,16 @@ class RoadServer(ModelServer):  # type: ignore[misc]
         app.add_exception_handler(Rejection, _rejected)
         app.router.routes.append(self.model_repository_extension.route)
         app.openapi = self._document  # type: ignore[method-assign]
-        app.add_middleware(
-            Front,
+        front = Front(
+            app,
             fleet=self.fleet,
             limits=Limits(self._settings.max_body_bytes, self._settings.max_rows),
             traffic=self.traffic,
             metrics=self.metrics,
             page=client is not None,
         )
-        app.add_middleware(
-            Guard,
+        return Guard(
+            front,
             token=self._settings.token,
             origins=self._settings.cors_origins,
             leaving=lambda: self.fleet.leaving,
@@ -297,7 +301,7 @@ class _ToldFleet(Fleet):
 class _RestServer(RESTServer):  # type: ignore[misc]
     """KServe's REST server, whose application is prepared further before it starts."""
 
-    prepare: Callable[[FastAPI], None]
+    prepare: Callable[[FastAPI], Guard]
     ready: Callable[[], object]
     leaving: Callable[[], object]
     drain_seconds: float
@@ -314,7 +318,7 @@ class _RestServer(RESTServer):  # type: ignore[misc]
 
     def create_application(self) -> None:
         super().create_application()
-        self.prepare(kserve_app)
+        self.config.app = self.prepare(kserve_app)
         self._server = _Uvicorn(self.config, self.ready, self.leaving, self.drain_seconds)
         self._server.beside = self.beside
         self._server.others = self.others
