@@ -6,13 +6,12 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def promote(run: str, model: str, version: int, trigger: str) -> None:
+def promote(run: str, model: str, version: int) -> None:
     """Make the version answer everybody."""
     from roadworthy.records import step
     from roadworthy.settings import Settings
     from roadworthy.steps.promote import promote as call
 
     with step(Settings().records, run, "promote") as record:
-        why = f"passed the gate and the golden batch in run {run} ({trigger})"
-        call(Settings(), model, version=version, why=why)
+        call(Settings(), model, version=version, owner=run)
         record.summary = f"version {version} is the champion"

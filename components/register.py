@@ -16,6 +16,7 @@ def register(
     commit: str,
     data_hash: str,
     trigger: str,
+    strategy: str = "canary",
 ) -> int:
     """Return the number of the version, which is now the challenger."""
     import json
@@ -29,6 +30,6 @@ def register(
         tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
         facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}
         paths = {"packed": Path(bundle.path), "trained": Path(trained.path)}
-        made = call(Settings(), model, tags=tags, **facts, **paths)
+        made = call(Settings(), model, tags=tags, strategy=strategy, **facts, **paths)
         record.summary, record.details = f"version {made.number}", {"version": made.number}
     return made.number

@@ -13,5 +13,5 @@ def roll_back(run: str, model: str, version: int, problem: str) -> None:
     from roadworthy.steps.roll_back import roll_back as call
 
     with step(Settings().records, run, "roll-back") as record:
-        call(Settings(), model, version=version, problem=problem)
+        call(Settings(), model, version=version, problem=problem, owner=run)
         record.summary = f"version {version}: {problem}"

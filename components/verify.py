@@ -1,4 +1,4 @@
-"""Component: verify a staged version with the golden batch."""
+"""Component: verify a staged version with the golden batch and with live traffic."""
 
 from typing import NamedTuple
 
@@ -20,6 +20,6 @@ def verify(run: str, bundle: dsl.Input[dsl.Model], version: int) -> NamedTuple(
     from roadworthy.steps.verify import verify as call
 
     with step(Settings().records, run, "verify") as record:
-        found = call(Settings(), packed=Path(bundle.path), version=version)
+        found = call(Settings(), packed=Path(bundle.path), version=version, owner=run)
         record.summary, record.details = str(found), asdict(found) | {"good": found.good}
     return found.good, found.problem

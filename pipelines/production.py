@@ -29,7 +29,12 @@ def production(model: str) -> dsl.base_component.BaseComponent:
         description=f"Takes {model} from its data to the road, or says why not.",
     )
     def pipeline(
-        run: str, commit: str = "", trigger: str = "manual", force: bool = False, model: str = model
+        run: str,
+        commit: str = "",
+        trigger: str = "manual",
+        force: bool = False,
+        strategy: str = "canary",
+        model: str = model,
     ) -> None:
         """Train, examine, release.
 
@@ -38,6 +43,7 @@ def production(model: str) -> dsl.base_component.BaseComponent:
             commit: A commit of the Git remote; empty for the tip of its branch.
             trigger: Why the run was started: data, feature, maintenance or manual.
             force: Whether to train although nothing is new.
+            strategy: How the traffic is moved to a new version: canary, blue-green or rolling.
             model: The model's name.
         """
         ending = report(run=run, model=model, trigger=trigger)
@@ -46,12 +52,12 @@ def production(model: str) -> dsl.base_component.BaseComponent:
             source = checkout(run=run, model=model, commit=commit, force=force)
             _shown(source, "Check out code and data")
             with dsl.If(source.outputs["Output"] == True, name="Something is new"):  # noqa: E712
-                _examine(run, model, trigger, source)
+                _examine(run, model, trigger, strategy, source)
 
     return pipeline
 
 
-def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> None:
+def _examine(run: str, model: str, trigger: str, strategy: str, source: dsl.PipelineTask) -> None:
     facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
     valid = validate(run=run, model=model, raw=source.outputs["raw"])
     _shown(valid, "Validate the data")
@@ -84,15 +90,21 @@ def _examine(run: str, model: str, trigger: str, source: dsl.PipelineTask) -> No
         **facts,
     }
     with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
-        registered = register(run=run, model=model, bundle=examined.outputs["bundle"], **found)
+        registered = register(
+            run=run,
+            model=model,
+            bundle=examined.outputs["bundle"],
+            strategy=strategy,
+            **found,
+        )
         _shown(registered, "Register the version")
-        _release(run, model, trigger, examined.outputs["bundle"], registered.output)
+        _release(run, model, examined.outputs["bundle"], registered.output)
     with dsl.Else(name="Failed"):
         rejected = reject(run=run, model=model, **found)
         _shown(rejected, "Note why not")
 
 
-def _release(run: str, model: str, trigger: str, bundle: object, version: object) -> None:
+def _release(run: str, model: str, bundle: object, version: object) -> None:
     pushed = push(run=run, model=model, bundle=bundle, version=version)
     _shown(pushed, "Push bundle and tag")
     staged = roll_out(run=run, bundle=bundle, version=version, tag=pushed.output)
@@ -100,7 +112,7 @@ def _release(run: str, model: str, trigger: str, bundle: object, version: object
     verified = verify(run=run, bundle=bundle, version=staged.output)
     _shown(verified, "Verify")
     with dsl.If(verified.outputs["Output"] == True, name="Good"):  # noqa: E712
-        promoted = promote(run=run, model=model, version=version, trigger=trigger)
+        promoted = promote(run=run, model=model, version=version)
         _shown(promoted, "Promote to champion")
     with dsl.Else(name="Bad"):
         back = roll_back(run=run, model=model, version=version, problem=verified.outputs["problem"])

@@ -10,7 +10,7 @@ from roadworthy import cli
 
 runner = CliRunner()
 COMMANDS = sorted(get_command(cli.app).commands)
-SHOWING = ["lineage", "models", "reproduce", "run"]
+SHOWING = ["compare", "lineage", "models", "reproduce", "run"]
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +53,10 @@ def ended(capsys, monkeypatch, *arguments):
         (["lineage", "fuel"], 1, "no champion yet"),
         (["lineage", "fuel:x"], 1, "names no version"),
         (["reproduce", "fuel:3"], 1, "There is no version 3"),
+        (["compare"], 2, "Missing argument"),
+        (["compare", "fuel:3", "fuel:4"], 1, "There is no version 3"),
+        (["compare", "fuel:4"], 1, "no champion yet"),
+        (["compare", "fuel:1", "boats:1"], 1, "are different models"),
         (["serve", "--port", "no"], 2, "valid integer"),
     ],
 )

@@ -24,7 +24,7 @@ def test_make_help_lists_the_targets_one_line_each(root):
 
 
 def test_readme_has_every_setting(readme):
-    told = set(re.findall(r"^\| `ROADWORTHY_([A-Z_]+)` ", readme, re.MULTILINE))
+    told = set(re.findall(r"^\| `ROADWORTHY_([A-Z0-9_]+)` ", readme, re.MULTILINE))
     assert told == {name.upper() for name in Settings.model_fields}
 
 
@@ -41,6 +41,28 @@ def test_readme_has_every_command(readme):
 
     told = set(re.findall(r"^\| `roadworthy (\w+)", readme, re.MULTILINE))
     assert told == set(get_command(cli.app).commands)
+
+
+def test_readme_has_the_limits_of_the_server_as_they_are(readme):
+    from dataclasses import fields
+
+    from roadworthy.serving.settings import ServerSettings
+
+    defaults = {field.name: field.default for field in fields(ServerSettings)}
+    told = {}
+    for options, values in re.findall(r"^\| (`--[^|]+) \| ([^|]+) \|", readme, re.MULTILINE):
+        names = re.findall(r"--([a-z-]+)", options)
+        for name, value in zip(names, value_list(values), strict=True):
+            told[name.replace("-", "_")] = value
+
+    limits = {name: value for name, value in told.items() if name in defaults}
+    assert {"max_in_flight", "request_seconds", "max_rows", "grace_seconds"} <= set(limits)
+    for name, value in limits.items():
+        assert value == "none" or float(value) == defaults[name], name
+
+
+def value_list(text: str) -> list[str]:
+    return [value.strip("` ") for value in text.split(",")]
 
 
 def test_pictures_of_the_readme_are_there(root, readme):

@@ -270,6 +270,68 @@ def test_whatever_the_records_there_is_a_report_with_a_page(steps, states, words
     ]
 
 
+FIGURES = [
+    {"name": "error_rate", "value": 0.12, "limit": 0.01, "judged": True, "passed": False},
+    {"name": "p99_ms", "value": 3.5, "limit": 54.0, "judged": False, "passed": True},
+    {"name": "psi", "value": 0.02, "limit": 0.31, "judged": True, "passed": True},
+    {"name": "difference", "value": None, "limit": 0.25, "judged": True, "passed": False},
+]
+
+
+def rolled_out(*stages, problem=""):
+    rollout = {
+        "model": "fuel",
+        "version": 4,
+        "champion": 3,
+        "strategy": "canary",
+        "by_hand": "",
+        "problem": problem,
+        "stages": stages,
+    }
+    return {"rollout": rollout, "good": not problem, "tolerance": 1e-5}
+
+
+def stage(share, problem="", **more):
+    told = {
+        "share": share,
+        "seconds": 1.5,
+        "requests": 10 * share,
+        "champion_requests": 1000 - 10 * share,
+        "rows": 90,
+        "golden": 3e-15,
+        "champion_p99_ms": 2.0,
+        "figures": FIGURES,
+        "problem": problem,
+    }
+    return told | more
+
+
+def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds():
+    bad = "it failed 12 of 100 requests"
+    quiet = stage(0, figures=[], rows=0, requests=0, champion_requests=0)
+    details = rolled_out(quiet, stage(10, bad), problem=bad)
+
+    found = Page(page(done(*RELEASED[:-1], "roll-back", verify=details))).text
+
+    assert "Rollout: rolled back Version 4 on the road beside version 3, canary." in found
+    assert found.count(bad) == 1
+    assert "0 % no live request 3.00e-15 ≤ 1.00e-05" in found
+    assert "10 % failed 100 of 1000" in found
+    assert "12 % ≤ 1 %" in found
+    assert "3.5 ms ≤ 54 ms, too few" in found
+    assert "0.02 ≤ 0.31" in found
+    assert "not a number ≤ 25 %" in found
+
+
+def test_a_rollout_that_passed_says_so_and_a_first_release_has_none():
+    details = rolled_out(stage(0, figures=[]), stage(100, figures=[], golden=None))
+    good = Page(page(done(*RELEASED, verify=details))).text
+    first = Page(page(done(*RELEASED, verify=rolled_out()))).text
+
+    assert "Rollout: passed every stage" in good
+    assert "Rollout" not in first
+
+
 def test_a_clock_that_was_set_back_gives_no_negative_bar():
     back = Record("checkout", ENDED, STARTED, "done", "", "", DETAILS["checkout"])
 

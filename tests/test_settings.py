@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from roadworthy.settings import HomeError, Settings
 
@@ -20,7 +21,22 @@ VALUES = {
     "serving_url": "http://fuel.example.com",
     "actor": "someone",
     "ready_seconds": "12.5",
+    "stage_seconds": "60.0",
+    "quiet_seconds": "2.5",
+    "max_error_rate": "0.002",
+    "max_p99_ratio": "1.5",
+    "p99_allowance_ms": "5.0",
+    "max_psi": "0.1",
+    "max_difference": "0.05",
+    "min_requests": "100",
+    "lease_seconds": "120.0",
+    "holder": "node-1:17:3",
+    "token": "s3cret",
 }
+
+
+def plain(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +72,7 @@ def test_every_field_has_its_variable(monkeypatch):
 
     settings = Settings()
 
-    assert {name: str(value) for name, value in settings} == VALUES
+    assert {name: plain(value) for name, value in settings} == VALUES
     assert settings.model_fields_set == set(VALUES)
 
 
@@ -70,6 +86,13 @@ def test_another_process_reads_the_same(monkeypatch, tmp_path, given):
     monkeypatch.chdir(tmp_path / "elsewhere")
 
     assert Settings() == settings
+
+
+def test_the_token_is_told_to_no_person():
+    settings = Settings(token="s3cret")
+
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in str(settings.model_dump())
 
 
 @pytest.mark.parametrize("home", [".", "a b", "../x", "~/roads"])

@@ -13,10 +13,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from roadworthy import rollout_commands
 from roadworthy.errors import ExitCode, RoadworthyError
+from roadworthy.rollout.state import Strategy
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
+    from roadworthy.comparison import Comparison
     from roadworthy.registry import Registry
     from roadworthy.report import Report
     from roadworthy.running import Run
@@ -32,6 +35,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+rollout_commands.mount(app)
 # What is read by a program, or from a file, is not cut at the width of a terminal.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 complaints = Console(stderr=True, highlight=False)
@@ -68,12 +72,15 @@ def run(
     *,
     trigger: Annotated[Trigger, typer.Option(help="Why it is run.")] = "manual",
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
+    strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the production pipeline of a model on this machine, from the commit you are at."""
     _known(model)
-    report = _run(model, trigger=trigger, force=force, verbose=verbose, quiet=as_json)
+    report = _run(
+        model, trigger=trigger, force=force, strategy=strategy, verbose=verbose, quiet=as_json
+    )
     if as_json:
         _print_json(report.to_dict())
     raise typer.Exit(report.exit_code)
@@ -97,7 +104,7 @@ def up(
         # A champion that was there before answers, whatever became of the new one.
         if report.outcome == "failed" or not is_ready(served.url, model):
             raise typer.Exit(report.exit_code)
-        _print_sample(served.url, model, sample(served.url, model), once=once)
+        _print_sample(served.url, model, sample(served.url, model, settings.token), once=once)
         if not once:
             console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
             served.wait()
@@ -109,6 +116,19 @@ def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen at.")] = 8080,
+    workers: Annotated[int, typer.Option(help="How many processes serve.", min=1)] = 1,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="The port to listen at for gRPC.", show_default="none")
+    ] = None,
+    cors_origins: Annotated[
+        list[str],
+        typer.Option(
+            "--cors-origin",
+            help="An origin whose pages may read answers; repeatable.",
+            show_default="none",
+            default_factory=list,
+        ),
+    ],
     # For a program that starts this one with a pipe as standard input: both end together.
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
@@ -116,6 +136,7 @@ def serve(
 
     SIGHUP (kill -HUP PID) restarts the model server, for new code, without losing a request.
     SIGTERM and Ctrl-C end it, once every request that was taken is answered.
+    With ROADWORTHY_TOKEN set, who asks must show that token, but for whether it lives and is ready.
     """
     from roadworthy.parent import end_with_parent
     from roadworthy.rollout.restoration import restore
@@ -132,7 +153,17 @@ def serve(
         console.print(told)
     client = _client()
     told_host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
-    chosen = ServerSettings(road=settings.road, host=host, port=port, client=client)
+    chosen = ServerSettings(
+        road=settings.road,
+        host=host,
+        port=port,
+        client=client,
+        workers=workers,
+        metrics_dir=settings.home / "metrics",
+        token=settings.token.get_secret_value() or None,
+        cors_origins=tuple(cors_origins),
+        grpc_port=grpc_port,
+    )
     with announce(settings.home, f"http://{told_host}:{port}"):
         code = supervise(chosen)
     raise typer.Exit(code)
@@ -222,6 +253,41 @@ def reproduce(
     raise typer.Exit(ExitCode.DONE if made.same else ExitCode.FAILED)
 
 
+@app.command(
+    epilog="Examples:  roadworthy compare fuel:3 fuel:4    roadworthy compare fuel:4 --json"
+)
+def compare(
+    version: Annotated[str, typer.Argument(help="MODEL:N; what it is compared with comes first.")],
+    other: Annotated[
+        str, typer.Argument(help="Another of the same model; without it, the champion and VERSION.")
+    ] = "",
+    *,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Where the page goes. [default: .roadworthy/comparisons/]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show two versions side by side, on the same hold-out: metrics, rows, and a page."""
+    from roadworthy.comparison import compare as side_by_side
+    from roadworthy.comparison import write
+
+    settings = settings_here(Path.cwd())
+    model, reference = _reference(version)
+    first, second = (
+        ((model, reference), _reference(other))
+        if other
+        else ((model, "@champion"), (model, reference))
+    )
+    found = side_by_side(settings, first, second)
+    page = write(settings, found, html)
+    if as_json:
+        _print_json(found.to_dict() | {"page": str(page)})
+        return
+    _print_comparison(found)
+    console.print(f"Page: {page}", soft_wrap=True, markup=False)
+
+
 @app.command(epilog="Example:  roadworthy new boats --data boats.csv --target length_m")
 def new(
     name: Annotated[str, typer.Argument(help="The model's name, e.g. boats.", show_default=False)],
@@ -286,14 +352,21 @@ def _print_unexpected(error: Exception) -> None:
 
 
 def _run(
-    model: str, *, trigger: str, force: bool, verbose: bool = False, quiet: bool = False
+    model: str,
+    *,
+    trigger: str,
+    force: bool,
+    strategy: Strategy = "canary",
+    verbose: bool = False,
+    quiet: bool = False,
 ) -> Report:
     from roadworthy.running import start
     from roadworthy.terminal import follow
 
     shown = Console(quiet=True) if quiet else console
+    settings = settings_here(Path.cwd())
     with start(
-        settings_here(Path.cwd()), Path.cwd(), model, trigger=trigger, force=force
+        settings, Path.cwd(), model, trigger=trigger, force=force, strategy=strategy
     ) as started:
         _print_start(shown, started)
         try:
@@ -335,6 +408,54 @@ def _print_end(shown: Console, started: Run, report: Report) -> None:
     shown.print(f"Report: {started.directory / 'report.html'}", soft_wrap=True, markup=False)
     if report.outcome == "failed":
         shown.print(f"Log: {started.log}", soft_wrap=True, markup=False)
+
+
+def _print_comparison(found: Comparison) -> None:
+    from roadworthy.comparison import cell, number, signed
+    from roadworthy.terminal import table
+
+    one, other = found.first.name, found.second.name
+    console.print(f"[bold]{escape(found.verdict)}[/bold]", soft_wrap=True)
+    for told in (f"On {found.rows} rows that {found.held_out} held out of its data.", *found.notes):
+        console.print(told, soft_wrap=True, markup=False)
+    console.print()
+    columns = ("slice", "metric", f">{one}", f">{other}", ">difference", ">95 % interval", "better")
+    console.print(
+        table(
+            columns,
+            (
+                (
+                    line.part or "all",
+                    line.metric,
+                    number(line.first),
+                    number(line.second),
+                    signed(line.difference),
+                    f"{signed(line.low)} to {signed(line.high)}",
+                    f"{line.better}{'' if line.certain or not line.better else ', or chance'}",
+                )
+                for line in found.lines
+            ),
+        )
+    )
+    if not found.differing:
+        return
+    console.print(f"\nWhere they differ most, in {found.output}:", markup=False)
+    known = list(dict.fromkeys(name for row in found.differing for name in row.known))
+    console.print(
+        table(
+            (*known, f">{one}", f">{other}", ">difference", "asked"),
+            (
+                (
+                    *(cell(row.known.get(name, "")) for name in known),
+                    number(row.first[found.output]),
+                    number(row.second[found.output]),
+                    signed(row.difference),
+                    ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
+                )
+                for row in found.differing
+            ),
+        )
+    )
 
 
 def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:

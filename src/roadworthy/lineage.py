@@ -40,5 +40,6 @@ def describe(registry: Registry, version: Version) -> dict[str, Any]:
         "promoted_by": tags.get("promoted_by", ""),
         "promoted_at": tags.get("promoted_at", ""),
         "promoted_why": tags.get("promoted_why", ""),
+        "restored": tags.get("restored", ""),
         "rolled_back": tags.get("rolled_back", ""),
     }

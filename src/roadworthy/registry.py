@@ -6,7 +6,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -94,6 +94,7 @@ class Registry:
 
     def __init__(self, tracking_uri: str, artifacts: str) -> None:
         self._artifacts = artifacts
+        self._tags_lock = _lock(tracking_uri)
         try:
             with _reach(tracking_uri):
                 self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -271,6 +272,34 @@ class Registry:
         self._client.delete_registered_model_alias(model, alias)
 
     @_told
+    def model_tags(self, model: str) -> dict[str, str]:
+        """Return the tags of a model as a whole; none where it has no version."""
+        try:
+            return dict(self._client.get_registered_model(model).tags)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return {}
+            raise
+
+    @_told
+    def set_model_tag(self, model: str, key: str, value: str) -> None:
+        """Set a tag of a model as a whole."""
+        self._client.set_registered_model_tag(model, key, value)
+
+    @_told
+    def swap_model_tag(self, model: str, key: str, before: str, after: str) -> bool:
+        """Set a tag of a model if it still is what it was; return whether it was set.
+
+        MLflow has no such step. On SQLite a lock makes it one; at a server the tag is read again,
+        so of two that set it in the same instant at most one is told that it did.
+        """
+        with self._tags_lock:
+            if self.model_tags(model).get(key, "") != before:
+                return False
+            self._client.set_registered_model_tag(model, key, after)
+            return self.model_tags(model).get(key, "") == after
+
+    @_told
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         for key, value in tags.items():
@@ -334,6 +363,12 @@ def _reach(tracking_uri: str) -> Iterator[None]:
         port = address.port or {"http": 80, "https": 443}[address.scheme]
         socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
     yield
+
+
+def _lock(tracking_uri: str) -> AbstractContextManager[object]:
+    """Return what lets one at a time change a tag where the registry is a file."""
+    file = tracking_uri.removeprefix("sqlite:///")
+    return nullcontext() if file == tracking_uri else filelock.FileLock(f"{file}.tags.lock")
 
 
 def _public(tracking_uri: str) -> str:

@@ -90,6 +90,7 @@ class Report:
             lstrip_blocks=True,
         )
         environment.filters["number"] = _number
+        environment.filters["percent"] = _percent
         # A clock that was set back meanwhile makes a span negative.
         times = [max(0.0, record.seconds) for record in self.records if record.ended]
         page = environment.get_template("report.html.j2").render(
@@ -99,6 +100,7 @@ class Report:
             evaluation=self.details("evaluate"),
             released=self.details("push"),
             verdict=self.details("gate"),
+            rollout=_course(self.details("verify")),
             figures={name: base64.b64encode(png).decode() for name, png in sorted(figures.items())},
             longest=max(times, default=0.0) or 1.0,
             total=sum(times),
@@ -139,6 +141,23 @@ def _problem(record: Record) -> str:
     if record.state == "failed":
         return f"{record.step}: {record.error or 'it gave no reason'}"
     return f"The run was stopped during {record.step}. Run again."
+
+
+def _course(verified: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a rollout with the figures of its stages by name, for the page; empty if none was."""
+    rollout = verified.get("rollout")
+    if not rollout or not rollout["stages"]:
+        return {}
+    stages = [
+        {**stage, "found": {figure["name"]: figure for figure in stage["figures"]}}
+        for stage in rollout["stages"]
+    ]
+    return {**rollout, "stages": stages, "tolerance": verified["tolerance"]}
+
+
+def _percent(value: float | None) -> str:
+    """Return a share as a person reads it."""
+    return "" if value is None else f"{100 * value:.3g} %"
 
 
 def _number(value: float | None) -> str:

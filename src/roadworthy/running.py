@@ -28,6 +28,7 @@ from roadworthy.errors import RoadworthyError
 from roadworthy.records import Record
 from roadworthy.report import Report
 from roadworthy.rollout.server import announced
+from roadworthy.rollout.state import Strategy
 from roadworthy.settings import Settings
 from roadworthy.steps.report import JSON as REPORT
 from roadworthy.steps.report import report as write_report
@@ -92,7 +93,13 @@ class Run:
 
 @contextmanager
 def start(
-    settings: Settings, directory: Path, model: str, *, trigger: str, force: bool
+    settings: Settings,
+    directory: Path,
+    model: str,
+    *,
+    trigger: str,
+    force: bool,
+    strategy: Strategy = "canary",
 ) -> Iterator[Run]:
     """Start a run of the clone that a directory is in; it is stopped when the block ends.
 
@@ -125,6 +132,7 @@ def start(
         _conclude_earlier(settings, model)
         (target / _FACTS).write_text(json.dumps({"model": model, "trigger": trigger}))
         arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
+        arguments |= {"strategy": strategy} if strategy != "canary" else {}
         command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
         with (target / "log.txt").open("wb") as log:
             process = subprocess.Popen(

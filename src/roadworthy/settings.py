@@ -11,10 +11,11 @@ import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.rollout.holder import here
 
 
 class HomeError(RoadworthyError):
@@ -39,6 +40,33 @@ class Settings(BaseSettings):
     serving_url: str = Field("http://127.0.0.1:8080", description="The model server.")
     actor: str = Field("", description="Who is named as promoting. [the login name]")
     ready_seconds: float = Field(30.0, gt=0, description="How long a version may take to load.")
+    stage_seconds: float = Field(10.0, ge=0, description="How long a stage of a rollout lasts.")
+    quiet_seconds: float = Field(
+        0.5, ge=0, description="How long nobody may ask anything until a stage is left early."
+    )
+    max_error_rate: float = Field(
+        0.01, ge=0, le=1, description="The share of its requests that a challenger may fail."
+    )
+    max_p99_ratio: float = Field(
+        2.0, gt=0, description="Its 99th percentile may be so many times the champion's ..."
+    )
+    p99_allowance_ms: float = Field(50.0, ge=0, description="... and so many milliseconds more.")
+    max_psi: float = Field(
+        0.25, ge=0, description="The stability index of its predictions against the champion's."
+    )
+    max_difference: float = Field(
+        0.25, ge=0, description="The mean relative difference from the champion's predictions."
+    )
+    min_requests: int = Field(
+        20, ge=1, description="With fewer requests of a stage only errors are judged."
+    )
+    lease_seconds: float = Field(
+        15.0, gt=0, description="A rollout elsewhere whose owner is silent for so long is dead."
+    )
+    token: SecretStr = Field(
+        SecretStr(""), description="What the model server demands of who asks it. [nothing]"
+    )
+    holder: str = Field("", description="The process that drives a rollout. [this one]")
 
     @model_validator(mode="after")
     def _fill(self) -> Self:
@@ -53,6 +81,7 @@ class Settings(BaseSettings):
             "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
             "records": _absolute(self.records) or str(home / "runs"),
             "actor": self.actor or _login(),
+            "holder": self.holder or here(),
         }
         for field, value in derived.items():
             object.__setattr__(self, field, value)
@@ -92,9 +121,8 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make another process read these settings."""
-        return {
-            f"ROADWORTHY_{name.upper()}": str(value) for name, value in self.model_dump().items()
-        }
+        told = self.model_dump() | {"token": self.token.get_secret_value()}
+        return {f"ROADWORTHY_{name.upper()}": str(value) for name, value in told.items()}
 
 
 def _absolute(address: str) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+from pydantic import SecretStr
 
 from roadworthy.errors import RoadworthyError
 from roadworthy.road import VERSION_HEADER
@@ -83,7 +84,7 @@ def serving(settings: Settings, port: int) -> Iterator[Served]:
             process.stdin.close()
 
 
-def sample(url: str, model: str) -> Sample:
+def sample(url: str, model: str, token: SecretStr | None = None) -> Sample:
     """Ask the request that the model gives as its example.
 
     Raises
@@ -92,7 +93,7 @@ def sample(url: str, model: str) -> Sample:
         There is no champion to answer.
     """
     try:
-        with connect(url) as client:
+        with connect(url, token) as client:
             card = client.get(f"/v2/models/{model}/card").raise_for_status().json()
             request = card["request"]["example"]
             body = {"instances": [request]}

@@ -58,7 +58,7 @@ def test_it_is_a_pipeline_that_an_engine_takes(model):
     executors = spec.deployment_spec["executors"]
     assert {name.removeprefix("exec-") for name in executors.keys()} == set(STEPS)  # noqa: SIM118
     inputs = spec.root.input_definitions.parameters
-    assert set(inputs) == {"run", "commit", "trigger", "force", "model"}
+    assert set(inputs) == {"run", "commit", "trigger", "force", "strategy", "model"}
     assert inputs["model"].default_value.string_value == model
 
 

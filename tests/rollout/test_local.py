@@ -12,8 +12,10 @@ import pytest
 from roadworthy import bundle, road
 from roadworthy.bundle import BundleError
 from roadworthy.road import Road
-from roadworthy.rollout import local
-from roadworthy.rollout.local import RolloutError
+from roadworthy.rollout import local, note
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.note import Note
+from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
 from roadworthy.settings import Settings
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -29,7 +31,7 @@ def home(tmp_path):
 def live(served_home, packed):
     """The served home with version 1 as the champion."""
     local.stage(served_home, packed, 1)
-    local.promote(served_home, "fuel", 1)
+    promote(served_home, 1)
     return served_home
 
 
@@ -50,6 +52,20 @@ def ask(settings, version=None):
     return int(told) if answer.is_success else answer.status_code
 
 
+def rollout(settings, version, state, **more):
+    champion = road.read(settings.road, "fuel").champion
+    number = champion.version if champion else 0
+    return Rollout("fuel", version, number, "canary", "me", "", "", "", state=state, **more)
+
+
+def promote(settings, version):
+    LocalTarget(settings).promote(rollout(settings, version, "promoted"))
+
+
+def roll_back(settings, version):
+    LocalTarget(settings).roll_back(rollout(settings, version, "rolled back"))
+
+
 def answers_soon(settings, expected, version=None):
     return any(ask(settings, version) == expected for _ in range(300))
 
@@ -66,19 +82,19 @@ def test_a_staged_version_answers_only_those_who_ask_for_it(live, simple):
 def test_a_promoted_version_answers_everybody(live, simple):
     local.stage(live, simple, 2)
 
-    local.promote(live, "fuel", 2)
+    promote(live, 2)
 
     assert answers_soon(live, 2)
     assert road.read(live.road, "fuel").challenger is None
-    local.promote(live, "fuel", 2)
+    promote(live, 2)
     assert road.read(live.road, "fuel").champion.version == 2
 
 
 def test_a_version_that_is_rolled_back_answers_nobody(live, simple):
     local.stage(live, simple, 3)
 
-    local.roll_back(live, "fuel")
-    local.roll_back(live, "fuel")
+    roll_back(live, 3)
+    roll_back(live, 3)
 
     assert answers_soon(live, 404, version=3)
     assert ask(live) == 1
@@ -131,9 +147,89 @@ def test_an_address_that_is_none_is_told(home, packed):
         local.stage(home.model_copy(update={"serving_url": "nonsense"}), packed, 1)
 
 
+@pytest.mark.parametrize("share", [10, 100, 0])
+def test_a_share_is_written_and_told_by_the_server(live, simple, share):
+    local.stage(live, simple, 2)
+
+    LocalTarget(live).shift(rollout(live, 2, "shifting", share=share))
+
+    found = road.read(live.road, "fuel")
+    assert (found.share, found.shadow, found.state) == (share, True, "shifting")
+    card = httpx.get(f"{live.serving_url}/v2/models/fuel/card", trust_env=False).json()
+    assert {part["version"]: part["share"] for part in card["split"]} == {1: 100 - share, 2: share}
+    assert (100 in (share, 100 - share)) <= (ask(live) == (2 if share == 100 else 1))
+    # and staging it again, as whoever takes over does, keeps the share
+    local.stage(live, simple, 2)
+    assert road.read(live.road, "fuel").share == share
+    roll_back(live, 2)
+
+
+def test_figures_are_read_from_a_real_server(live, simple):
+    local.stage(live, simple, 2)
+    target, under_way = LocalTarget(live), rollout(live, 2, "shifting", share=100)
+    target.shift(under_way)
+    before = target.observe(under_way)
+
+    asked = [ask(live) for _ in range(30)]
+
+    grown = target.observe(under_way).since(before)
+    assert asked == [2] * 30
+    assert (grown.asked, grown.failures, sum(grown.fallbacks.values())) == (30, 0, 0)
+    assert grown.traffic > 0
+    assert max(grown.seconds.values()) == 30
+    roll_back(live, 2)
+
+
+def test_no_figures_are_told_by_no_server(home):
+    assert LocalTarget(home).observe(rollout(home, 2, "shifting")) is None
+
+
+def test_a_road_that_somebody_changed_is_left_alone(home, packed):
+    release = local.place(home, packed, 1)
+    road.write(home.road, Road("fuel", champion=release))
+    left = Note("fuel", 1, (2,), "ada", "2026-01-02T03:04:05+00:00", "it smokes")
+    note.write(home, left)
+
+    for act in (LocalTarget(home).shift, LocalTarget(home).observe):
+        with pytest.raises(RolledBackError, match=r"rolled back by ada at 2026.*: it smokes"):
+            act(rollout(home, 2, "shifting", share=10))
+
+    assert road.read(home.road, "fuel") == Road("fuel", champion=release)
+    assert note.read(home, "fuel") == left
+    note.clear(home, left)
+    assert note.read(home, "fuel") is None
+
+
+def test_a_road_that_lost_its_champion_is_not_taken_for_a_first_release(home, packed):
+    release = local.place(home, packed, 2)
+    road.write(home.road, Road("fuel", challenger=release))
+
+    with pytest.raises(RolloutError, match="has lost its champion, version 1"):
+        LocalTarget(home).promote(
+            Rollout("fuel", 2, 1, "canary", "me", "", "", "", state="promoted")
+        )
+
+
+def test_rolling_means_nothing_here(home):
+    with pytest.raises(RolloutError, match="no replicas"):
+        LocalTarget(home).check("rolling")
+    LocalTarget(home).check("canary")
+
+
+def test_the_champion_before_is_kept_in_mind(home, packed, simple):
+    first, second = local.place(home, packed, 1), local.place(home, simple, 2)
+    road.write(home.road, Road("fuel", champion=first, challenger=second))
+
+    promote(home, 2)
+    promote(home, 2)
+
+    found = road.read(home.road, "fuel")
+    assert (found.champion, found.previous) == (second, first)
+
+
 def test_what_was_not_staged_is_not_promoted(home):
     with pytest.raises(RolloutError, match="Version 2 of fuel is not staged"):
-        local.promote(home, "fuel", 2)
+        promote(home, 2)
 
     assert road.read(home.road, "fuel") == Road("fuel")
 
@@ -143,7 +239,7 @@ def test_staging_the_champion_again_keeps_since_when_it_is_the_champion(home, pa
     champion = road.Release(1, first.bundle, first.digest, "2020-01-01T00:00:00+00:00")
     road.write(home.road, Road("fuel", champion, first))
 
-    local.promote(home, "fuel", 1)
+    promote(home, 1)
 
     assert road.read(home.road, "fuel") == Road("fuel", champion)
 

@@ -11,7 +11,7 @@ from roadworthy.data import releases
 from roadworthy.errors import RoadworthyError
 from roadworthy.registry import Registry, RegistryError
 from roadworthy.road import Road
-from roadworthy.rollout import local
+from roadworthy.rollout import lease, local
 from roadworthy.rollout.restoration import restore
 
 PROMOTED_AT = "2026-01-02T03:04:05+00:00"
@@ -61,6 +61,45 @@ def test_a_road_that_was_deleted_or_damaged_is_written_anew(released, packed):
 
     shutil.rmtree(released.bundles)
     assert list(restore(released)) == told
+
+
+def test_a_rollout_comes_back_with_its_split(released, simple):
+    # given a rollout of version 2 at 50 %
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    version = found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    releases.publish(released, simple, version.git_tag)
+    held = lease.begin(
+        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    for state in ("ready", "verified"):
+        held.move(state)
+    held.move("shifting", share=50)
+    # when the road and the bundles are lost, and the server starts
+    told = list(restore(released))
+    # then it is as it was
+    assert "version 2 of fuel is shifting at 50 %" in told[1]
+    now = road.read(released.road, "fuel")
+    assert (now.champion.version, now.challenger.version) == (1, 2)
+    assert (now.share, now.shadow, now.state) == (50, True, "shifting")
+    assert now.challenger.digest == simple.digest
+    # and so it is when only the challenger's bundle was damaged
+    (Path(now.challenger.bundle) / bundle.MODEL).write_bytes(b"damaged")
+    assert list(restore(released)) == told
+    assert road.read(released.road, "fuel").share == 50
+
+
+def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, simple):
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    lease.begin(released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why="")
+
+    told = list(restore(released))
+
+    assert "Version 2 of fuel, which is rolled out, stays off" in told[1]
+    now = road.read(released.road, "fuel")
+    assert (now.champion.version, now.challenger) == (1, None)
 
 
 def test_a_whole_road_leaves_the_registry_alone(settings, packed, no_registry):

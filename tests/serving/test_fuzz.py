@@ -369,7 +369,8 @@ class Wire:
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
             text = file.read()
-        return [int(found) for found in re.findall(rb"^HTTP/1\.1 (\d+) ", text, re.MULTILINE)]
+        found = [int(one) for one in re.findall(rb"^HTTP/1\.1 (\d+) ", text, re.MULTILINE)]
+        return [status for status in found if status != 100]  # that one announces another
 
 
 def read(file, *, head: bool) -> tuple[int, bool]:

@@ -1,6 +1,8 @@
 """Register, reject, push, roll out, verify, promote, roll back: what each leaves, also twice."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,15 +12,18 @@ from roadworthy import bundle, road
 from roadworthy.bundle import BundleError
 from roadworthy.data import git, releases
 from roadworthy.registry import Registry
-from roadworthy.rollout import local
-from roadworthy.rollout.local import RolloutError
+from roadworthy.rollout import closing, local, opening
+from roadworthy.rollout.lease import TakenError
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.state import RolloutError, Stage
 from roadworthy.steps.promote import promote
 from roadworthy.steps.push import push
+from roadworthy.steps.register import register
 from roadworthy.steps.reject import reject
 from roadworthy.steps.roll_back import roll_back
 from roadworthy.steps.roll_out import roll_out
 from roadworthy.steps.verify import verify
-from tests.steps.conftest import TAGS
+from tests.steps.conftest import TAGS, VERDICT
 
 
 def chosen(registered):
@@ -120,54 +125,151 @@ def test_a_tag_is_never_given_to_another_bundle(registered, packed, simple):
     assert git.tags(registered.settings.git_remote) == {"fuel-v1": commit}
 
 
-def test_a_version_is_rolled_out_and_verified_on_a_real_server(served_home, packed, simple):
-    roll_out(served_home, packed=packed.path, version=21)
+def pass_stages(registered, number=1, run="run-1"):
+    """Note that a version has passed every stage, as the verification does."""
+    held = opening.hold(registered.settings, registered.registry, "fuel", number, run)
+    held.move("ready")
+    held.move("verified")
+    for share in held.rollout.plan:
+        held.move("shifting", share=share)
+        held.put(replace(held.rollout, stages=(*held.rollout.stages, Stage(share, 1.0))))
 
-    good = verify(served_home, packed=packed.path, version=21)
-    bad = verify(served_home, packed=simple.path, version=21)
 
-    assert good.good, good.problem
-    assert not bad.good
+def released(registered, number=1):
+    """Bring a registered version to its promotion."""
+    stage(registered, number)
+    pass_stages(registered, number)
+    promote(registered.settings, "fuel", version=number, owner="run-1")
+
+
+@pytest.fixture
+def live(served_home, empty_registry, registered):
+    """Version 1 registered in a home that a real server watches."""
+    settings = registered.settings.model_copy(
+        update={"home": served_home.home, "serving_url": served_home.serving_url}
+    )
+    yield replace(registered, settings=settings)
+    road.write(served_home.road, road.Road("fuel"))
+
+
+def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, packed):
+    roll_out(live.settings, packed=packed.path, version=1)
+
+    found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
+
+    assert found.good, found.problem
+    assert found.golden.requests == 20
+    assert (found.rollout.state, found.rollout.stages) == ("verified", ())
+    assert str(found) == str(found.golden)
+    promote(live.settings, "fuel", version=1, owner="run-1")
+    assert road.read(live.settings.road, "fuel").champion.version == 1
+    assert live.aliases() == ("champion",)
+
+
+def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, simple):
+    roll_out(live.settings, packed=simple.path, version=1)
+
+    found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
+
+    assert not found.good
+    assert "differs from the one at training time" in str(found)
+    assert road.read(live.settings.road, "fuel").challenger is None
+    roll_back(live.settings, "fuel", version=1, problem=found.problem, owner="run-1")
+    assert live.tags()["rolled_back"] == found.problem
+    assert json.loads(live.tags()["rollout"])["state"] == "rolled back"
+
+
+def test_a_second_release_goes_through_its_stages(live, packed, simple):
+    roll_out(live.settings, packed=packed.path, version=1)
+    verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    promote(live.settings, "fuel", version=1, owner="run-1")
+    live.again(simple.path)
+    roll_out(live.settings, packed=simple.path, version=2)
+
+    found = verify(live.settings, packed=simple.path, version=2, owner="run-1")
+
+    assert found.good, found.problem
+    assert [stage.share for stage in found.rollout.stages] == [0, 10, 50, 100]
+    assert all(stage.quiet for stage in found.rollout.stages)
+    assert "no live request at 0, 10, 50, 100 %" in str(found)
+    assert road.read(live.settings.road, "fuel").share == 100
+
+
+def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
+    stage(registered)
+    before = road.read(registered.settings.road, "fuel")
+    for step in (
+        lambda: verify(registered.settings, packed=registered.packed, version=1, owner="other"),
+        lambda: promote(registered.settings, "fuel", version=1, owner="other"),
+        lambda: roll_back(registered.settings, "fuel", version=1, problem="bad", owner="other"),
+    ):
+        with pytest.raises(TakenError, match="was taken over: version 1 of fuel is staged"):
+            step()
+    assert road.read(registered.settings.road, "fuel") == before
+
+
+def test_a_second_rollout_is_refused_and_names_the_first(registered, simple):
+    with pytest.raises(TakenError) as caught:
+        register(
+            registered.settings,
+            "fuel",
+            packed=simple.path,
+            trained=registered.trained,
+            recipe="recipe-1",
+            verdict=VERDICT,
+            tags=TAGS | {"pipeline_run": "run-2"},
+        )
+
+    told = str(caught.value)
+    assert "Version 1 of fuel is being rolled out already, by run-1 on" in told
+    assert f"process {os.getpid()}" in told
+    assert registered.aliases(1) == ("challenger",)
 
 
 def test_a_promoted_version_is_the_champion_and_tells_who_when_and_why(registered):
-    stage(registered)
-
-    promote(registered.settings, "fuel", version=1, why="it is good")
+    released(registered)
 
     tags = registered.tags()
     assert registered.aliases() == ("champion",)
-    assert (tags["promoted_by"], tags["promoted_why"]) == ("tester", "it is good")
+    assert tags["promoted_by"] == "tester"
+    assert tags["promoted_why"].startswith("passed the gate and every stage of the rollout in run")
     assert tags["promoted_at"].endswith("+00:00")
     found = road.read(registered.settings.road, "fuel")
     assert (found.champion.version, found.challenger) == (1, None)
 
 
-def test_promoting_twice_keeps_the_first_note(registered):
-    stage(registered)
-    promote(registered.settings, "fuel", version=1, why="first")
-    before = registered.tags(), road.read(registered.settings.road, "fuel")
+def test_promoting_again_keeps_the_first_note(registered):
+    released(registered)
+    before = {**registered.tags(), "rollout": ""}, road.read(registered.settings.road, "fuel")
 
     registered.again()
-    stage(registered)
-    promote(registered.settings, "fuel", version=1, why="second")
+    released(registered)
 
-    assert (registered.tags(), road.read(registered.settings.road, "fuel")) == before
+    after = {**registered.tags(), "rollout": ""}, road.read(registered.settings.road, "fuel")
+    assert after == before
     assert registered.aliases() == ("champion",)
 
 
-def test_what_is_not_staged_is_not_promoted(registered):
-    with pytest.raises(RolloutError):
-        promote(registered.settings, "fuel", version=1, why="no reason")
-
+def test_what_is_not_verified_is_not_promoted(registered, simple):
+    stage(registered)
+    with pytest.raises(RolloutError, match="is staged, so it cannot become promoted"):
+        promote(registered.settings, "fuel", version=1, owner="run-1")
     assert registered.aliases() == ("challenger",)
     assert "promoted_by" not in registered.tags()
 
+    pass_stages(registered)
+    promote(registered.settings, "fuel", version=1, owner="run-1")
+    registered.again(simple.path)
+    stage(registered, 2)
+    held = opening.hold(registered.settings, registered.registry, "fuel", 2, "run-1")
+    held.move("ready")
+    held.move("verified")
+    with pytest.raises(RolloutError, match="has not passed the stages at 0 %, 10 %, 50 %, 100 %"):
+        promote(registered.settings, "fuel", version=2, owner="run-1")
+
 
 @pytest.mark.parametrize("step", ["version", "tag", "set_alias", "drop_alias"])
-def test_a_promotion_that_dies_has_changed_the_road_first_and_is_finished_by_the_next(
-    registered, step, monkeypatch
-):
+def test_a_promotion_that_dies_is_finished_by_whoever_comes_next(registered, step, monkeypatch):
     class Killed(BaseException):
         pass
 
@@ -175,42 +277,44 @@ def test_a_promotion_that_dies_has_changed_the_road_first_and_is_finished_by_the
         raise Killed
 
     stage(registered)
+    pass_stages(registered)
     with monkeypatch.context() as patch:
         patch.setattr(Registry, step, die)
         with pytest.raises(Killed):
-            promote(registered.settings, "fuel", version=1, why="it is good")
-    assert road.read(registered.settings.road, "fuel").champion.version == 1
+            promote(registered.settings, "fuel", version=1, owner="run-1")
 
-    promote(registered.settings, "fuel", version=1, why="it is good")
+    settings = registered.settings
+    closing.catch_up(settings, registered.registry, LocalTarget(settings), "fuel")
 
+    assert road.read(settings.road, "fuel").champion.version == 1
     assert registered.aliases() == ("champion",)
-    assert registered.tags()["promoted_why"] == "it is good"
+    assert registered.tags()["promoted_by"] == "tester"
 
 
 def test_a_version_that_is_rolled_back_says_why_and_the_champion_stays(registered, simple):
-    stage(registered)
-    promote(registered.settings, "fuel", version=1, why="it is good")
+    released(registered)
     registered.again(simple.path)
     stage(registered, 2)
 
     for _ in range(2):
-        roll_back(registered.settings, "fuel", version=2, problem="an answer differs")
+        roll_back(
+            registered.settings, "fuel", version=2, problem="an answer differs", owner="run-1"
+        )
 
     assert registered.aliases(1) == ("champion",)
     assert registered.aliases(2) == ()
     assert registered.tags(2)["rolled_back"] == "an answer differs"
-    assert "rolled_back" not in registered.tags(1) or not registered.tags(1)["rolled_back"]
+    assert not registered.tags(1).get("rolled_back")
     found = road.read(registered.settings.road, "fuel")
     assert (found.champion.version, found.challenger) == (1, None)
 
 
 def test_a_version_that_was_rolled_back_and_is_good_later_is_no_longer_called_bad(registered):
     stage(registered)
-    roll_back(registered.settings, "fuel", version=1, problem="the server was old")
+    roll_back(registered.settings, "fuel", version=1, problem="the server was old", owner="run-1")
     registered.again()
-    stage(registered)
 
-    promote(registered.settings, "fuel", version=1, why="it is good")
+    released(registered)
 
     assert registered.tags()["rolled_back"] == ""
     assert registered.aliases() == ("champion",)

@@ -4,29 +4,151 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import filelock
 import httpx
 import tenacity
 
 from roadworthy import bundle, road
-from roadworthy.bundle import Bundle, BundleError
-from roadworthy.errors import RoadworthyError
+from roadworthy.bundle import Bundle, BundleError, Golden
 from roadworthy.road import VERSION_HEADER, Release, Road
+from roadworthy.rollout import judgement, note
 from roadworthy.rollout.connection import connect
+from roadworthy.rollout.judgement import Counts
+from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError, Strategy
+from roadworthy.rollout.verification import Verification, verify
 from roadworthy.settings import Settings
 
-_POLL_SECONDS = 0.1
+__all__ = ["LocalTarget", "RolloutError", "place", "projected"]
+
+_POLL_SECONDS = 0.05
+_AGAIN = 3
+"""So many answers in a row must name the version: several processes may answer at one address."""
+_WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
+"""What a state of a rollout is called on the road."""
 
 
-class RolloutError(RoadworthyError):
-    """A version does not get on the road."""
+class LocalTarget:
+    """The model server on this machine.
+
+    Parameters
+    ----------
+    settings
+        Where the road, the bundles and the server are.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def check(self, strategy: Strategy) -> None:
+        """Refuse what one server cannot do."""
+        if strategy == "rolling":
+            raise RolloutError(
+                "One server on this machine has no replicas to replace one by one, so `rolling` "
+                "means nothing here: use `--strategy canary` or `--strategy blue-green`."
+            )
+
+    def stage(self, rollout: Rollout, bundle: Bundle) -> None:
+        """Place the bundle, put it on the road, and wait until the server holds it."""
+        self._write(rollout, place(self._settings, bundle, rollout.version))
+        self._wait(
+            rollout,
+            lambda card: _held(card, bundle.digest),
+            pinned=True,
+            what=f"Version {rollout.version} of {rollout.model} did not come up",
+        )
+
+    def shift(self, rollout: Rollout) -> None:
+        """Write the share on the road, and wait until the server tells it."""
+        self._write(rollout)
+        if rollout.plan:
+            self._wait(
+                rollout,
+                lambda card: _shared(card, rollout),
+                pinned=False,
+                what=f"Version {rollout.version} of {rollout.model} did not get {rollout.share} %",
+            )
+
+    def verify(self, rollout: Rollout, golden: Golden) -> Verification:
+        """Ask the server the golden requests."""
+        settings = self._settings
+        return verify(
+            settings.serving_url, rollout.model, rollout.version, golden, token=settings.token
+        )
+
+    def observe(self, rollout: Rollout) -> Counts | None:
+        """Read the server's ``/metrics``."""
+        self._check_undisturbed(rollout)
+        try:
+            with connect(self._settings.serving_url, self._settings.token) as client:
+                answer = client.get("/metrics", headers={"accept": "text/plain"})
+            told = answer.raise_for_status().text
+            return judgement.read(told, rollout.model, rollout.champion, rollout.version)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            return None
+
+    def promote(self, rollout: Rollout) -> None:
+        """Write it on the road as the champion."""
+        self._write(rollout)
+
+    def roll_back(self, rollout: Rollout) -> None:
+        """Write the road without it."""
+        self._write(rollout)
+
+    def _write(self, rollout: Rollout, release: Release | None = None) -> None:
+        directory = self._settings.road
+        with note.changing(self._settings, rollout.model):
+            self._check_undisturbed(rollout)
+            now = road.read(directory, rollout.model)
+            after = projected(now, rollout, release)
+            if after != now:
+                road.write(directory, after)
+
+    def _check_undisturbed(self, rollout: Rollout) -> None:
+        left = note.read(self._settings, rollout.model)
+        if left is not None:
+            raise RolledBackError(f"{left}")
+
+    def _wait(
+        self, rollout: Rollout, check: Callable[[Any], None], *, pinned: bool, what: str
+    ) -> None:
+        """Ask for the card until it is as it must be, several times in a row."""
+        settings, model = self._settings, rollout.model
+        headers = {VERSION_HEADER: str(rollout.version)} if pinned else {}
+
+        @tenacity.retry(
+            stop=tenacity.stop_after_delay(settings.ready_seconds),
+            wait=tenacity.wait_fixed(_POLL_SECONDS),
+            retry=tenacity.retry_if_exception_type((httpx.HTTPError, _NotYetError)),
+            reraise=True,
+        )
+        def ask() -> None:
+            for _ in range(_AGAIN):  # each over a connection of its own, for any process
+                with connect(settings.serving_url, settings.token) as client:
+                    response = client.get(f"/v2/models/{model}/card", headers=headers)
+                if response.status_code != httpx.codes.OK:
+                    raise _NotYetError(f"it answers {response.status_code}: {response.text[:300]}")
+                check(_card(response))
+
+        try:
+            ask()
+        except (httpx.HTTPError, httpx.InvalidURL, _NotYetError) as error:
+            raise RolloutError(
+                f"{what} at {settings.serving_url} within {settings.ready_seconds:g} s "
+                f"({str(error) or type(error).__name__}). Look at the server's log; is it the one "
+                f"that watches {settings.road}?"
+            ) from error
 
 
 def stage(settings: Settings, staged: Bundle, version: int) -> None:
-    """Make the server load a version that answers only those who ask for it; wait until it does.
+    """Put a version on the road that answers only who asks for it; wait until the server holds it.
+
+    What the road says of a version that is on it already, such as its share, stays.
 
     Raises
     ------
@@ -34,14 +156,70 @@ def stage(settings: Settings, staged: Bundle, version: int) -> None:
         It was not loaded within ``settings.ready_seconds``; it is off the road again.
     """
     model = staged.manifest.model
-    release = place(settings, staged, version)
-    champion = road.read(settings.road, model).champion
-    road.write(settings.road, Road(model, champion=champion, challenger=release))
+    now = road.read(settings.road, model)
+    champion = 0 if now.champion is None else now.champion.version
+    again = now.challenger is not None and now.challenger.version == version
+    rollout = Rollout(
+        *(model, version, champion, "canary", "", settings.holder, "", ""),
+        share=now.share if again else 0,
+    )
+    target = LocalTarget(settings)
     try:
-        _wait(settings, staged, version)
-    except RolloutError:
-        roll_back(settings, model)
+        target.stage(rollout, staged)
+    except RolledBackError:
         raise
+    except RolloutError:
+        target.roll_back(replace(rollout, state="rolled back"))
+        raise
+
+
+def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Road:
+    """Return the road that a rollout stands for.
+
+    Parameters
+    ----------
+    now
+        The road as it is.
+    release
+        The version's release, where it is not on the road yet.
+
+    Raises
+    ------
+    RolloutError
+        The version is not on the road, so it can have no share and cannot be promoted.
+    """
+    alone = Road(rollout.model, champion=now.champion, previous=now.previous)
+    if rollout.state == "rolled back":
+        return alone
+    if now.champion is None and rollout.champion not in (0, rollout.version):
+        raise RolloutError(
+            f"The road of {rollout.model} has lost its champion, version {rollout.champion}: "
+            f"`roadworthy serve` puts it on the road again, then run again."
+        )
+    again = now.champion is not None and now.champion.version == rollout.version
+    challenger = release or next(
+        (one for one in (now.challenger, now.champion) if one and one.version == rollout.version),
+        None,
+    )
+    if challenger is None:
+        raise RolloutError(
+            f"Version {rollout.version} of {rollout.model} is not staged, so it cannot be "
+            f"{'promoted' if rollout.state == 'promoted' else 'given traffic'}. "
+            f"Run `roadworthy run {rollout.model}` again."
+        )
+    if rollout.state == "promoted":
+        same = now.champion is not None and _same(now.champion, challenger)
+        if same:
+            return alone
+        before = now.previous if again else now.champion
+        return Road(rollout.model, champion=challenger, previous=before)
+    return replace(
+        alone,
+        challenger=challenger,
+        share=rollout.share if rollout.plan else 0,
+        shadow=bool(rollout.plan),
+        state="paused" if rollout.paused else _WORDS[rollout.state],
+    )
 
 
 def place(settings: Settings, staged: Bundle, version: int) -> Release:
@@ -71,32 +249,6 @@ def place(settings: Settings, staged: Bundle, version: int) -> Release:
     return Release(version, str(bundle.read(target, staged.digest).path), staged.digest, now)
 
 
-def promote(settings: Settings, model: str, version: int) -> None:
-    """Make the challenger the champion.
-
-    Raises
-    ------
-    RolloutError
-        The version is neither.
-    """
-    now = road.read(settings.road, model)
-    if now.challenger is not None and now.challenger.version == version:
-        again = now.champion is not None and _same(now.champion, now.challenger)
-        champion = now.champion if again else now.challenger
-        road.write(settings.road, Road(model, champion=champion))
-    elif now.champion is None or now.champion.version != version:
-        raise RolloutError(
-            f"Version {version} of {model} is not staged, so it cannot be promoted. "
-            f"Run `roadworthy run {model}` again."
-        )
-
-
-def roll_back(settings: Settings, model: str) -> None:
-    """Take the challenger off; the champion never stopped answering."""
-    now = road.read(settings.road, model)
-    road.write(settings.road, Road(model, champion=now.champion))
-
-
 def _is_whole(path: Path, digest: str) -> bool:
     try:
         return bundle.read(path, digest).digest == digest
@@ -118,45 +270,34 @@ def _copy(staged: Bundle, target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+class _NotYetError(Exception):
+    """The server answers, but is not as it must be."""
+
+
+def _card(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise _NotYetError(f"its card is no JSON: {response.text[:100]!r}") from error
+
+
+def _held(card: Any, digest: str) -> None:
+    try:
+        held = str(card["digest"])
+    except (KeyError, TypeError) as error:
+        raise _NotYetError(f"its card says no digest: {str(card)[:100]!r}") from error
+    if held != digest:
+        raise _NotYetError(f"it holds the bundle {held[:12]}, not {digest[:12]}")
+
+
+def _shared(card: Any, rollout: Rollout) -> None:
+    try:
+        shares = {int(part["version"]): int(part["share"]) for part in card["split"]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _NotYetError(f"its card says no split: {str(card)[:100]!r}") from error
+    if shares.get(rollout.version) != rollout.share:
+        raise _NotYetError(f"its card tells the shares {shares}")
+
+
 def _same(one: Release, other: Release) -> bool:
     return (one.version, one.digest) == (other.version, other.digest)
-
-
-def _wait(settings: Settings, staged: Bundle, version: int) -> None:
-    """Ask for the version until the server tells that it holds just this bundle."""
-    model = staged.manifest.model
-
-    @tenacity.retry(
-        stop=tenacity.stop_after_delay(settings.ready_seconds),
-        wait=tenacity.wait_fixed(_POLL_SECONDS),
-        retry=tenacity.retry_if_exception_type((httpx.HTTPError, _NotYetError)),
-        reraise=True,
-    )
-    def ask(client: httpx.Client) -> None:
-        response = client.get(f"/v2/models/{model}/card", headers={VERSION_HEADER: str(version)})
-        if response.status_code != httpx.codes.OK:
-            raise _NotYetError(f"it answers {response.status_code}: {response.text[:300]}")
-        held = _digest(response)
-        if held != staged.digest:
-            raise _NotYetError(f"it holds the bundle {held[:12]}, not {staged.digest[:12]}")
-
-    try:
-        with connect(settings.serving_url) as client:
-            ask(client)
-    except (httpx.HTTPError, httpx.InvalidURL, _NotYetError) as error:
-        raise RolloutError(
-            f"Version {version} of {model} did not come up at {settings.serving_url} within "
-            f"{settings.ready_seconds:g} s ({str(error) or type(error).__name__}). Look at the "
-            f"server's log; is it the one that watches {settings.road}?"
-        ) from error
-
-
-class _NotYetError(Exception):
-    """The server answers, but does not hold the version."""
-
-
-def _digest(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["digest"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _NotYetError(f"its card says no digest: {response.text[:100]!r}") from error

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from pydantic import SecretStr
 
 from roadworthy.bundle import Golden
 from roadworthy.road import VERSION_HEADER
@@ -30,11 +31,14 @@ class Verification:
         The greatest relative difference, infinite if a request was not answered.
     problem
         What went wrong, in a sentence; empty if nothing did.
+    unreachable
+        Whether the problem is that nobody answered, which may pass.
     """
 
     requests: int
     difference: float
     problem: str = ""
+    unreachable: bool = False
 
     def __str__(self) -> str:
         """Return it for the terminal."""
@@ -47,7 +51,9 @@ class Verification:
         return not self.problem
 
 
-def verify(url: str, model: str, version: int, golden: Golden) -> Verification:
+def verify(
+    url: str, model: str, version: int, golden: Golden, *, token: SecretStr | None = None
+) -> Verification:
     """Send the golden requests to one version, each alone and all in a batch, and compare.
 
     Whatever the server does, or if there is none, is a problem that is told, never raised.
@@ -57,7 +63,7 @@ def verify(url: str, model: str, version: int, golden: Golden) -> Verification:
         return Verification(0, math.inf, "the bundle has no golden request to verify it with")
     worst = 0.0
     try:
-        with connect(url) as client:
+        with connect(url, token) as client:
             for n in range(count):
                 asked = Golden(golden.requests[n : n + 1], golden.answers[n : n + 1])
                 worst = max(worst, _ask(client, model, version, asked))
@@ -66,7 +72,8 @@ def verify(url: str, model: str, version: int, golden: Golden) -> Verification:
         return Verification(count, math.inf, str(refused))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         cause = str(error) or type(error).__name__
-        return Verification(count, math.inf, f"a golden request got no answer from {url}: {cause}")
+        told = f"a golden request got no answer from {url}: {cause}"
+        return Verification(count, math.inf, told, unreachable=True)
     told = (
         f"an answer differs from the one at training time by {worst:.2g}, {TOLERANCE:g} is allowed"
     )

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from roadworthy.registry import Registry
-from roadworthy.rollout import local
+from roadworthy.rollout import closing, opening
+from roadworthy.rollout.local import LocalTarget
 from roadworthy.settings import Settings
 
 
-def promote(settings: Settings, model: str, *, version: int, why: str) -> None:
+def promote(settings: Settings, model: str, *, version: int, owner: str) -> None:
     """Make the version answer everybody, and note who promoted it, when and why.
 
-    The road comes first: should the process die in between, the next run finds that the version
-    is not the champion yet and finishes. What is the champion already keeps its note.
+    That it is promoted is noted in the registry first, then it is put on the road, then aliases and
+    tags say so. Should the process die in between, whoever comes next finishes it.
+
+    Parameters
+    ----------
+    owner
+        The run that began the rollout.
+
+    Raises
+    ------
+    RolledBackError
+        A person aborted the rollout.
+    RolloutError
+        A stage is left, or the rollout is somebody else's.
     """
-    local.promote(settings, model, version)
-    registry = Registry.of(settings)
-    promoted = registry.version(model, version)
-    if "champion" not in promoted.aliases:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        told = {"promoted_by": settings.actor, "promoted_at": now, "promoted_why": why}
-        registry.tag(promoted, told | {"rolled_back": ""})
-        registry.set_alias(promoted, "champion")
-    if "challenger" in promoted.aliases:
-        registry.drop_alias(model, "challenger")
+    registry, target = Registry.of(settings), LocalTarget(settings)
+    held = opening.hold(settings, registry, model, version, owner)
+    closing.promote(held, target)

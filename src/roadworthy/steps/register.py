@@ -7,6 +7,9 @@ from typing import Any
 
 from roadworthy import bundle
 from roadworthy.registry import Registry, Version
+from roadworthy.rollout import opening
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.state import Strategy
 from roadworthy.settings import Settings
 from roadworthy.steps.recording import outcome, record
 
@@ -20,11 +23,17 @@ def register(
     recipe: str,
     verdict: dict[str, Any],
     tags: dict[str, str],
+    strategy: Strategy = "canary",
 ) -> Version:
-    """Return the version of the bundle, which is now the challenger.
+    """Return the version of the bundle, which is now the challenger: its rollout has begun.
 
     Every candidate is recorded as an MLflow run; the metrics and figures of the hold-out, the
     verdict, the manifest and the card are put beside the chosen one's.
+
+    Raises
+    ------
+    TakenError
+        Another version of the model is being rolled out.
     """
     registry = Registry.of(settings)
     candidate = bundle.read(packed)
@@ -43,5 +52,9 @@ def register(
         **tags,
     }
     version = registry.register(model, run_id=run_id, digest=candidate.digest, tags=told)
+    run, trigger = tags["pipeline_run"], tags["trigger"]
+    why = f"passed the gate and every stage of the rollout in run {run} ({trigger})"
+    target = LocalTarget(settings)
+    opening.begin(settings, registry, target, version, strategy=strategy, owner=run, why=why)
     registry.set_alias(version, "challenger")
     return version

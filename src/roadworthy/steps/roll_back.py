@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from roadworthy.registry import Registry
-from roadworthy.rollout import local
+from roadworthy.rollout import closing, opening
+from roadworthy.rollout.local import LocalTarget
 from roadworthy.settings import Settings
 
 
-def roll_back(settings: Settings, model: str, *, version: int, problem: str) -> None:
-    """Leave the champion alone on the road, and note why in the version's tags."""
-    local.roll_back(settings, model)
-    registry = Registry.of(settings)
-    rolled_back = registry.version(model, version)
-    registry.tag(rolled_back, {"rolled_back": problem})
-    if "challenger" in rolled_back.aliases:
-        registry.drop_alias(model, "challenger")
+def roll_back(settings: Settings, model: str, *, version: int, problem: str, owner: str) -> None:
+    """Leave the champion alone on the road, and note why in the version's tags.
+
+    Parameters
+    ----------
+    owner
+        The run that began the rollout.
+
+    Raises
+    ------
+    RolloutError
+        The rollout is somebody else's.
+    """
+    registry, target = Registry.of(settings), LocalTarget(settings)
+    closing.catch_up(settings, registry, target, model)
+    held = opening.hold(settings, registry, model, version, owner)
+    closing.roll_back(held, target, problem)

@@ -1,16 +1,65 @@
-"""Verify a staged version with the golden batch, over HTTP."""
+"""Verify a staged version with the golden batch and, stage by stage, with live traffic."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from roadworthy import bundle
-from roadworthy.rollout.verification import Verification
-from roadworthy.rollout.verification import verify as send
+from roadworthy.registry import Registry
+from roadworthy.rollout import opening
+from roadworthy.rollout.driver import Driver
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.state import Rollout
+from roadworthy.rollout.verification import TOLERANCE, Verification
 from roadworthy.settings import Settings
 
 
-def verify(settings: Settings, *, packed: Path, version: int) -> Verification:
-    """Return what the golden batch showed."""
+@dataclass(frozen=True)
+class Verified:
+    """What the golden batch showed last, and how the rollout stands."""
+
+    golden: Verification
+    rollout: Rollout
+    tolerance: float = TOLERANCE
+
+    @property
+    def problem(self) -> str:
+        """Why the version was rolled back; empty if it was not."""
+        return self.rollout.problem
+
+    @property
+    def good(self) -> bool:
+        """Whether the version may become the champion."""
+        return not self.problem
+
+    def __str__(self) -> str:
+        """Return it for the terminal."""
+        stages = [stage for stage in self.rollout.stages if not stage.problem]
+        if self.problem or not stages:
+            return self.problem or str(self.golden)
+        shares = ", ".join(str(stage.share) for stage in stages)
+        live = sum(stage.requests for stage in stages if not stage.quiet)
+        asked = f"{live} live requests" if live else "no live request"
+        return f"{self.golden}; {asked} at {shares} %"
+
+
+def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Verified:
+    """Return what the stages showed. A bad version is off the road already.
+
+    Parameters
+    ----------
+    owner
+        The run that began the rollout.
+
+    Raises
+    ------
+    TakenError
+        Another run or command took the rollout over.
+    """
     staged = bundle.read(packed)
-    return send(settings.serving_url, staged.manifest.model, version, staged.golden)
+    model = staged.manifest.model
+    held = opening.hold(settings, Registry.of(settings), model, version, owner)
+    driver = Driver(held, LocalTarget(settings), staged.golden)
+    rollout = held.rollout if held.rollout.ended else driver.verify()
+    return Verified(driver.verified, rollout)

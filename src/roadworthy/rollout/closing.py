@@ -1,0 +1,128 @@
+"""The end of a rollout, in all places that tell of it: the road, the aliases, the version's tags.
+
+Each step may be repeated, so what a kill left half done is finished by whoever comes next.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+from roadworthy.registry import Registry, Version
+from roadworthy.rollout import lease, note
+from roadworthy.rollout.lease import Lease, TakenError
+from roadworthy.rollout.note import Note
+from roadworthy.rollout.state import RolledBackError, Rollout
+from roadworthy.rollout.target import Target
+from roadworthy.settings import Settings
+
+_TRIES = 5
+
+
+def catch_up(settings: Settings, registry: Registry, target: Target, model: str) -> None:
+    """Finish what an earlier rollout or rollback of a model has left half done."""
+    left = note.read(settings, model)
+    if left is not None:
+        record(settings, registry, left)
+    rollout = lease.read(registry, model)
+    if rollout is not None and rollout.ended and not rollout.settled:
+        settle(Lease(settings, registry, rollout), target)
+
+
+def promote(held: Lease, target: Target) -> Rollout:
+    """Make a version that has passed every stage the champion, unless a person wants otherwise.
+
+    Raises
+    ------
+    RolledBackError
+        A person aborted it.
+    RolloutError
+        A stage is left.
+    """
+    wish = held.wish()
+    if wish is not None and wish.verb == "abort":
+        problem = f"aborted by {wish.by}"
+        roll_back(held, target, problem)
+        raise RolledBackError(
+            f"Version {held.rollout.version} of {held.rollout.model} is rolled back: {problem}."
+        )
+    if held.rollout.state != "promoted":
+        held.move("promoted", share=0, paused=False)
+    return held.rollout if held.rollout.settled else settle(held, target)
+
+
+def roll_back(held: Lease, target: Target, problem: str) -> Rollout:
+    """Take a version off the road for good."""
+    if held.rollout.state != "rolled back":
+        held.put(held.rollout.back(problem))
+        target.roll_back(held.rollout)
+    return held.rollout if held.rollout.settled else settle(held, target)
+
+
+def settle(held: Lease, target: Target) -> Rollout:
+    """Make road, aliases and tags say what an ended rollout came to."""
+    rollout, registry = held.rollout, held.registry
+    version = registry.version(rollout.model, rollout.version)
+    if rollout.state == "promoted":
+        target.promote(rollout)
+        _note_promotion(registry, version, rollout)
+    else:
+        target.roll_back(rollout)
+        registry.tag(version, {"rolled_back": rollout.problem})
+    registry.tag(version, {"rollout": verdict(rollout)})
+    if "challenger" in version.aliases:
+        registry.drop_alias(rollout.model, "challenger")
+    return held.put(replace(rollout, settled=True))
+
+
+def record(settings: Settings, registry: Registry, left: Note) -> None:
+    """Tell the registry of a rollback that the road already shows."""
+    for _ in range(_TRIES):
+        try:
+            _end(settings, registry, left)
+            break
+        except TakenError:  # its driver wrote in the same instant; it will see the note
+            continue
+    champion = registry.version(left.model, left.champion)
+    for number in left.taken_off:
+        version = registry.version(left.model, number)
+        registry.tag(version, {"rolled_back": str(left).removeprefix("rolled back ")})
+        if "challenger" in version.aliases:
+            registry.drop_alias(left.model, "challenger")
+    if "champion" not in champion.aliases:
+        numbers = " and ".join(map(str, left.taken_off))
+        told = f"in place of version {numbers} by {left.by} at {left.at}: {left.why}"
+        registry.tag(champion, {"restored": told, "rolled_back": ""})
+        registry.set_alias(champion, "champion")
+    note.clear(settings, left)
+
+
+def verdict(rollout: Rollout) -> str:
+    """Return how a rollout ended as the JSON of a tag."""
+    return json.dumps(rollout.verdict(), separators=(",", ":"), ensure_ascii=False)
+
+
+def _end(settings: Settings, registry: Registry, left: Note) -> None:
+    rollout = lease.read(registry, left.model)
+    if rollout is None or rollout.ended or rollout.version not in left.taken_off:
+        return
+    version = registry.version(left.model, rollout.version)
+    held = Lease(settings, registry, rollout)
+    ended = held.put(replace(rollout.back(str(left)), settled=True))
+    registry.tag(version, {"rollout": verdict(ended)})
+
+
+def _note_promotion(registry: Registry, version: Version, rollout: Rollout) -> None:
+    """Tell who promoted it, when and why; what is the champion already keeps its note."""
+    if "champion" in version.aliases:
+        return
+    by_hand = f", promoted by hand by {rollout.by_hand}" if rollout.by_hand else ""
+    told = {
+        "promoted_by": rollout.by_hand or rollout.actor,
+        "promoted_at": datetime.fromisoformat(rollout.renewed).isoformat(timespec="seconds"),
+        "promoted_why": f"{rollout.why}{by_hand}",
+        "rolled_back": "",
+    }
+    registry.tag(version, told)
+    registry.set_alias(version, "champion")

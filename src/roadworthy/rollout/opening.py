@@ -1,0 +1,85 @@
+"""The beginning of a rollout: one at a time, and none on top of what another left half done."""
+
+from __future__ import annotations
+
+import logging
+
+from roadworthy.registry import Registry, Version
+from roadworthy.rollout import closing, lease
+from roadworthy.rollout.lease import Lease
+from roadworthy.rollout.state import Strategy
+from roadworthy.rollout.target import Target
+from roadworthy.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def begin(
+    settings: Settings,
+    registry: Registry,
+    target: Target,
+    version: Version,
+    *,
+    strategy: Strategy,
+    owner: str,
+    why: str,
+) -> Lease:
+    """Return the right to roll a version out.
+
+    What was left half done is finished first. A rollout of the same version whose owner is dead
+    goes on from where it is; one of another version is rolled back.
+
+    Raises
+    ------
+    TakenError
+        Another rollout of the model is under way; the error names it.
+    RolloutError
+        The target knows no such strategy.
+    """
+    model = version.model
+    closing.catch_up(settings, registry, target, model)
+    first = lease.read(registry, model)
+    if first is not None and not first.ended:
+        same = (first.owner, first.holder) == (owner, settings.holder)
+        if not same and lease.is_alive(settings, first):
+            raise lease.refusal(first)
+        held = lease.take_over(settings, registry, first, owner)
+        if first.version == version.number:
+            log.info("Went on with the rollout that %s had begun.", first.owner)
+            return held
+        held.put(held.rollout.back(f"its owner, {first.owner}, ended before it did"))
+        closing.settle(held, target)
+    champion = registry.aliased(model, "champion")
+    number = 0 if champion is None else champion.number
+    target.check(strategy)
+    return lease.begin(
+        settings,
+        registry,
+        model,
+        version.number,
+        champion=number,
+        strategy=strategy,
+        owner=owner,
+        why=why,
+    )
+
+
+def hold(settings: Settings, registry: Registry, model: str, version: int, owner: str) -> Lease:
+    """Return the right to go on with a rollout that an earlier step of the same owner began.
+
+    Raises
+    ------
+    TakenError
+        It is not this owner's any more, or it is of another version.
+    """
+    found = lease.read(registry, model)
+    if found is None:
+        raise lease.TakenError(
+            f"No rollout of {model} was begun. Run `roadworthy run {model}` again."
+        )
+    if (found.version, found.owner) != (version, owner):
+        raise lease.TakenError(
+            f"The rollout of version {version} of {model} was taken over: {found}, by "
+            f"{found.owner}. `roadworthy rollout status {model}` tells how it stands."
+        )
+    return Lease(settings, registry, found)

@@ -1,0 +1,249 @@
+"""The commands about rollouts: ``roadworthy rollout ...`` and ``roadworthy rollback``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from roadworthy.errors import ExitCode
+from roadworthy.rollout.server import announced
+from roadworthy.rollout.state import RolloutError, Strategy
+from roadworthy.settings import Settings
+from roadworthy.workplace import settings_here
+
+if TYPE_CHECKING:
+    from roadworthy.registry import Registry
+    from roadworthy.rollout.state import Rollout
+    from roadworthy.rollout.steering import Verb
+
+steering_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+_STARTED = time.time()
+_WIDE = 1000
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+_aside = Console(stderr=True, highlight=False)
+
+Model = Annotated[str, typer.Argument(help="The model; the one that is rolled out when left out.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands to the ``roadworthy`` command."""
+    app.add_typer(
+        steering_app, name="rollout", help="See a version's way on the road, and steer it."
+    )
+    app.command(epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3")(
+        rollback
+    )
+
+
+@steering_app.command(
+    epilog="Examples:  roadworthy rollout status    roadworthy rollout status fuel --json"
+)
+def status(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Say how the rollouts stand, or how the last ones ended."""
+    from roadworthy.rollout import lease
+
+    settings, registry = _registry()
+    names = [model] if model else registry.models()
+    found = [one for one in (lease.read(registry, name) for name in names) if one is not None]
+    if as_json:
+        _print_json([_described(settings, rollout) for rollout in found])
+    elif not found:
+        _console.print("There was no rollout yet. `roadworthy run fuel` makes the first.")
+    for rollout in () if as_json else found:
+        _print(settings, rollout)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout pause fuel")
+def pause(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Keep the traffic as it is split now, until `resume`. Bad figures still roll back."""
+    _steer(model, "pause", as_json=as_json)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout resume fuel")
+def resume(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Go on with a rollout that was paused, or whose run was killed."""
+    _steer(model, "resume", as_json=as_json)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout promote fuel")
+def promote(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Make the version the champion now, without the stages that are left."""
+    _steer(model, "promote", as_json=as_json)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout abort fuel")
+def abort(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Take the version off the road; the champion answers everybody."""
+    _steer(model, "abort", as_json=as_json)
+
+
+@steering_app.command(
+    epilog="Examples:  roadworthy rollout start fuel:3    "
+    "roadworthy rollout start fuel:3 --strategy blue-green"
+)
+def start(
+    version: Annotated[str, typer.Argument(help="MODEL:N.", show_default=False)],
+    *,
+    strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
+    as_json: AsJson = False,
+) -> None:
+    """Roll out a version that the registry has, stage by stage."""
+    from roadworthy.rollout import steering
+    from roadworthy.rollout.local import LocalTarget
+
+    model, mark, number = version.partition(":")
+    if not (mark and number.isdecimal()):
+        raise typer.BadParameter(f"{version!r} names no version: write MODEL:N, e.g. fuel:3.")
+    settings, registry = _registry()
+    settings = _with_server(settings)
+    target = LocalTarget(settings)
+    ended = steering.start(settings, registry, target, model, int(number), strategy=strategy)
+    _conclude(settings, ended, as_json=as_json)
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="The model, e.g. fuel.", show_default=False)],
+    *,
+    to: Annotated[int, typer.Option(help="The version to go back to. [the one before]")] = 0,
+    why: Annotated[str, typer.Option(help="The reason, for the registry.")] = "by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Put the champion before this one on the road again; during a rollout, abort it."""
+    from roadworthy.rollout.rollback import roll_back
+
+    settings = settings_here(Path.cwd())
+    undone = roll_back(settings, model, to=to, why=why)
+    url = _server(settings)
+    if url:
+        undone.wait(settings, url)
+    seconds = time.time() - _STARTED
+    told = undone.note
+    off = " and ".join(map(str, told.taken_off))
+    where = f"at {url} after {seconds:.1f} s" if url else "from the next start of a server on"
+    if not as_json:
+        _console.print(
+            f"Version {told.champion} of {model} answers {where}; version {off} is off the road.",
+            soft_wrap=True,
+        )
+    undone.record(settings)
+    if as_json:
+        told_json = {"model": model, "version": told.champion, "taken_off": told.taken_off}
+        _print_json(told_json | {"server": url, "seconds": seconds, "why": told.why})
+
+
+def _steer(model: str, verb: Verb, *, as_json: bool) -> None:
+    from roadworthy.rollout import steering
+    from roadworthy.rollout.local import LocalTarget
+
+    settings, registry = _registry()
+    name = model or _only(registry)
+    settings = _with_server(settings) if verb in ("resume", "promote") else settings
+    found = steering.steer(
+        settings,
+        registry,
+        LocalTarget(settings),
+        name,
+        verb,
+        tell=lambda told: _aside.print(told, soft_wrap=True, markup=False),
+    )
+    wanted = {"abort": "rolled back"}.get(verb)
+    _conclude(settings, found, as_json=as_json, wanted=wanted)
+
+
+def _conclude(
+    settings: Settings, found: Rollout, *, as_json: bool, wanted: str | None = None
+) -> None:
+    if as_json:
+        _print_json(_described(settings, found))
+    else:
+        _print(settings, found)
+    if found.ended and found.state != (wanted or "promoted"):
+        raise typer.Exit(ExitCode.FAILED if wanted else ExitCode.ROLLED_BACK)
+
+
+def _only(registry: Registry) -> str:
+    """Return the model that is rolled out, when only one is."""
+    from roadworthy.rollout import lease
+
+    found = [lease.read(registry, name) for name in registry.models()]
+    active = [rollout.model for rollout in found if rollout is not None and not rollout.ended]
+    if len(active) == 1:
+        return active[0]
+    known = ", ".join(active) or "none"
+    raise RolloutError(f"Say which model's rollout you mean; under way: {known}.")
+
+
+def _print(settings: Settings, rollout: Rollout) -> None:
+    from roadworthy.terminal import facts, table
+
+    told = str(rollout)
+    _console.print(f"{told[:1].upper()}{told[1:]}.", soft_wrap=True, markup=False)
+    described = _described(settings, rollout)
+    shown = ("strategy", "champion", "owner", "alive", "started")
+    _console.print(facts((name, described[name]) for name in shown))
+    if rollout.stages:
+        columns = (">share", ">seconds", ">requests", ">rows", "figures", "problem")
+        _console.print(
+            table(
+                columns,
+                (
+                    (
+                        f"{stage.share} %",
+                        f"{stage.seconds:.1f}",
+                        stage.requests,
+                        stage.rows,
+                        ", ".join(
+                            f"{figure.name} {figure.value:.3g}/{figure.limit:.3g}"
+                            for figure in stage.figures
+                            if figure.value is not None
+                        )
+                        or ("no live request" if stage.quiet else ""),
+                        stage.problem,
+                    )
+                    for stage in rollout.stages
+                ),
+            )
+        )
+
+
+def _described(settings: Settings, rollout: Rollout) -> dict[str, Any]:
+    from roadworthy.rollout import lease
+
+    alive = not rollout.ended and lease.is_alive(settings, rollout)
+    return rollout.verdict() | {"paused": rollout.paused, "alive": alive, "left": rollout.left}
+
+
+def _registry() -> tuple[Settings, Registry]:
+    from roadworthy.registry import Registry
+
+    settings = settings_here(Path.cwd())
+    return settings, Registry.of(settings)
+
+
+def _server(settings: Settings) -> str:
+    """Return the address of the server that serves these roads; nothing if none does."""
+    if "serving_url" in settings.model_fields_set:
+        return settings.serving_url
+    return announced(settings.home)
+
+
+def _with_server(settings: Settings) -> Settings:
+    url = _server(settings)
+    if not url:
+        raise RolloutError(
+            f"No server serves {settings.home}: start one with `roadworthy serve`, then say this "
+            f"again."
+        )
+    return settings.model_copy(update={"serving_url": url})
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")

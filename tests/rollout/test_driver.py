@@ -1,0 +1,287 @@
+"""The driver goes through the stages, ends a bad one at once, and obeys a person."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from roadworthy.bundle import Golden
+from roadworthy.registry import Registry
+from roadworthy.rollout import lease
+from roadworthy.rollout.driver import Driver
+from roadworthy.rollout.judgement import Counts
+from roadworthy.rollout.lease import WISH
+from roadworthy.rollout.state import RolledBackError, RolloutError, Wish
+from roadworthy.rollout.verification import Verification
+
+GOOD = Verification(20, 1e-15)
+
+
+@dataclass
+class Place:
+    """A target whose time passes when it is told to, and which counts as it is told to."""
+
+    now: float = 0.0
+    count: object = None
+    golden: list = field(default_factory=list)
+    done: list = field(default_factory=list)
+    when: dict = field(default_factory=dict)
+    total: Counts = field(default_factory=Counts)
+    unreachable: bool = False
+
+    def check(self, strategy):
+        """Take any."""
+
+    def stage(self, rollout, bundle):
+        self.done.append("stage")
+
+    def shift(self, rollout):
+        self.done.append("paused" if rollout.paused else rollout.share)
+        if "shift" in self.when:
+            raise self.when["shift"]
+
+    def verify(self, rollout, golden):
+        return self.golden.pop(0) if self.golden else GOOD
+
+    def observe(self, rollout):
+        return None if self.unreachable else self.total
+
+    def promote(self, rollout):
+        self.done.append("promote")
+
+    def roll_back(self, rollout):
+        self.done.append("roll back")
+
+    def sleep(self, seconds):
+        self.now += seconds
+        if self.count is not None:
+            self.total = self.total.plus(self.count)
+        if self.now > 300:
+            raise AssertionError("it does not end")
+
+
+@pytest.fixture
+def place():
+    return Place()
+
+
+@pytest.fixture
+def held(settings):
+    registry = Registry.of(settings)
+    run = registry.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    for word in "ab":
+        registry.register("fuel", run_id=run, digest=word, tags={})
+    return lease.begin(
+        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="me", why=""
+    )
+
+
+def drive(held, place):
+    golden = Golden([], [])
+    return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep)
+
+
+def wish(held, verb):
+    told = Wish(verb, 2, "ada", "2026-01-02T03:04:05+00:00")
+    held.registry.set_model_tag("fuel", WISH, told.encode())
+
+
+def test_with_customers_every_stage_takes_its_time(held, place):
+    place.count = Counts(requests=2, champion_requests=8, shadow={"compared": 9})
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.share, found.left) == ("shifting", 100, ())
+    assert place.done == [0, 10, 50, 100]
+    assert all(10 <= stage.seconds < 11 for stage in found.stages)
+    assert all(stage.requests == pytest.approx(100, abs=5) for stage in found.stages)
+    assert lease.read(held.registry, "fuel") == found
+
+
+def test_without_customers_all_stages_are_left_soon(held, place):
+    found = drive(held, place).verify()
+
+    assert place.now < 1
+    assert [stage.quiet for stage in found.stages] == [True] * 4
+
+
+def test_a_first_release_has_no_stages(held, place):
+    held.put(replace(held.rollout, champion=0))
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.stages, place.done) == ("verified", (), [])
+
+
+def test_bad_figures_end_a_stage_at_once(held, place):
+    place.count = Counts(requests=5, fallbacks={"error": 5}, champion_requests=5)
+
+    found = drive(held, place).verify()
+
+    assert (found.state, place.done) == ("rolled back", [0, "roll back"])
+    assert place.now < 1
+    assert "it failed" in found.problem
+    assert found.stages[-1].problem == found.problem
+    assert not found.settled
+
+
+def test_errors_of_few_requests_are_looked_at_longer_and_never_passed(held, place):
+    # given a challenger that hangs, and so is seen to fail now and then only
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        hung = place.now == pytest.approx(1) or place.now == pytest.approx(20)
+        place.count = Counts(champion_requests=1, shadow={"timeout": 1} if hung else {})
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert (found.state, place.done) == ("rolled back", [0, "roll back"])
+    assert "it failed 2 of 2 requests, and no more came" in found.problem
+
+
+def test_errors_of_several_stages_are_taken_together(held, place):
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        failed = place.done[-1] if place.now % 5 < 0.2 else 0
+        place.count = Counts(
+            requests=1,
+            champion_requests=1,
+            fallbacks={"error": 1} if failed else {},
+            shadow={"compared": 2},
+        )
+
+    place.sleep = later
+
+    assert drive(held, place).verify().state == "rolled back"
+
+
+def test_a_golden_batch_that_is_answered_otherwise_ends_it_before_any_traffic(held, place):
+    place.golden = [replace(GOOD, problem="an answer differs")]
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.problem) == ("rolled back", "an answer differs")
+    assert place.done == ["roll back"]
+
+
+def test_a_golden_batch_is_asked_at_each_stage(held, place):
+    place.golden = [GOOD, GOOD, GOOD, replace(GOOD, problem="an answer differs")]
+
+    found = drive(held, place).verify()
+
+    assert place.done == [0, 10, 50, "roll back"]
+    assert [stage.share for stage in found.stages] == [0, 10, 50]
+    assert found.stages[-1].golden is None
+
+
+def test_a_server_that_restarts_is_waited_for_and_one_that_is_gone_is_not(held, place):
+    nobody = replace(GOOD, problem="got no answer", unreachable=True)
+    place.golden = [nobody, nobody, GOOD]
+    assert drive(held, place).verify().state == "shifting"
+    assert place.now < 2
+
+
+def test_a_server_that_stays_away_is_a_problem(held, place):
+    place.unreachable = True
+
+    found = drive(held, place).verify()
+
+    assert found.state == "rolled back"
+    assert "told no figures for 30 s" in found.problem
+    assert 30 < place.now < 32
+
+
+def test_a_share_that_the_server_does_not_take_is_a_problem(held, place):
+    place.when["shift"] = RolloutError("it did not get 0 %")
+
+    found = drive(held, place).verify()
+
+    assert found.problem == "it did not get 0 %"
+    assert place.done == [0, "roll back"]
+
+
+def test_a_road_that_somebody_else_rolled_back_is_left_to_them(held, place):
+    place.when["shift"] = RolledBackError("rolled back by ada")
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.problem) == ("rolled back", "rolled back by ada")
+    assert place.done == [0]
+    assert lease.read(held.registry, "fuel").state == "shifting"
+
+
+def test_it_goes_on_where_it_was(held, place):
+    driver = drive(held, place)
+    held.move("ready")
+    held.move("verified")
+    first = driver.verify()
+    held.put(replace(first, stages=first.stages[:2]))
+    place.done.clear()
+
+    found = drive(held, place).verify()
+
+    assert place.done == [50, 100]
+    assert found.stages[:2] == first.stages[:2]
+
+
+def test_a_person_aborts(held, place):
+    wish(held, "abort")
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.problem) == ("rolled back", "aborted by ada")
+    assert place.done == ["roll back"]
+
+
+def test_a_person_promotes(held, place):
+    wish(held, "promote")
+
+    found = drive(held, place).verify()
+
+    assert (found.by_hand, place.done) == ("ada", [])
+    assert held.move("promoted").state == "promoted"
+
+
+def test_a_pause_stops_the_time_and_not_the_judgement(held, place):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        if place.now == pytest.approx(2):
+            wish(held, "pause")
+        if place.now == pytest.approx(60):
+            place.count = Counts(shadow={"error": 1})
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert found.state == "rolled back"
+    assert place.done == [0, "paused", "roll back"]
+    assert place.now > 60
+
+
+def test_a_pause_ends_when_a_person_says_so(held, place):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        for moment, verb in ((2, "pause"), (40, "resume")):
+            if place.now == pytest.approx(moment):
+                wish(held, verb)
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert found.left == ()
+    assert place.done == [0, "paused", 0, 10, 50, 100]
+    assert 77 < place.now < 82

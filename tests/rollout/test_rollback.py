@@ -1,0 +1,176 @@
+"""A rollback changes the road first; what a kill kept from being recorded is recorded later."""
+
+import json
+
+import pytest
+
+from roadworthy import registry as registry_module
+from roadworthy import road
+from roadworthy.registry import Registry
+from roadworthy.road import Road
+from roadworthy.rollout import closing, lease, local, note, rollback
+from roadworthy.rollout.lease import Lease
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.restoration import restore
+from roadworthy.rollout.state import Rollout, RolloutError
+
+
+@pytest.fixture
+def registry(settings):
+    return Registry.of(settings)
+
+
+@pytest.fixture
+def released(settings, registry, packed, simple):
+    """Version 2 is the champion, version 1 was before it."""
+    run = registry.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    releases = []
+    for number, made in enumerate((packed, simple), start=1):
+        version = registry.register("fuel", run_id=run, digest=made.digest, tags={})
+        registry.tag(version, {"promoted_at": f"2026-01-0{number}T00:00:00+00:00"})
+        registry.set_alias(version, "champion")
+        releases.append(local.place(settings, made, number))
+    first, second = releases
+    road.write(settings.road, Road("fuel", champion=second, previous=first))
+    return releases
+
+
+@pytest.fixture
+def no_registry(monkeypatch):
+    def asked(*arguments):
+        pytest.fail("the registry was asked")
+
+    monkeypatch.setattr(registry_module.Registry, "of", asked)
+
+
+def champion(registry):
+    return registry.aliased("fuel", "champion").number
+
+
+def test_the_road_comes_first_and_asks_no_registry(settings, released, no_registry):
+    undone = rollback.roll_back(settings, "fuel", why="it smokes")
+
+    found = road.read(settings.road, "fuel")
+    assert (found.champion.version, found.previous, found.challenger) == (1, None, None)
+    assert found.champion.digest == released[0].digest
+    assert note.read(settings, "fuel") == undone.note
+
+
+def test_then_it_is_recorded_once(settings, registry, released):
+    undone = rollback.roll_back(settings, "fuel", why="it smokes")
+
+    undone.record(settings)
+    undone.record(settings)
+
+    assert champion(registry) == 1
+    assert "by tester" in registry.version("fuel", 2).tags["rolled_back"]
+    assert "it smokes" in registry.version("fuel", 2).tags["rolled_back"]
+    assert "in place of version 2 by tester" in registry.version("fuel", 1).tags["restored"]
+    assert note.read(settings, "fuel") is None
+
+
+@pytest.mark.parametrize("step", ["tag", "set_alias"])
+def test_what_was_not_recorded_is_recorded_by_whoever_comes_next(
+    settings, registry, released, step, monkeypatch
+):
+    class Killed(BaseException):
+        pass
+
+    def die(*arguments):
+        raise Killed
+
+    undone = rollback.roll_back(settings, "fuel", why="it smokes")
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, step, die)
+        with pytest.raises(Killed):
+            undone.record(settings)
+
+    # a server that starts does it
+    assert list(restore(settings)) == []
+
+    assert champion(registry) == 1
+    assert note.read(settings, "fuel") is None
+
+
+def test_a_second_one_asks_the_registry_and_leaves_out_what_was_bad(settings, registry, released):
+    rollback.roll_back(settings, "fuel", why="it smokes").record(settings)
+
+    with pytest.raises(RolloutError, match="No other version of fuel was the champion before"):
+        rollback.roll_back(settings, "fuel", why="it smokes")
+    rollback.roll_back(settings, "fuel", to=2, why="it was the oil").record(settings)
+
+    assert champion(registry) == 2
+    assert road.read(settings.road, "fuel").previous.version == 1
+    assert road.read(settings.road, "fuel").champion.digest == released[1].digest
+    assert registry.version("fuel", 2).tags["rolled_back"] == ""
+
+
+def test_what_answers_already_is_told(settings, released):
+    with pytest.raises(RolloutError, match="Version 2 of fuel answers already"):
+        rollback.roll_back(settings, "fuel", to=2, why="")
+    assert note.read(settings, "fuel") is None
+
+
+def test_without_a_champion_there_is_nothing_to_roll_back(settings):
+    with pytest.raises(RolloutError, match="has no champion on the road"):
+        rollback.roll_back(settings, "fuel", why="")
+
+
+def test_during_a_rollout_it_ends_that(settings, registry, released):
+    # given version 2 on its way beside version 1
+    first, second = released
+    registry.set_alias(registry.version("fuel", 1), "champion")
+    road.write(settings.road, Road("fuel", first, second, share=50, shadow=True, state="shifting"))
+    held = lease.begin(
+        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    # when it is rolled back
+    with pytest.raises(RolloutError, match="is being rolled out"):
+        rollback.roll_back(settings, "fuel", to=2, why="")
+    rollback.roll_back(settings, "fuel", why="it smokes").record(settings)
+    # then the champion answers alone, and the rollout has ended
+    assert road.read(settings.road, "fuel") == Road("fuel", champion=first)
+    found = lease.read(registry, "fuel")
+    assert (found.state, found.settled) == ("rolled back", True)
+    assert "by tester" in found.problem
+    assert json.loads(registry.version("fuel", 2).tags["rollout"])["state"] == "rolled back"
+    # and whoever drove it changes nothing more
+    with pytest.raises(lease.TakenError):
+        held.move("ready")
+
+
+def test_a_damaged_note_is_told(settings, released):
+    (settings.road / ".fuel.note").write_text("{")
+
+    with pytest.raises(RolloutError, match="cannot be read"):
+        rollback.roll_back(settings, "fuel", why="")
+
+
+@pytest.mark.parametrize("state", ["promoted", "rolled back"])
+def test_an_end_that_was_left_half_done_is_finished(settings, registry, released, state):
+    first, second = released
+    registry.set_alias(registry.version("fuel", 1), "champion")
+    road.write(settings.road, Road("fuel", first, second, share=100, shadow=True))
+    held = lease.begin(
+        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    held.move("ready")
+    held.move("verified")
+    ended: Rollout = (
+        held.move("promoted", by_hand="ada")
+        if state == "promoted"
+        else held.put(held.rollout.back("it smokes"))
+    )
+    assert not ended.settled
+
+    # when the server starts again
+    assert list(restore(settings)) == []
+
+    expected = 2 if state == "promoted" else 1
+    assert road.read(settings.road, "fuel").champion.version == expected
+    assert champion(registry) == expected
+    assert lease.read(registry, "fuel").settled
+    closing.catch_up(settings, registry, LocalTarget(settings), "fuel")
+    assert isinstance(held, Lease)
