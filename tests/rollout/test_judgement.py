@@ -21,7 +21,7 @@ from roadworthy.rollout.judgement import (
 
 BOUNDS = Bounds()
 EDGES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, math.inf)
-VALUES = (10.0, 15.0, 20.0, 25.0, 30.0, 40.0, math.inf)
+VALUES = (13.4, 19.0, 26.0, 33.0, 38.6, math.inf)  # 5, 25, 50, 75 and 95 % of what is drawn
 
 
 def histogram(values, edges=EDGES):

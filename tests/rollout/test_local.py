@@ -138,7 +138,7 @@ def test_another_bundle_under_the_version_is_not_taken_for_this_one(live, home, 
 def test_a_server_that_watches_another_road_is_told(served_home, home, packed):
     wrong = home.model_copy(update={"serving_url": served_home.serving_url})
 
-    with pytest.raises(RolloutError, match="it answers 404"):
+    with pytest.raises(RolloutError, match="it holds no such version"):
         local.stage(wrong, packed, 77)
 
 

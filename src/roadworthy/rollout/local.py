@@ -16,7 +16,7 @@ import tenacity
 
 from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError, Golden
-from roadworthy.road import VERSION_HEADER, Release, Road
+from roadworthy.road import Release, Road
 from roadworthy.rollout import judgement, note
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.judgement import Counts
@@ -27,8 +27,6 @@ from roadworthy.settings import Settings
 __all__ = ["LocalTarget", "RolloutError", "place", "projected"]
 
 _POLL_SECONDS = 0.05
-_AGAIN = 3
-"""So many answers in a row must name the version: several processes may answer at one address."""
 _WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
 """What a state of a rollout is called on the road."""
 
@@ -58,8 +56,7 @@ class LocalTarget:
         self._write(rollout, place(self._settings, bundle, rollout.version))
         self._wait(
             rollout,
-            lambda card: _held(card, bundle.digest),
-            pinned=True,
+            lambda worker: _check_held(worker, rollout.version, bundle.digest),
             what=f"Version {rollout.version} of {rollout.model} did not come up",
         )
 
@@ -69,8 +66,7 @@ class LocalTarget:
         if rollout.plan:
             self._wait(
                 rollout,
-                lambda card: _shared(card, rollout),
-                pinned=False,
+                lambda worker: _check_share(worker, rollout),
                 what=f"Version {rollout.version} of {rollout.model} did not get {rollout.share} %",
             )
 
@@ -114,12 +110,9 @@ class LocalTarget:
         if left is not None:
             raise RolledBackError(f"{left}")
 
-    def _wait(
-        self, rollout: Rollout, check: Callable[[Any], None], *, pinned: bool, what: str
-    ) -> None:
-        """Ask for the card until it is as it must be, several times in a row."""
+    def _wait(self, rollout: Rollout, check: Callable[[Any], None], *, what: str) -> None:
+        """Ask until every process that answers at the server's address is as it must be."""
         settings, model = self._settings, rollout.model
-        headers = {VERSION_HEADER: str(rollout.version)} if pinned else {}
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(settings.ready_seconds),
@@ -128,12 +121,12 @@ class LocalTarget:
             reraise=True,
         )
         def ask() -> None:
-            for _ in range(_AGAIN):  # each over a connection of its own, for any process
-                with connect(settings.serving_url, settings.token) as client:
-                    response = client.get(f"/v2/models/{model}/card", headers=headers)
-                if response.status_code != httpx.codes.OK:
-                    raise _NotYetError(f"it answers {response.status_code}: {response.text[:300]}")
-                check(_card(response))
+            with connect(settings.serving_url, settings.token) as client:
+                response = client.get(f"/v2/models/{model}/workers")
+            if response.status_code != httpx.codes.OK:
+                raise _NotYetError(f"it answers {response.status_code}: {response.text[:300]}")
+            for worker in _workers(response):
+                check(worker)
 
         try:
             ask()
@@ -274,29 +267,33 @@ class _NotYetError(Exception):
     """The server answers, but is not as it must be."""
 
 
-def _card(response: httpx.Response) -> Any:
+def _workers(response: httpx.Response) -> list[Any]:
     try:
-        return response.json()
-    except ValueError as error:
-        raise _NotYetError(f"its card is no JSON: {response.text[:100]!r}") from error
+        workers = response.json()["workers"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _NotYetError(f"it tells no workers: {response.text[:100]!r}") from error
+    if not workers:
+        raise _NotYetError("no process of it answers yet")
+    return list(workers)
 
 
-def _held(card: Any, digest: str) -> None:
+def _check_held(worker: Any, version: int, digest: str) -> None:
     try:
-        held = str(card["digest"])
-    except (KeyError, TypeError) as error:
-        raise _NotYetError(f"its card says no digest: {str(card)[:100]!r}") from error
+        held = str(worker["versions"].get(str(version), ""))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _NotYetError(f"it tells no versions: {str(worker)[:100]!r}") from error
     if held != digest:
-        raise _NotYetError(f"it holds the bundle {held[:12]}, not {digest[:12]}")
+        told = f"the bundle {held[:12]}" if held else "no such version"
+        raise _NotYetError(f"it holds {told}, not {digest[:12]}")
 
 
-def _shared(card: Any, rollout: Rollout) -> None:
+def _check_share(worker: Any, rollout: Rollout) -> None:
     try:
-        shares = {int(part["version"]): int(part["share"]) for part in card["split"]}
+        shares = {int(part["version"]): int(part["share"]) for part in worker["split"]}
     except (KeyError, TypeError, ValueError) as error:
-        raise _NotYetError(f"its card says no split: {str(card)[:100]!r}") from error
+        raise _NotYetError(f"it tells no split: {str(worker)[:100]!r}") from error
     if shares.get(rollout.version) != rollout.share:
-        raise _NotYetError(f"its card tells the shares {shares}")
+        raise _NotYetError(f"it tells the shares {shares}")
 
 
 def _same(one: Release, other: Release) -> bool:

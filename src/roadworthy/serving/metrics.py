@@ -138,7 +138,8 @@ class Metrics:
                     "roadworthy_shadow_prediction",
                     "Answers of both versions to the same requests.",
                     {"model": model, "challenger": number, "output": output, "role": role},
-                    _spread(challenger, output, "quantiles"),
+                    # but for least and greatest: a bin of nothing but extremes is one of chance
+                    _spread(challenger, output, "quantiles")[1:-1] or (0.0,),
                 )
                 found.observe_all(answers[output])
             with np.errstate(divide="ignore", invalid="ignore"):
