@@ -12,6 +12,7 @@ from roadworthy.rollout.judgement import (
     Bounds,
     Counts,
     above,
+    by_chance,
     chance,
     judge,
     quantile,
@@ -229,3 +230,16 @@ roadworthy_shadow_difference_sum{model="fuel",challenger="4",output="mpg"} 0.5
     assert found.seconds == {0.1: 7, math.inf: 8}
     assert found.differences == {"mpg": (0.5, 50)}
     assert (found.asked, found.compared, found.traffic) == (11, 50, 142)
+
+
+@pytest.mark.parametrize(("expected", "most"), [(0.0, 0), (0.2, 3), (1.0, 5), (10.0, 21)])
+def test_rare_events_are_allowed_as_many_as_chance_explains(expected, most):
+    assert by_chance(expected) == most
+
+
+def test_a_few_slow_answers_of_a_busy_machine_are_no_slow_challenger():
+    busy = timed([0.004] * 95 + [0.09] * 5, [0.004] * 400)
+    slow = timed([0.004] * 90 + [0.09] * 10, [0.004] * 400)
+
+    assert judged(busy).problem == ""
+    assert "99th percentile" in judged(slow).problem

@@ -19,7 +19,7 @@ from roadworthy.serving.metrics import Answered, Metrics
 def read(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
     """Every sample, by name and the values of its labels in the alphabetical order of names."""
     found: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(metrics.text().decode()):
+    for family in text_string_to_metric_families(asyncio.run(metrics.text()).decode()):
         for sample in family.samples:
             labels = tuple(value for _, value in sorted(sample.labels.items()))
             found.setdefault(sample.name, {})[labels] = sample.value
@@ -88,7 +88,25 @@ def test_versions_with_different_bounds_are_one_family(one, served):
     buckets = read(metrics)["roadworthy_prediction_bucket"]
     assert buckets["15.0", "fuel", "mpg", "2"] == 1
     assert ("15.0", "fuel", "mpg", "1") not in buckets
-    assert metrics.text().count(b"# TYPE roadworthy_prediction histogram") == 1
+    assert asyncio.run(metrics.text()).count(b"# TYPE roadworthy_prediction histogram") == 1
+
+
+def test_what_is_in_flight_is_told_until_nothing_is():
+    asked = [3]
+
+    async def told(metrics: Metrics) -> float:
+        while (found := metrics.in_flight.collect()[0].samples[0].value) != asked[0]:
+            await asyncio.sleep(0.01)
+        return found
+
+    async def ask() -> list[float]:
+        metrics = Metrics(Fleet(), lambda: asked[0])
+        metrics.refused("v1", 503)
+        first = await asyncio.wait_for(told(metrics), 10)
+        asked[0] = 0  # and nobody asks anything any more
+        return [first, await asyncio.wait_for(told(metrics), 10)]
+
+    assert asyncio.run(ask()) == [3, 0]
 
 
 def test_what_was_compared_is_told_of_both_and_as_a_difference(one, served):
@@ -142,7 +160,7 @@ async def answer():
     metrics = Metrics(Fleet())
     for _ in range(int(sys.argv[1])):
         metrics.answered(Answered(Version, "v1", 200, 0.1, {"y": np.array([1.5])}))
-    sys.stdout.buffer.write(metrics.text())
+    sys.stdout.buffer.write(await metrics.text())
 
 asyncio.run(answer())
 """

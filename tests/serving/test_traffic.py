@@ -63,7 +63,10 @@ class Asking:
         return asyncio.run(ask())
 
     def figures(self) -> dict[str, float]:
-        families = text_string_to_metric_families(self.metrics.text().decode())
+        return asyncio.run(self.told())
+
+    async def told(self) -> dict[str, float]:
+        families = text_string_to_metric_families((await self.metrics.text()).decode())
         return {
             " ".join([sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]): (
                 sample.value
@@ -161,8 +164,18 @@ def test_a_request_that_both_refuse_is_no_failure_of_the_challenger():
         asking.many(2000.0)
 
     assert caught.value.rejection.status == 422
+    asking.held = replace(asking.held, trial=Trial(Scorer(graphs.rooted()), PATIENCE))
+    asking.held = replace(
+        asking.held, champion=replace(asking.champion, scorer=Scorer(graphs.rooted()))
+    )
+    for _ in range(PATIENCE.failures):
+        with pytest.raises(Refused):
+            asking.many(-1.0)
+    assert asking.held.trial is not None
+    assert not asking.held.trial.is_given_up
     figures = asking.figures()
-    assert figures["roadworthy_requests_total model=m protocol=v1 status=422 version=1"] == 1
+    requests = "roadworthy_requests_total model=m protocol=v1 status=422 version=1"
+    assert figures[requests] == 1 + PATIENCE.failures
     assert not any(name.startswith("roadworthy_fallbacks_total ") for name in figures)
 
 
@@ -183,13 +196,13 @@ async def shadowed(asking: Asking, *values: float) -> dict[str, float]:
         await asyncio.sleep(0.02)  # so many in a second are compared, and no more
         await asking(x)
         for _ in range(1000):
-            told = asking.figures()
+            told = await asking.told()
             if sum(v for k, v in told.items() if k.startswith("roadworthy_shadow_total ")) == n:
                 break
             await asyncio.sleep(0.01)
         else:
             pytest.fail("a request was not compared")
-    return asking.figures()
+    return await asking.told()
 
 
 @pytest.mark.parametrize("share", [0, 100])
@@ -206,6 +219,17 @@ def test_both_versions_are_compared_on_the_same_requests(share):
     # what nobody asked for is not counted as answered
     asked = sum(v for k, v in figures.items() if k.startswith("roadworthy_requests_total "))
     assert asked == 3
+
+
+def test_a_challenger_that_answers_more_than_the_champion_has_not_failed():
+    asking = Asking(version(2, graphs.failing()), share=100, shadow=True)
+    champion = version(1, graphs.looping(1), most=5)
+    asking.held = replace(asking.held, champion=champion)
+
+    figures = asyncio.run(shadowed(asking, 7.0))
+
+    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=skipped"] == 1
+    assert figures["roadworthy_requests_total model=m protocol=v1 status=200 version=2"] == 1
 
 
 def test_a_challenger_that_fails_in_the_background_is_counted_and_harms_nobody():

@@ -42,13 +42,14 @@ def test_what_answers_is_heard():
         (graphs.looping(graphs.ENDLESS), 1, "timeout", "no answer in 0.2 s"),
     ],
 )
-def test_what_fails_is_told_and_given_up_after_some_times(graph, value, reason, told):
+def test_what_fails_is_told_and_given_up_when_it_is_noted_some_times(graph, value, reason, told):
     async def ask() -> None:
         for _ in range(SHORT.failures):
             assert not trial.is_given_up
             error = await failure(trial, value)
             assert error.reason == reason
             assert told in str(error)
+            trial.note(failed=True)
 
     trial = Trial(Scorer(graph), SHORT)
     asyncio.run(ask())
@@ -62,7 +63,7 @@ def test_one_that_answers_again_is_not_given_up():
             try:
                 await trial.ask(column(value))
             except TrialError:
-                continue
+                trial.note(failed=True)
 
     trial = Trial(Scorer(graphs.failing()), SHORT)
     asyncio.run(ask())

@@ -69,11 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         ("--max-headers", default.max_headers, "most headers of a request"),
         ("--max-in-flight", default.max_in_flight, "most requests that are answered at a time"),
         ("--idle-seconds", default.idle_seconds, "time for a connection that asks nothing"),
+        ("--challenger-failures", default.challenger_failures, "failures until it is given up"),
         ("--grace-seconds", default.grace_seconds, "time for open requests when told to stop"),
     ):
         parser.add_argument(option, type=int, default=value, help=f"{text} (%(default)s)")
     for option, seconds, text in (
         ("--request-seconds", default.request_seconds, "time for a request and its answer"),
+        ("--challenger-seconds", default.challenger_seconds, "time for a version on trial"),
         ("--drain-seconds", default.drain_seconds, "time to answer on, not ready, before a stop"),
         ("--poll-seconds", default.poll_seconds, "time between two looks at the roads"),
     ):

@@ -8,7 +8,7 @@ one too many, is refused as everything else is: JSON, in a sentence.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -17,14 +17,13 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from roadworthy.serving.rejection import Rejection, too_large
+from roadworthy.serving.rejection import RETRY_SECONDS, Rejection, too_large
 
 LIGHT_PATHS = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
 """What is answered however much else there is to do: it tells how the server fares."""
 REFUSAL = "roadworthy.refusal"
 """The key of a scope under which the application finds why it is to refuse a request."""
 
-_RETRY_SECONDS = "1"
 _LINGER_SECONDS = 2.0
 """How long what a client goes on sending is read, so that it comes to read the refusal."""
 _STOP_MARGIN_SECONDS = 0.3
@@ -63,10 +62,13 @@ class Load:
     Attributes
     ----------
     in_flight
-        The requests that are whole and not yet answered.
+        The requests that are whole and not yet answered, but for those that tell how it fares.
+    refused
+        Called with protocol and status of a request that is refused before anything looks at it.
     """
 
     in_flight: int = 0
+    refused: Callable[[str, int], object] = lambda *_: None
 
 
 def expire(connections: Iterable[Connection], loop: asyncio.AbstractEventLoop) -> None:
@@ -228,22 +230,23 @@ class Connection(HttpToolsProtocol):
     def _answer(self, cycle: Any, app: Any) -> None:
         self._waiting = None
         self._running = cycle
-        count = self._load.in_flight
-        if count >= self._limits.max_in_flight and cycle.scope["path"] not in LIGHT_PATHS:
-            cycle.scope[REFUSAL] = _too_many(count)
-        self._load.in_flight += 1
+        counts = cycle.scope["path"] not in LIGHT_PATHS
+        if counts:
+            if self._load.in_flight >= self._limits.max_in_flight:
+                cycle.scope[REFUSAL] = _too_many(self._load.in_flight)
+            self._load.in_flight += 1
         if cycle.scope["method"] == "POST":
             cycle.transport = _InOne(cycle.transport)
-        task = self.loop.create_task(self._run(cycle, app))
+        task = self.loop.create_task(self._run(cycle, app, counts))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
-    async def _run(self, cycle: Any, app: Any) -> None:
+    async def _run(self, cycle: Any, app: Any, counts: bool) -> None:
         try:
             await cycle.run_asgi(app)
         finally:
             # uvicorn's set of tasks loses one a turn of the loop later, and would be too large
-            self._load.in_flight -= 1
+            self._load.in_flight -= counts
 
     def _without_upgrade(self) -> bytes:
         """Return the head of a request that asks for another protocol, as one that does not.
@@ -297,6 +300,7 @@ class Connection(HttpToolsProtocol):
         """Refuse what cannot be given to the application, and take no more."""
         self._discards = True
         self._arriving = False
+        self._load.refused("http", status.value)
         self.pipeline.clear()
         if self._is_answering():  # the answer to the request before comes first, and is the last
             self._running.keep_alive = False
@@ -352,7 +356,7 @@ def _too_many(count: int) -> Rejection:
     return Rejection(
         503,
         f"{count} requests are being answered, which is all there can be: ask again.",
-        headers={"retry-after": _RETRY_SECONDS},
+        headers={"retry-after": RETRY_SECONDS},
     )
 
 

@@ -1,7 +1,7 @@
-"""The way of a request: what is asked of a model is answered here, the rest by KServe's own routes.
+"""The way of a request: what is asked of a model is answered here, the rest by KServe's routes.
 
-This is a plain ASGI middleware, the outermost on KServe's application. A prediction so passes
-neither FastAPI's routing nor KServe's decoding and timing, which cost more than the model itself.
+This is a plain ASGI middleware around KServe's application. A prediction so passes neither the
+layers and routing of FastAPI nor KServe's decoding and timing, which cost more than the model.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ Header = tuple[bytes, bytes]
 VERSION = VERSION_HEADER.encode()
 """Names the version that answered; in a request, the version that is to answer."""
 METRICS = "/metrics"
+COUNTED = "roadworthy.counted"
+"""The key of a scope that says that a refusal was counted as a version's."""
 VERBS = ("predict", "infer", "metadata", "ready", "card")
 """What can be asked of a model."""
 
@@ -107,7 +109,7 @@ class Front:
         """Answer one request."""
         asked = asked_of(scope["path"]) if scope["type"] == "http" else None
         if asked is None and scope.get("path") == METRICS:
-            await _send(self._figures(scope), send)
+            await _send(await self._figures(scope), send)
             return
         if asked is None:
             await self._app(self._for_browsers(scope), receive, send)
@@ -130,9 +132,9 @@ class Front:
             raise Rejection(404, f"A model has no {asked.verb!r} here: it has {', '.join(VERBS)}.")
         if asked.verb in ("predict", "infer"):
             _check_method(scope, "POST")
-            choose(held, pinned)  # whom nobody can answer need not send a body
+            choose(held, pinned)  # whom nobody can answer is told so, whatever was sent
             body = await _body(headers, receive, self._limits.max_body_bytes)
-            return await self._answer(asked.verb, body, headers, held, pinned)
+            return await self._answer(asked.verb, body, scope, headers, held, pinned)
         _check_method(scope, "GET", "HEAD")
         return _told(asked.verb, held, pinned, headers)
 
@@ -140,6 +142,7 @@ class Front:
         self,
         verb: str,
         body: bytes,
+        scope: Scope,
         headers: Mapping[bytes, bytes],
         held: Held,
         pinned: str | None,
@@ -162,15 +165,16 @@ class Front:
         try:
             answer = await self._traffic.answer(held, pinned, question)
         except Refused as refusal:
+            scope[COUNTED] = True
             return refused(refusal.rejection, refusal.served.header)
         return _json(200, answer.written, answer.served.header)
 
-    def _figures(self, scope: Scope) -> Reply:
+    async def _figures(self, scope: Scope) -> Reply:
         try:
             _check_method(scope, "GET", "HEAD")
         except Rejection as rejection:
             return refused(rejection)
-        return Reply(200, [(b"content-type", CONTENT_TYPE)], self._metrics.text())
+        return Reply(200, [(b"content-type", CONTENT_TYPE)], await self._metrics.text())
 
     def _no_model(self, name: str) -> str:
         known = ", ".join(sorted(self._fleet.held)) or "none yet"

@@ -17,6 +17,7 @@ from kserve.protocol.infer_type import InferRequest
 from kserve.protocol.model_repository_extension import ModelRepositoryExtension
 
 from roadworthy.road import VERSION_HEADER
+from roadworthy.serving.connection import Load
 from roadworthy.serving.guard import is_shown, unknown
 from roadworthy.serving.rejection import Rejection
 from roadworthy.serving.settings import ServerError, ServerSettings
@@ -44,6 +45,8 @@ class RoadGRPCServer(GRPCServer):  # type: ignore[misc]
         What is asked.
     repository
         What loads and unloads.
+    load
+        What is asked for at the moment.
     shared
         Whether other processes listen at the port as well.
     """
@@ -54,6 +57,7 @@ class RoadGRPCServer(GRPCServer):  # type: ignore[misc]
         data_plane: DataPlane,
         repository: ModelRepositoryExtension,
         *,
+        load: Load,
         shared: bool = False,
     ) -> None:
         super().__init__(
@@ -61,6 +65,7 @@ class RoadGRPCServer(GRPCServer):  # type: ignore[misc]
         )
         self._settings = settings
         self._repository = repository
+        self._load = load
         self._shared = shared
 
     async def start(self, max_workers: int = 1) -> None:  # noqa: ARG002 - KServe's signature
@@ -73,7 +78,7 @@ class RoadGRPCServer(GRPCServer):  # type: ignore[misc]
         """
         settings = self._settings
         self._server = aio.server(
-            interceptors=(_Strict(settings.token),),
+            interceptors=(_Strict(settings.token, self._load),),
             options=[
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_metadata_size", settings.max_header_bytes),
@@ -135,8 +140,9 @@ class _Unreadable:
 class _Strict(aio.ServerInterceptor):  # type: ignore[misc]
     """Lets in who may ask, and tells every refusal as what it is."""
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, load: Load) -> None:
         self._token = token
+        self._load = load
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], details: Any
@@ -147,14 +153,19 @@ class _Strict(aio.ServerInterceptor):  # type: ignore[misc]
         answer, refusal = handler.unary_unary, self._refusal(details)
 
         async def strict(request: Any, context: Any) -> Any:
-            if refusal is not None:
-                await context.abort(_code(refusal.status), refusal.sentence)
-            if isinstance(request, _Unreadable):
-                await context.abort(StatusCode.INVALID_ARGUMENT, "The message cannot be read.")
+            self._load.in_flight += 1
             try:
+                if refusal is not None:
+                    raise refusal
+                if isinstance(request, _Unreadable):
+                    raise Rejection(400, "The message cannot be read.")  # noqa: TRY301
                 return await answer(request, context)
             except (Rejection, *_TOLD) as error:
+                if not isinstance(error.__cause__, Refused):  # which a version has counted
+                    self._load.refused("grpc", _status(error))
                 await context.abort(*_told(error))
+            finally:
+                self._load.in_flight -= 1
 
         return grpc.unary_unary_rpc_method_handler(
             strict, _tolerant(handler.request_deserializer), handler.response_serializer
@@ -184,6 +195,18 @@ def _told(error: Exception) -> tuple[StatusCode, str]:
             return StatusCode.UNAVAILABLE, str(error)
         case _:
             return StatusCode.INVALID_ARGUMENT, str(error)
+
+
+def _status(error: Exception) -> int:
+    match error.__cause__ or error:
+        case Rejection() as rejection:
+            return rejection.status
+        case ModelNotFound():
+            return 404
+        case ModelNotReady() | ServerNotReady():
+            return 503
+        case _:
+            return 400
 
 
 def _code(status: int) -> StatusCode:

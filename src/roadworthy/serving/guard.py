@@ -14,7 +14,7 @@ import orjson
 
 from roadworthy.road import VERSION_HEADER
 from roadworthy.serving.connection import REFUSAL
-from roadworthy.serving.front import App, Header, Message, Receive, Scope, Send
+from roadworthy.serving.front import COUNTED, App, Header, Message, Receive, Scope, Send
 from roadworthy.serving.rejection import Rejection
 
 OPEN_PATHS = re.compile(r"/v2/health/(live|ready)|/v2/models/[^/]+/ready")
@@ -56,6 +56,8 @@ class Guard:
         The origins, such as ``https://cars.example.org``, whose pages may read answers.
     leaving
         Whether the server is about to stop: then it is not ready.
+    refused
+        Called with protocol and status of each request that no version answered or refused.
     """
 
     def __init__(
@@ -65,7 +67,9 @@ class Guard:
         token: str | None = None,
         origins: Iterable[str] = (),
         leaving: Callable[[], bool] = lambda: False,
+        refused: Callable[[str, int], object] = lambda *_: None,
     ) -> None:
+        self._refused = refused
         self._app = app
         self._token = token
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
@@ -83,6 +87,8 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if message["status"] >= 400 and COUNTED not in scope:
+                    self._refused(_protocol(scope["path"]), message["status"])
                 message["headers"] = _secured(message["headers"], scope["method"], extra)
             await send(message)
 
@@ -149,6 +155,10 @@ def unknown(shown: bytes | None) -> Rejection:
         f"The token {what}: send the header Authorization: Bearer TOKEN.",
         headers={"www-authenticate": f'Bearer realm="roadworthy"{error}'},
     )
+
+
+def _protocol(path: str) -> str:
+    return path[1:3] if path.startswith(("/v1/", "/v2/")) else "http"
 
 
 def _is_preflight(scope: Scope) -> bool:

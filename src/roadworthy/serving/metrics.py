@@ -119,9 +119,7 @@ class Metrics:
         self._pending.append(answered)
         if len(self._pending) >= _FLUSH_ANSWERS:
             self.flush()
-        elif not self._due:
-            self._due = True
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush_when_due)
+        self._flush_soon()
 
     def fell_back(self, challenger: Served, reason: str) -> None:
         """Count a request that the champion answered in the challenger's place."""
@@ -159,18 +157,32 @@ class Metrics:
             self._count(pending)
         self.in_flight.set(self._now_in_flight())
 
-    def text(self) -> bytes:
-        """Return the figures as Prometheus reads them."""
+    def refused(self, protocol: str, status: int) -> None:
+        """Count a request that no version was asked. To be called on the event loop."""
+        self.answered(Answered(None, protocol, status, 0.0, None))
+
+    async def text(self) -> bytes:
+        """Return the figures as Prometheus reads them, made aside: there may be many files."""
         self.flush()
+        return await asyncio.to_thread(self._text)
+
+    def _text(self) -> bytes:
         registry = self._registry
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry) + generate_latest(self._fleet)
 
+    def _flush_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush_when_due)
+
     def _flush_when_due(self) -> None:
         self._due = False
         self.flush()
+        if self._now_in_flight():  # until none is: other processes tell what was noted last
+            self._flush_soon()
 
     def _count(self, pending: Sequence[Answered]) -> None:
         asked = Tally((one.served, one.protocol, one.status) for one in pending)

@@ -52,6 +52,7 @@ from roadworthy.serving.settings import (
     listen,
 )
 from roadworthy.serving.traffic import Traffic
+from roadworthy.serving.trial import Patience
 from roadworthy.serving.workers import Board
 
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
@@ -159,9 +160,11 @@ class RoadServer(ModelServer):  # type: ignore[misc]
             grace_period=settings.grace_seconds,
         )
         self._board = board or Board(None)
-        self.fleet = _ToldFleet(self._discovered, self._board)
+        patience = Patience(settings.challenger_seconds, settings.challenger_failures)
+        self.fleet = _ToldFleet(self._discovered, self._board, patience)
         self.load = Load()
         self.metrics = Metrics(self.fleet, lambda: self.load.in_flight)
+        self.load.refused = self.metrics.refused
         self.traffic = Traffic(self.metrics)
         self.dataplane = RoadDataPlane(self.registered_models, self.fleet)
         self.model_repository_extension = RoadRepository(self.registered_models, self.fleet)
@@ -227,6 +230,7 @@ class RoadServer(ModelServer):  # type: ignore[misc]
             self._settings,
             self.dataplane,
             self.model_repository_extension,
+            load=self.load,
             shared=self.shares_ports,
         )
 
@@ -262,6 +266,7 @@ class RoadServer(ModelServer):  # type: ignore[misc]
             token=self._settings.token,
             origins=self._settings.cors_origins,
             leaving=lambda: self.fleet.leaving,
+            refused=self.metrics.refused,
         )
 
 
@@ -284,8 +289,10 @@ def limit_connections(config: uvicorn.Config, settings: ServerSettings, load: Lo
 class _ToldFleet(Fleet):
     """A fleet that tells on a board what it holds."""
 
-    def __init__(self, discovered: Callable[[str], object], board: Board) -> None:
-        super().__init__(discovered)
+    def __init__(
+        self, discovered: Callable[[str], object], board: Board, patience: Patience
+    ) -> None:
+        super().__init__(discovered, patience)
         self._board = board
         self._telling = threading.Lock()
 

@@ -62,6 +62,10 @@ class ServerSettings:
         How long a request may take, from its first byte to the last one of its answer.
     idle_seconds
         How long a connection may stay open on which nothing is asked.
+    challenger_seconds
+        How long a version on trial may take for one request, before the champion answers it.
+    challenger_failures
+        After so many failures one after the other it is asked only by who asks for it.
     token
         What who asks must show as ``Authorization: Bearer ...``, but for whether the server lives
         and is ready; or nothing. It is no option of the command line, which everyone can read.
@@ -105,6 +109,8 @@ class ServerSettings:
     max_in_flight: int = 256
     request_seconds: float = 30.0
     idle_seconds: int = 65
+    challenger_seconds: float = 1.0
+    challenger_failures: int = 5
     token: str | None = field(default=None, repr=False)
     cors_origins: tuple[str, ...] = ()
     grpc_port: int | None = None
@@ -124,6 +130,7 @@ class ServerSettings:
             *(self.max_body_bytes, self.max_rows, self.max_header_bytes, self.max_headers),
             *(self.max_in_flight, self.request_seconds, self.idle_seconds),
             *(self.poll_seconds, self.grace_seconds, self.workers),
+            *(self.challenger_seconds, self.challenger_failures),
         )
         if min(limits) <= 0 or self.drain_seconds < 0:
             raise UsageError("Limits and times are more than 0: leave one out for its default.")

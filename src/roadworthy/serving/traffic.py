@@ -142,6 +142,7 @@ class Traffic:
             reason = error.reason if isinstance(error, TrialError) else "error"
             self._metrics.fell_back(challenger, reason)
             if reason != "breaker":
+                trial.note(failed=True)
                 log.warning(
                     "Version %s of %s did not answer, version %s did: %s",
                     *(challenger.version, held.model, champion.version, error),
@@ -159,11 +160,14 @@ class Traffic:
         self._next_comparison = now + 1 / _COMPARED_PER_SECOND
 
         def work(stop: Stop) -> None:
+            other = challenger if served is champion else champion
             try:
-                other = challenger if served is champion else champion
                 found = other.scorer.score(question.read(other).columns, stop)
                 check_finite(found)
             except Exception as error:  # noqa: BLE001 - whatever a graph raises is its failure
+                if other is champion:  # then the challenger answers more, which is no fault
+                    self._metrics.not_compared(challenger, "skipped")
+                    return
                 trial.note(failed=True)
                 log.warning("Version %s of %s: %s", challenger.version, held.model, error)
                 self._metrics.not_compared(challenger, "timeout" if stop.is_set else "error")

@@ -80,7 +80,7 @@ class Trial:
         return self._failures >= self._patience.failures
 
     async def ask(self, columns: Columns) -> Columns:
-        """Return the challenger's answers.
+        """Return the challenger's answers. Who asks is to :meth:`note` a failure that is its own.
 
         Raises
         ------
@@ -101,10 +101,8 @@ class Trial:
             raise
         except TimeoutError:
             stop.now()
-            self.note(failed=True)
             raise TrialError("timeout", f"no answer in {self._patience.seconds:g} s") from None
         except Exception as error:
-            self.note(failed=True)
             raise TrialError("error", str(error)) from error
         self.note(failed=False)
         return answers
