@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from roadworthy.registry import Registry
     from roadworthy.report import Report
     from roadworthy.running import Run
+    from roadworthy.settings import Settings
     from roadworthy.starting import Sample
 
 _FILE_WIDTH = 1000
@@ -141,6 +142,7 @@ def serve(
     from roadworthy.parent import end_with_parent
     from roadworthy.rollout.restoration import restore
     from roadworthy.rollout.server import announce
+    from roadworthy.rollout.warden import watching
     from roadworthy.serving.settings import ServerSettings
     from roadworthy.serving.supervisor import supervise
 
@@ -159,13 +161,12 @@ def serve(
         port=port,
         client=client,
         workers=workers,
-        metrics_dir=settings.home / "metrics",
         token=settings.token.get_secret_value() or None,
         cors_origins=tuple(cors_origins),
         grpc_port=grpc_port,
     )
-    with announce(settings.home, f"http://{told_host}:{port}"):
-        code = supervise(chosen)
+    with announce(settings.home, f"http://{told_host}:{port}"), watching(settings):
+        code = supervise(chosen, prepare=lambda: _put_back(settings))
     raise typer.Exit(code)
 
 
@@ -279,6 +280,10 @@ def compare(
         if other
         else ((model, "@champion"), (model, reference))
     )
+    if not as_json:
+        # Beside what is told: it takes some ten seconds, and what is told may go to a file.
+        names = " and ".join("".join(of) for of in (first, second))
+        complaints.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
     found = side_by_side(settings, first, second)
     page = write(settings, found, html)
     if as_json:
@@ -431,7 +436,7 @@ def _print_comparison(found: Comparison) -> None:
                     number(line.second),
                     signed(line.difference),
                     f"{signed(line.low)} to {signed(line.high)}",
-                    f"{line.better}{'' if line.certain or not line.better else ', or chance'}",
+                    f"{line.better}{'' if line.certain or not line.better else ', may be chance'}",
                 )
                 for line in found.lines
             ),
@@ -475,6 +480,17 @@ def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:
         "",
     )
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _put_back(settings: Settings) -> None:
+    """Write the roads that were lost while their server ran, so that the next one finds them."""
+    from roadworthy.rollout.restoration import restore
+
+    try:
+        for told in restore(settings):
+            console.print(told, soft_wrap=True, markup=False)
+    except RoadworthyError as error:
+        complaints.print(str(error), soft_wrap=True, markup=False)
 
 
 def _client() -> Path | None:

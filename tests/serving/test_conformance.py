@@ -424,3 +424,15 @@ def test_a_port_for_grpc_that_is_taken_is_told_in_one_sentence(command, bundles)
     assert done.returncode == 1
     assert f"port {port} for gRPC" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_version_that_is_not_held_is_neither_ready_nor_described(conforming, stub):
+    held = pb.ModelReadyRequest(name="fuel", version="2")
+    assert stub.ModelReady(held).ready
+    for ask, request in (
+        (stub.ModelReady, pb.ModelReadyRequest(name="fuel", version="7")),
+        (stub.ModelMetadata, pb.ModelMetadataRequest(name="fuel", version="7")),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(request)
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND

@@ -31,6 +31,7 @@ class App:
 
     may: asyncio.Event = field(default_factory=asyncio.Event)
     seen: list[str] = field(default_factory=list)
+    headers: set[bytes] = field(default_factory=set)
 
     async def __call__(self, scope, receive, send) -> None:
         assert REFUSAL not in scope
@@ -41,6 +42,7 @@ class App:
             if not message["more_body"]:
                 break
         self.seen.append(scope["path"])
+        self.headers.update(name for name, _ in scope["headers"])
         if scope["path"] == "/held":
             await self.may.wait()
         answer = json.dumps({"path": scope["path"], "size": len(body)}).encode()
@@ -195,6 +197,29 @@ def test_a_request_is_answered_however_it_is_cut_into_pieces():
                 client.send(text[n : n + 1])
                 await asyncio.sleep(0)
             assert json.loads((await client.answer()).body) == {"path": "/", "size": 3}
+
+    over_the_wire(test)
+
+
+def test_what_follows_a_body_in_chunks_is_no_header():
+    async def test(server: Running) -> None:
+        client = await server.connect()
+        client.send(CHUNKED + b"1\r\na\r\n0\r\nauthorization: Bearer secret\r\n\r\n")
+
+        assert (await client.answer()).status == 200
+        assert b"authorization" not in server.app.headers
+
+    over_the_wire(test)
+
+
+@pytest.mark.parametrize("line", [b"x: 1\r\n", b"x"])
+def test_what_follows_a_body_in_chunks_has_an_end(line):
+    async def test(server: Running) -> None:
+        client = await server.connect()
+        client.send(CHUNKED + b"1\r\na\r\n0\r\n" + line * (2_000_000 // len(line)))
+
+        assert (await client.answer()).status == 431
+        assert await client.ended()
 
     over_the_wire(test)
 

@@ -13,7 +13,8 @@ from .test_new_data import Customer
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
 
-def test_a_restart_loses_no_request(released: Workplace) -> None:
+@pytest.mark.parametrize("road", ["there", "lost", "damaged"])
+def test_a_restart_loses_no_request(released: Workplace, road: str) -> None:
     # given a server that answers somebody all the time
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -23,6 +24,12 @@ def test_a_restart_loses_no_request(released: Workplace) -> None:
         customer = Customer(url)
         customer.start()
         wait_until(lambda: customer.statuses)
+        # and perhaps a road that somebody took away meanwhile
+        file = released.path / ".roadworthy" / "road" / "fuel.json"
+        if road == "lost":
+            file.unlink()
+        elif road == "damaged":
+            file.write_text("{")
         # when it is told to restart
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: children(process.pid) and not before & children(process.pid))

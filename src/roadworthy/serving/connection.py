@@ -28,6 +28,8 @@ _LINGER_SECONDS = 2.0
 """How long what a client goes on sending is read, so that it comes to read the refusal."""
 _STOP_MARGIN_SECONDS = 0.3
 _EXPIRY_SECONDS = 0.25
+_FRAME = 8
+"""So many times its size a body in chunks may take on the way: a chunk of one byte takes six."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()  # of the request that arrives or is answered, or of idleness
         self._arriving = False  # some of a request is there, and not all
         self._head_bytes = 0  # of a head of which not all is there
+        self._trailer_bytes = 0  # of what follows a body in chunks
+        self._frame_bytes = 0  # of what came after a head and is no body
         self._chunk_bytes = 0
         self._waiting: Any = None  # the request that waits for its body, and the application
         self._running: Any = None  # the request that the application got last
@@ -172,7 +176,20 @@ class Connection(HttpToolsProtocol):
             self._since = self.loop.time()
         self._arriving = True
         self._large = False
-        self._head_bytes = 0
+        self._head_bytes = self._trailer_bytes = self._frame_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. What follows a body in chunks is none, whatever it says, and is left out.
+
+        A trailer must say neither who asks nor what a proxy looks at (RFC 9110, section 6.5.1).
+        """
+        if self._head_bytes >= 0:
+            super().on_header(name, value)
+            return
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > self._limits.max_header_bytes:
+            self._problem = _head_problem(f"more than {self._limits.max_header_bytes} bytes")
+            raise ValueError
 
     def on_headers_complete(self) -> None:
         """Take the head of a request."""
@@ -195,6 +212,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """Take some of a body."""
+        self._frame_bytes -= len(body)
         if not (self._large or self.cycle.response_complete):
             self.cycle.body += body
 
@@ -272,6 +290,10 @@ class Connection(HttpToolsProtocol):
                 self._check_head(self._head_bytes)
             except ValueError:
                 self._refuse(*(self._problem or _head_problem("too much")))
+            return
+        self._frame_bytes += self._chunk_bytes
+        if self._frame_bytes > self._limits.max_header_bytes + _FRAME * self._limits.max_body_bytes:
+            self._refuse(*_head_problem("more than there may be"))
             return
         if self._waiting is None:
             return

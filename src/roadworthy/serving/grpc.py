@@ -107,8 +107,14 @@ class RoadGRPCServer(GRPCServer):  # type: ignore[misc]
 class RoadServicer(InferenceServicer):  # type: ignore[misc]
     """KServe's servicer, which hears which version is asked for."""
 
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Return whether a model is ready, or a version of it."""
+        self._data_plane.check_version(request.name, request.version)
+        return await super().ModelReady(request, context)
+
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         """Return the metadata of a model, with its versions."""
+        self._data_plane.check_version(request.name, request.version)
         metadata = await self._data_plane.model_metadata(model_name=request.name)
         return pb.ModelMetadataResponse(**metadata)
 

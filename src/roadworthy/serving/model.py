@@ -16,7 +16,7 @@ from roadworthy.serving import protocol
 from roadworthy.serving.fleet import Fleet, Held, Served
 from roadworthy.serving.front import VERSION
 from roadworthy.serving.rejection import Rejection
-from roadworthy.serving.traffic import Question, Refused, Traffic
+from roadworthy.serving.traffic import Question, Refused, Traffic, choose
 
 
 class RoadModel(Model):  # type: ignore[misc]
@@ -147,6 +147,18 @@ class RoadDataPlane(DataPlane):  # type: ignore[misc]
     async def ready(self) -> bool:
         """Whether a champion is loaded; KServe's own says yes whatever is loaded."""
         return self._fleet.ready
+
+    def check_version(self, model: str, version: str) -> None:
+        """See that a version of a model is held, where one is named.
+
+        Raises
+        ------
+        Rejection
+            404, it is not. A model that is not known is for KServe to refuse.
+        """
+        held = self._fleet.held.get(model)
+        if held is not None and version:
+            choose(held, version)
 
 
 def _tensor(part: Any) -> dict[str, Any]:

@@ -104,7 +104,13 @@ def serve(
     _configure_logging(settings.log_level, worker if settings.workers > 1 else 0)
     check(settings)
     board = Board(settings.metrics_dir, worker) if worker else Board(None)
-    board.write({})
+    try:
+        board.write({})
+    except OSError as error:
+        raise ServerError(
+            f"There is no writing what is held in {settings.metrics_dir} ({error}). "
+            f"Make space there, or name another directory with --metrics-dir."
+        ) from error
     with ExitStack() as stack:
         taken, *others = [stack.enter_context(one) for one in listeners or listen(settings)]
         server = RoadServer(settings, taken, ready, board, others)
@@ -301,8 +307,9 @@ class _ToldFleet(Fleet):
         with self._telling:
             try:
                 self._board.write({name: holdings.told(held) for name, held in self.held.items()})
-            except OSError:
-                logging.getLogger(__name__).exception("What is held could not be told.")
+            except OSError as error:
+                told = "What is held could not be told (%s): a rollout waits for that."
+                logging.getLogger(__name__).error(told, error)  # noqa: TRY400 - a trace says no more
 
 
 class _RestServer(RESTServer):  # type: ignore[misc]

@@ -47,7 +47,7 @@ _HEARD = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 log = logging.getLogger(__name__)
 
 
-def supervise(settings: ServerSettings) -> int:
+def supervise(settings: ServerSettings, prepare: Callable[[], object] = lambda: None) -> int:
     """Serve until SIGINT or SIGTERM; on SIGHUP restart without losing a request.
 
     A restart starts a new server, and lets the old one go once the new one is ready. If that does
@@ -55,6 +55,14 @@ def supervise(settings: ServerSettings) -> int:
     replaced: at once the first time, after growing pauses when it keeps dying.
 
     SIGHUP is also what a terminal sends when it is closed: then this ends, as any program does.
+
+    Parameters
+    ----------
+    settings
+        What to serve, and where.
+    prepare
+        Called before a server is started in the place of another one: it is to see that what is
+        to be served is there, and to raise nothing.
 
     Returns
     -------
@@ -76,7 +84,7 @@ def supervise(settings: ServerSettings) -> int:
         _listening(settings) as listeners,
         _shared(settings.metrics_dir) as directory,
     ):
-        supervisor = _Supervisor(settings, listeners, directory, has_terminal=terminal)
+        supervisor = _Supervisor(settings, listeners, directory, prepare, has_terminal=terminal)
         try:
             return supervisor.run(next_signals)
         finally:
@@ -126,13 +134,14 @@ class _Supervisor:
         settings: ServerSettings,
         listeners: Sequence[socket.socket],
         directory: Path,
+        prepare: Callable[[], object],
         *,
         has_terminal: bool,
     ) -> None:
         self._settings = settings
         self._has_terminal = has_terminal
         self._workers = [
-            _Worker(number, settings, listeners, directory)
+            _Worker(number, settings, listeners, directory, prepare)
             for number in range(1, settings.workers + 1)
         ]
         self._greeting = ""
@@ -213,7 +222,9 @@ class _Worker:
         settings: ServerSettings,
         listeners: Sequence[socket.socket],
         directory: Path,
+        prepare: Callable[[], object],
     ) -> None:
+        self._prepare = prepare
         self._number = number
         self._settings = settings
         self._listeners = listeners
@@ -267,6 +278,8 @@ class _Worker:
             return
         if time.monotonic() >= self._start_at:
             self._start_at = None
+            if self._served:
+                self._prepare()
             self._coming = _start(self._settings, self._listeners, self._number, self._directory)
 
     def look_at_coming(self) -> str | None:

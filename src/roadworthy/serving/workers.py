@@ -20,6 +20,9 @@ from typing import Any
 _PREFIX, _SUFFIX = "held-", ".json"
 
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 - who may write there is known by the name
+
+
 class Board:
     """Where the processes of one server write what they hold.
 
@@ -84,13 +87,16 @@ def shared(parent: Path | None) -> Iterator[Path]:
     Parameters
     ----------
     parent
-        Where to make it; it is made too. Nothing for the system's directory for scratch files.
+        Where to make it; it is made too. Nothing for one in memory, or where there is none, in the
+        system's directory for scratch files: a disk that is full would kill whoever counts.
 
     Raises
     ------
     OSError
         It cannot be made.
     """
+    if parent is None and os.access(_MEMORY, os.W_OK):
+        parent = _MEMORY / f"roadworthy-{os.getuid()}"
     if parent is None:
         with tempfile.TemporaryDirectory(prefix="roadworthy-") as scratch:
             yield Path(scratch)
