@@ -180,7 +180,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="pairs of slots (%(default)s)")
     parser.add_argument("--seconds", type=int, default=3, help="length of a slot (%(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="starts of each (%(default)s)")
-    parser.add_argument("--workers", type=int, default=0, help="ours with so many as well")
+    parser.add_argument("--workers", type=int, default=2, help="ours with so many as well")
     parser.add_argument("--quick", action="store_true", help="one round of slots of one second")
     names = ("ours", "workers", "kserve", "mlserver", "mlflow", "bentoml", "fastapi")
     parser.add_argument(
@@ -302,7 +302,10 @@ def _contenders(model: Path, place: Path, workers: int) -> dict[str, Callable[[]
             _variables(home),
         )
 
-    own = _environ()
+    # as under the supervisor of `roadworthy serve`, so that the figures outlive a process
+    figures = place / "figures"
+    figures.mkdir()
+    own = _environ() | {"PROMETHEUS_MULTIPROC_DIR": str(figures)}
     made: dict[str, Callable[[], Contender]] = {
         "ours": lambda: Contender(OURS, told, v1, asks_v1, answers_v1, ours, own),
         "v2": lambda: Contender(V2, told, v2, asks_v2, answers_v2, ours, own),
