@@ -16,7 +16,8 @@ const $ = (id) => document.getElementById(id);
 
 let card; // of the model on the road, once the service gave it
 let trouble; // the ServiceError, while the service is away
-let asked; // {car, answer, version, stale} of the last answer; stale once another car got none
+let asked; // {car, answer, version, stale, before} of the last answer; stale once another car got
+// none, before while the service that gave it is away
 let busy = false;
 let unanswered = false; // a car was asked for while the service was away
 let slow; // the timer that tells of a long wait
@@ -46,12 +47,16 @@ async function ask({ byHand }) {
     const { prediction, version } = await predict(car);
     const recovered = unanswered || trouble;
     unanswered = false;
-    asked = { car, answer: prediction, version, stale: false };
+    asked = { car, answer: prediction, version, stale: false, before: false };
     redraw();
     if (byHand) $("answer").scrollIntoView({ block: "nearest" });
     if (recovered || !isHeld(version)) connection.now();
   } catch (error) {
-    if (!(error instanceof ServiceError)) throw error;
+    if (!(error instanceof ServiceError)) {
+      console.error(error);
+      tellError(`This page failed at it: ${error.message}`);
+      return;
+    }
     outdate(car);
     fail(error, byHand);
   } finally {
@@ -87,6 +92,7 @@ function fail(error, byHand) {
 function onCard(found) {
   if (trouble) notice("good", "The service is back.");
   trouble = undefined;
+  tellAway(false);
   // Most cards are the one before: writing the same again would make a screen reader repeat it.
   if (JSON.stringify(found) !== JSON.stringify(card)) {
     const former = card;
@@ -105,11 +111,20 @@ function onCard(found) {
 
 function onTrouble(error) {
   trouble = error;
+  if (error.passing) tellAway(true);
   const promise = unanswered
     ? "Your car is answered as soon as that works."
     : "What you typed is kept.";
   notice("trouble", `${error.message} Trying again by itself. ${promise}`);
   tellModel();
+  tellRollout();
+}
+
+/** Mark the answer on the page as one of before, while the service is away. */
+function tellAway(before) {
+  if (!asked) return;
+  asked.before = before;
+  tellEarlier();
 }
 
 function tellModel() {
@@ -122,7 +137,7 @@ function tellModel() {
 }
 
 function tellRollout() {
-  const sentence = rollout(card);
+  const sentence = card && !trouble ? rollout(card) : "";
   $("rollout").hidden = !sentence;
   if ($("rollout-words").textContent !== sentence) $("rollout-words").textContent = sentence;
   if (!sentence) return;
@@ -166,7 +181,7 @@ function tellAnswer() {
 }
 
 function tellEarlier() {
-  const note = asked?.stale ? earlier(asked.car, form.weightUnit()) : "";
+  const note = asked ? earlier(asked, form.weightUnit()) : "";
   // Writing the same again would make a screen reader repeat it.
   if (earlierNote.textContent !== note) earlierNote.textContent = note;
   $("answer").closest(".results").dataset.stale = Boolean(note);

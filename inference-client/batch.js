@@ -45,12 +45,14 @@ export function takeBatch({ unit }) {
     $("batch-only").checked = false;
     tellError("");
     $("batch-name").textContent = file.name;
+    // Now, not once the file is read: what is shown of an earlier file could be used meanwhile.
+    draw();
     if (!properties) {
       waiting = file;
       tell(`${file.name} is read as soon as the service answers.`);
-      draw();
       return;
     }
+    tell(`Reading ${file.name}…`);
     try {
       const read = await open(file);
       if (own !== run) return;
@@ -59,7 +61,6 @@ export function takeBatch({ unit }) {
       if (own !== run) return;
       tell("");
       tellError(`${file.name}: ${error instanceof FileError ? error.message : "The file cannot be read."}`);
-      draw();
       return;
     }
     await answer(own);
@@ -88,9 +89,22 @@ export function takeBatch({ unit }) {
     return { ...parsed, name: file.name, columns, decimalCommas, rows, stopped: "" };
   }
 
-  /** Ask for every row that has no answer yet; rows that the service refuses are left out. */
+  /** Ask for every row that has no answer yet, and show how far that got, whatever happens. */
   async function answer(own) {
     const asked = table;
+    try {
+      await askFor(asked, own);
+    } catch (error) {
+      console.error(error);
+      asked.stopped = `This page failed at it: ${error.message}`;
+    }
+    if (own !== run) return;
+    tellProgress("");
+    draw();
+  }
+
+  /** Ask for the open rows, part by part; rows that the service refuses are left out. */
+  async function askFor(asked, own) {
     let size = ROWS_A_REQUEST;
     let retry = FIRST_RETRY;
     let left = asked.rows.filter(isOpen);
@@ -119,9 +133,6 @@ export function takeBatch({ unit }) {
       }
       left = left.filter(isOpen);
     }
-    if (own !== run) return;
-    tellProgress("");
-    draw();
   }
 
   /** Mark the rows that the service named, and return whether there are any. */
@@ -168,7 +179,11 @@ export function takeBatch({ unit }) {
   function draw() {
     $("batch-table").hidden = !table;
     $("batch-tools").hidden = !table;
-    if (!table) return;
+    if (!table) {
+      for (const part of ["progress", "stop", "again", "pager"]) $(`batch-${part}`).hidden = true;
+      $("batch-notes").textContent = "";
+      return;
+    }
     const bad = table.rows.filter((row) => row.problems).length;
     $("batch-only-label").hidden = bad === 0;
     $("batch-only-count").textContent = show(bad);

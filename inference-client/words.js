@@ -25,20 +25,18 @@ export function onTheRoad({ version, since }, now) {
   return `Version ${version}, on the road for ${age(new Date(since), now)}`;
 }
 
-const DOING = {
-  staged: "is loaded and waits",
-  verifying: "is being verified",
-  shifting: "takes over step by step",
-  paused: "is on trial, and the rollout is paused",
-};
-
-/** Return what a rollout does now, or nothing where there is none. */
+/** Return how the versions share the requests during a rollout, or nothing where there is none. */
 export function rollout({ version, split = [], state = "" }) {
   const trial = split.find((part) => part.version !== version);
   if (!trial) return "";
-  const doing = DOING[state] ?? "is on trial";
-  const shares = split.map((part) => `version ${part.version} answers ${show(part.share)} %`);
-  return `Version ${trial.version} ${doing}. Of the requests, ${shares.join(", ")}.`;
+  const held = state === "paused" ? " (held there)" : "";
+  return `Version ${trial.version} is being tried: it answers ${shared(trial.share, version)}${held}.`;
+}
+
+function shared(share, version) {
+  if (share <= 0) return `none of the requests yet, version ${version} all of them`;
+  if (share >= 100) return `all of the requests, version ${version} none of them`;
+  return `${show(share)} % of the requests, version ${version} the other ${show(100 - share)} %`;
 }
 
 /** Return a name of the program, such as "support_vectors" or "usa", as people write it. */
@@ -72,8 +70,9 @@ export function whose(car, weightUnit) {
   return `${[`For a car of ${heavy(car.weight_kg, weightUnit)}, model year ${car.year}`, ...given].join(", ")}.`;
 }
 
-/** Return the note at an answer which is not of the car that was asked for last. */
-export function earlier(car, weightUnit) {
+/** Return the note at an answer that is of another car or of before, or nothing at any other. */
+export function earlier({ car, stale, before }, weightUnit) {
+  if (!stale) return before ? "This answer is from before the service stopped answering." : "";
   return `This answer is of the earlier car: ${heavy(car.weight_kg, weightUnit)}, ${car.year}.`;
 }
 

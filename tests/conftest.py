@@ -51,6 +51,11 @@ class Requires:
         pytest.skip(sentence)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the stories, the longest, so that no process is left with one in the end."""
+    items.sort(key=lambda item: "stories" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def requires() -> Requires:
     return Requires()

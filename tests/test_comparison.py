@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy import bundle, comparison
+from roadworthy import bundle, cli, comparison
 from roadworthy.bundle import Bundle
 from roadworthy.comparison import Comparison, ComparisonError
 from roadworthy.data import dvc, releases
@@ -98,10 +98,20 @@ def renamed(graph: bytes, old: str, new: str) -> bytes:
     return model.SerializeToString()
 
 
+def turned_round(graph: bytes) -> bytes:
+    """Return a graph that gives the same outputs in another order."""
+    model = onnx.load_from_string(graph)
+    outputs = list(model.graph.output)[::-1]
+    del model.graph.output[:]
+    model.graph.output.extend(outputs)
+    return model.SerializeToString()
+
+
 @pytest.fixture(scope="module")
 def released(root, packed, simple, empty_registry, tmp_path_factory) -> Releases:
     """Version 1 is simple and the champion, 2 is the chosen candidate, 3 is 2 from other code that
-    holds other rows out, and 4 asks for the year under another name."""
+    holds other rows out, 4 asks for the year under another name, 5 is from code that cannot prepare
+    its data here, and 6 is 2 with its outputs in another order."""
     made = Releases(tmp_path_factory.mktemp("compared"), root, empty_registry)
     assert made.release(simple) == 1
     assert made.release(packed) == 2
@@ -112,6 +122,8 @@ def released(root, packed, simple, empty_registry, tmp_path_factory) -> Releases
     assert made.release(packed, renamed(packed.graph, "year", "model_year")) == 4
     made.rewrite(dataset, "def split(", "def divide(")
     assert made.release(simple) == 5
+    made.rewrite(dataset, "def divide(", "def split(")
+    assert made.release(packed, turned_round(packed.graph)) == 6
     made.registry.set_alias(made.registry.version("fuel", 1), "champion")
     return made
 
@@ -135,6 +147,41 @@ def test_both_are_scored_on_the_hold_out_of_the_newer(compared, halves, simple, 
     assert {part for part, _ in found} == {"", "origin=europe", "origin=japan", "origin=usa"}
     assert (compared.held_out, compared.rows, compared.left_out) == ("fuel:2", 84, 0)
     assert any("Neither was trained on any of these rows" in note for note in compared.notes)
+
+
+def test_other_code_is_told_of_only_where_it_is_other(compared):
+    assert not any("code at hand" in note for note in compared.notes)
+
+
+def test_the_same_outputs_in_another_order_are_the_same_answer(released):
+    found = compare(released.settings, ("fuel", ":2"), ("fuel", ":6"))
+    assert found.verdict == "fuel:2 and fuel:6 answer every row alike."
+    assert {(line.difference, line.low, line.high) for line in found.lines} == {(0.0, 0.0, 0.0)}
+
+
+def test_why_a_metric_has_no_better_is_told(compared):
+    without = {line.metric for line in compared.lines} - {"r2", "mae_mpg"}
+    (told,) = [note for note in compared.notes if note.startswith("No version is called better by")]
+    named, _, reason = told.partition(": ")
+    assert all(metric in named for metric in without)
+    assert "r2" not in named
+    assert reason.startswith("the model's criteria do not say whether more or less")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_takes_some_time_is_told_at_once(released, monkeypatch, capsys, as_json):
+    # given a comparison that ends at once, with an error
+    monkeypatch.setattr(cli, "settings_here", lambda _: released.settings)
+    asked = ["roadworthy", "compare", "fuel:2", "fuel:2", *(["--json"] if as_json else [])]
+    monkeypatch.setattr("sys.argv", asked)
+    # when it is asked for, then it was told before, unless a program asks
+    with pytest.raises(SystemExit):
+        cli.main()
+    told, complained = capsys.readouterr()
+    assert told == ""
+    begun = complained.startswith("Comparing fuel:2 and fuel:2 on the same rows ...\n")
+    assert begun == (not as_json)
+    assert "Both are fuel:2" in complained
 
 
 def test_it_says_which_is_better_and_whether_that_may_be_chance(compared):
@@ -200,7 +247,7 @@ def test_a_version_whose_training_rows_cannot_be_known_is_told_of(released):
         (("fuel", ":2"), ("fuel", ":2"), ComparisonError, "Both are fuel:2"),
         (("fuel", "@champion"), ("fuel", ":1"), ComparisonError, "Both are fuel:1"),
         (("fuel", ":2"), ("boats", ":1"), ComparisonError, "are different models"),
-        (("fuel", ":2"), ("fuel", ":9"), RegistryError, "no version 9 of fuel; there are: 5, 4"),
+        (("fuel", ":2"), ("fuel", ":9"), RegistryError, "no version 9 of fuel; there are: 6, 5, 4"),
     ],
 )
 def test_what_cannot_be_compared_is_told_in_a_sentence(released, first, second, error, told):
@@ -243,6 +290,8 @@ def test_the_page_is_whole_and_needs_nothing_else(compared, tmp_path, released):
     assert "script" not in page.tags
     assert compared.verdict in page.words
     assert str(compared.differing[0].known["car_name"]) in page.words
+    if any(line.better and not line.certain for line in compared.lines):
+        assert re.search(r"fuel:[12], may be chance", page.words)
     assert "nan" not in re.findall(r'="(nan|inf)', file.read_text())
 
 
@@ -268,6 +317,25 @@ def test_a_row_is_the_same_only_if_all_of_it_is():
     assert comparison._seen(trained, held_out).tolist() == [False, False, True, True]
     assert comparison._seen(None, held_out).tolist() == [False] * 4
     assert not comparison._seen(pd.DataFrame({"c": [1.0]}), held_out).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "other"),
+    [("int64", "float64"), ("Int64", "float64"), ("float32", "float64"), ("bool", "int64")],
+)
+def test_a_row_is_the_same_whatever_its_numbers_are_kept_as(kind, other):
+    # given rows that differ in the numbers alone, which the two sides keep as other types
+    held_out = pd.DataFrame({"a": pd.Series([1, 0, 1], dtype=kind), "b": ["x", "x", "y"]})
+    trained = pd.DataFrame({"a": pd.Series([1, 1], dtype=other), "b": ["x", "y"]})
+    # then the number still tells them apart
+    assert comparison._seen(trained, held_out).tolist() == [True, False, True]
+    assert comparison._seen(held_out, trained).tolist() == [True, True]
+
+
+def test_a_rounded_number_and_a_category_are_found_again():
+    held_out = pd.DataFrame({"a": [0.1, 0.2], "b": pd.Categorical(["x", "y"])})
+    trained = held_out.assign(a=held_out["a"].astype("float32"), b=["x", "x"])
+    assert comparison._seen(trained, held_out).tolist() == [True, False]
 
 
 def test_an_interval_that_few_draws_know_is_not_known():

@@ -255,7 +255,8 @@ def compare(
         newer = max(one, other, key=lambda fetched: fetched.version.number)
         held_out = _hold_out(chosen.name, newer, place)
         trained = [_trained_on(chosen.name, fetched, place) for fetched in (one, other)]
-    return _compare(chosen, one, other, newer, held_out, trained, resamples)
+        told_code = _told_code(newer)
+    return _compare(chosen, one, other, newer, held_out, trained, told_code, resamples)
 
 
 def write(settings: Settings, comparison: Comparison, file: Path | None = None) -> Path:
@@ -404,6 +405,7 @@ def _compare(
     newer: _Fetched,
     held_out: pd.DataFrame,
     trained: Sequence[_Trained],
+    told_code: Sequence[str],
     resamples: int,
 ) -> Comparison:
     _check_comparable(first, second, newer, held_out)
@@ -415,17 +417,19 @@ def _compare(
             f"Of the {len(held_out)} rows that {newer.name} held out only {len(rows)} were not "
             f"trained on by one of the two, {_FEWEST} are needed: nothing can be said of them."
         )
-    answers = score(first.scorer, rows), score(second.scorer, rows)
+    answer = score(first.scorer, rows)
+    answers = answer, score(second.scorer, rows)[list(answer.columns)]
     output, target = _compared(answers, rows, first.scorer)
     pairs = np.column_stack([answers[0][output], answers[1][output]]).astype(np.float64)
     names = first.name, second.name
     lines = _lines(chosen, names, answers, rows, resamples)
     notes = (
         *_told_left_out((first, second), seen, trained, newer),
-        *_told_code(newer),
+        *told_code,
         *_told_requests(first, second),
         *(note for of in (first, second) for note in _told_bounds(of, rows)),
         *_told_nearer(names, pairs, rows, target),
+        *_told_directions(chosen.criteria, lines),
     )
     return Comparison(
         model=chosen.name,
@@ -457,7 +461,7 @@ def _check_comparable(
                 f"does not have, so it cannot be asked of these rows: the two take different "
                 f"requests and are not compared."
             )
-    if first.scorer.outputs != second.scorer.outputs:
+    if set(first.scorer.outputs) != set(second.scorer.outputs):
         raise ComparisonError(
             f"{first.name} answers {', '.join(first.scorer.outputs)}, and {second.name} answers "
             f"{', '.join(second.scorer.outputs)}: different answers are not compared."
@@ -483,17 +487,37 @@ def _seen(trained: pd.DataFrame | None, held_out: pd.DataFrame) -> npt.NDArray[n
     """Return which rows of the hold-out are the same, in what both have, as one of these."""
     if trained is None:
         return np.zeros(len(held_out), dtype=bool)
-    common = [
-        name
+    kinds = {
+        name: kind
         for name in held_out.columns
-        if name in trained.columns and trained[name].dtype == held_out[name].dtype
-    ]
-    if not common:
+        if name in trained.columns
+        and (kind := _common_kind(trained[name].dtype, held_out[name].dtype)) is not None
+    }
+    if not kinds:
         return np.zeros(len(held_out), dtype=bool)
-    merged = held_out[common].merge(
-        trained[common].drop_duplicates(), how="left", on=common, indicator=True
+    common = list(kinds)
+    merged = (
+        held_out[common]
+        .astype(kinds)
+        .merge(
+            trained[common].astype(kinds).drop_duplicates(), how="left", on=common, indicator=True
+        )
     )
     return (merged["_merge"] == "both").to_numpy()
+
+
+def _common_kind(one: Any, other: Any) -> Any:
+    """Return as what two columns can be compared, or None: the same number may be of two types."""
+    if one == other:
+        return one
+    if all(pd.api.types.is_numeric_dtype(of) for of in (one, other)):
+        # What was rounded to 32 bits is only found again by rounding the other as well.
+        return "float32" if "float32" in (str(one).lower(), str(other).lower()) else "float64"
+    if all(
+        isinstance(of, pd.CategoricalDtype) or of in ("object", "string") for of in (one, other)
+    ):
+        return "object"
+    return None
 
 
 def _compared(answers: Answered, rows: pd.DataFrame, scorer: Scorer) -> tuple[str, str]:
@@ -662,6 +686,18 @@ def _told_nearer(
     return [
         f"{names[0]} is nearer to the known {target} on {nearer[0]} rows, {names[1]} on "
         f"{nearer[1]}, of {len(rows)}."
+    ]
+
+
+def _told_directions(criteria: Criteria, lines: Sequence[Line]) -> list[str]:
+    known = _directions(criteria)
+    without = list(dict.fromkeys(line.metric for line in lines if line.metric not in known))
+    if not without:
+        return []
+    named = " and ".join(filter(None, [", ".join(without[:-1]), without[-1]]))
+    return [
+        f"No version is called better by {named}: the model's criteria do not say whether more or "
+        f"less of {'it' if len(without) == 1 else 'them'} is better."
     ]
 
 

@@ -5,11 +5,13 @@ import io
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 READY = "#model[data-state=ready]"
 DROP = """([name, text]) => {
@@ -308,6 +310,77 @@ def test_a_file_that_comes_before_the_service_is_read_when_it_is_there(
     visited.page.locator("#batch-status", has_text="3 of 3 rows answered.").wait_for()
 
 
+def test_while_a_file_is_read_nothing_of_the_former_one_can_be_used(opened: Any) -> None:
+    # given a file that is being answered, and another one whose reading takes its time
+    page = opened.page
+    page.route("**/v1/**", lambda route: route.abort())
+    choose(opened, cars(60).replace("name", "colour", 1), "first.csv")
+    page.locator("#batch-status", has_text="Trying again by itself").wait_for()
+    page.unroute("**/v1/**")
+    page.evaluate(
+        """() => {
+            const read = Blob.prototype.arrayBuffer;
+            const held = new Promise((resolve) => { window.goOn = resolve; });
+            Blob.prototype.arrayBuffer = async function () { await held; return read.call(this); };
+        }"""
+    )
+    # when it is chosen
+    choose(opened, "weight_kg,year\n1200,1980\n", "second.csv")
+    # then what was shown of the first is gone, and its buttons do nothing
+    page.locator("#batch-status", has_text="Reading second.csv…").wait_for()
+    for part in ("table", "tools", "progress", "pager", "notes"):
+        assert not page.is_visible(f"#batch-{part}"), part
+    # and the second is read and answered
+    page.evaluate("window.goOn()")
+    page.locator("#batch-status", has_text="1 of 1 row answered.").wait_for()
+    assert [of for of in opened.problems if "ERR_FAILED" not in of] == []
+
+
+def test_a_failure_of_the_page_itself_is_told_and_can_be_tried_again(opened: Any) -> None:
+    page = opened.page
+    page.evaluate(
+        """() => {
+            const write = JSON.stringify;
+            JSON.stringify = (value, ...more) => {
+                if (!value?.instances) return write(value, ...more);
+                JSON.stringify = write;
+                throw new RangeError("broken");
+            };
+        }"""
+    )
+    choose(opened, cars(10))
+    page.locator("#batch-status", has_text="This page failed at it: broken").wait_for()
+    assert not page.is_visible("#batch-progress")
+    page.click("#batch-again")
+    page.locator("#batch-status", has_text="10 of 10 rows answered.").wait_for()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_is_wider_than_the_screen_shows_that_it_goes_on(
+    visit: Any, service: Any, scheme: str
+) -> None:
+    def side(place: int) -> tuple[int, ...]:
+        """Return the colour that most of a column of points has, at a side of the table."""
+        made = Image.open(io.BytesIO(table.screenshot())).convert("RGB")
+        points = Counter(made.getpixel((place % made.width, y)) for y in range(made.height))
+        return points.most_common(1)[0][0]
+
+    # given a table on a phone, of which the right part is not to be seen
+    visited = visit(service, color_scheme=scheme, viewport={"width": 360, "height": 900})
+    visited.page.wait_for_selector(READY)
+    answered(visited, cars(20))
+    table = visited.page.locator("#batch-table")
+    width, whole = table.evaluate("(of) => [of.clientWidth, of.scrollWidth]")
+    assert whole > width
+    # then only the side beyond which there is more has a shade, before and after
+    plain, shade = side(3), side(-3)
+    assert sum(abs(one - other) for one, other in zip(plain, shade, strict=True)) > 60
+    table.evaluate("(of) => of.scrollTo({left: of.scrollWidth, behavior: 'instant'})")
+    visited.page.wait_for_timeout(100)
+    assert side(-3) == plain
+    assert side(3) != plain
+
+
 def test_a_later_file_takes_the_place_of_an_earlier_one(opened: Any) -> None:
     opened.page.route("**/v1/**", lambda route: route.abort(), times=1)
     choose(opened, cars(2000), "first.csv")
@@ -335,6 +408,7 @@ def test_the_example_is_one(opened: Any, service: Any) -> None:
     example = httpx.get(f"{service.url}cars.csv").raise_for_status().text
     answered(opened, example)
     assert opened.text("#batch-status") == "3 of 3 rows answered. By version 3."
+    assert opened.page.locator("#batch-hint a").inner_text() == "Download an example (CSV)"
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

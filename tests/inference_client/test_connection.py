@@ -11,6 +11,14 @@ import httpx
 import pytest
 
 READY = "#model[data-state=ready]"
+# A fault of the page's own: what is to be sent cannot be written down.
+BROKEN = """() => {
+    const write = JSON.stringify;
+    JSON.stringify = (value, ...more) => {
+        if (value?.instances) throw new RangeError("broken");
+        return write(value, ...more);
+    };
+}"""
 UNREADABLE = "The service answered something that this page cannot read."
 
 
@@ -76,6 +84,7 @@ def test_a_service_that_goes_away_and_comes_back(visit: Any, lost: Any) -> None:
     assert page.input_value("#weight_kg") == "1700"
     assert page.input_value("#year") == "1975"
     assert visited.text("#whose") == "For a car of 1,200 kg, model year 1980."
+    assert visited.text("#earlier") == "This answer is of the earlier car: 1,200 kg, 1980."
 
     # and when it is back, the car is answered
     lost.start()
@@ -84,6 +93,27 @@ def test_a_service_that_goes_away_and_comes_back(visit: Any, lost: Any) -> None:
     answer = lost.answer({"weight_kg": 1700, "year": 1975})
     assert visited.text("#number") == f"{answer['l_per_100km']:.1f}"
     assert page.locator(".notice[data-kind=trouble]").count() == 0
+
+
+def test_an_answer_is_marked_as_of_before_while_the_service_is_away(visit: Any, lost: Any) -> None:
+    # given an answer, and the colour of its number
+    visited = visit(lost, reduced_motion="reduce")
+    page = visited.page
+    page.wait_for_selector(READY)
+    visited.predict()
+    colour = "getComputedStyle(document.querySelector('#number')).color"
+    plain = page.evaluate(colour)
+    # when the service goes away, then the answer is dimmed and said to be of before
+    lost.stop()
+    page.evaluate("window.dispatchEvent(new Event('online'))")
+    page.wait_for_selector("#model[data-state=trouble]")
+    assert visited.text("#earlier") == "This answer is from before the service stopped answering."
+    assert page.evaluate(colour) != plain
+    # and when it is back, that is over
+    lost.start()
+    page.wait_for_selector(READY)
+    assert visited.text("#earlier") == ""
+    assert page.evaluate(colour) == plain
 
 
 def test_a_new_version_is_told_with_its_first_answer(
@@ -228,6 +258,13 @@ def test_an_answer_that_is_none_is_told(opened: Any, status: int, body: str, wor
     assert opened.text("#earlier") == "This answer is of the earlier car: 1,200 kg, 1980."
     # a browser notes each answer of 4xx by itself
     assert [of for of in opened.problems if "status of 422" not in of] == []
+
+
+def test_a_failure_of_the_page_itself_is_told(opened: Any) -> None:
+    opened.page.evaluate(BROKEN)
+    opened.page.click("#ask")
+    opened.page.locator("#form-error", has_text="This page failed at it: broken").wait_for()
+    opened.page.wait_for_selector("#ask[aria-disabled=false]")
 
 
 def test_an_answer_is_not_announced_again_when_the_card_is(opened: Any) -> None:

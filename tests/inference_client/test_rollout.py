@@ -45,11 +45,11 @@ def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bund
     # when one begins, then the page says so without being asked, and what was typed stays
     put(rolling, small_bundle, share=10, state="shifting")
     words = page.locator("#rollout-words")
-    words.filter(has_text="version 4 answers 10 %").wait_for()
+    words.filter(has_text="it answers 10 %").wait_for()
     assert visited.text("#rollout-words") == (
-        "Version 4 takes over step by step. Of the requests, version 3 answers 90 %, "
-        "version 4 answers 10 %."
+        "Version 4 is being tried: it answers 10 % of the requests, version 3 the other 90 %."
     )
+    assert visited.text("#model-version").startswith("Version 3, on the road for")
     assert page.input_value("#weight_kg") == "1555"
     widths = page.eval_on_selector_all(
         "#rollout-bar span", "(parts) => parts.map((of) => of.getBoundingClientRect().width)"
@@ -58,19 +58,54 @@ def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bund
 
     # and every step after that, up to its end
     put(rolling, small_bundle, share=50, state="paused")
-    words.filter(has_text="the rollout is paused").wait_for()
-    assert "version 4 answers 50 %" in visited.text("#rollout-words")
+    words.filter(has_text="held there").wait_for()
+    assert visited.text("#rollout-words") == (
+        "Version 4 is being tried: it answers 50 % of the requests, version 3 the other 50 % "
+        "(held there)."
+    )
     put(rolling, small_bundle)
     page.wait_for_selector("#rollout", state="hidden")
     assert visited.problems == []
     assert page.evaluate("window.violations") == []
 
 
+@pytest.mark.parametrize(
+    ("share", "state", "told"),
+    [
+        (0, "staged", "none of the requests yet, version 3 all of them."),
+        (0, "paused", "none of the requests yet, version 3 all of them (held there)."),
+        (100, "shifting", "all of the requests, version 3 none of them."),
+    ],
+)
+def test_a_rollout_before_its_first_request_and_with_its_last(
+    visit: Any, rolling: Any, small_bundle: Bundle, share: int, state: str, told: str
+) -> None:
+    put(rolling, small_bundle, share=share, state=state)
+    visited = visit(rolling)
+    sentence = f"Version 4 is being tried: it answers {told}"
+    visited.page.locator("#rollout-words", has_text=sentence).wait_for()
+    assert visited.text("#rollout-words") == sentence
+
+
+def test_a_rollout_is_not_told_of_a_service_that_is_away(
+    visit: Any, rolling: Any, small_bundle: Bundle
+) -> None:
+    put(rolling, small_bundle, share=10, state="shifting")
+    visited = visit(rolling)
+    page = visited.page
+    page.wait_for_selector("#rollout")
+    page.route("**/card", lambda route: route.abort())
+    page.wait_for_selector("#model[data-state=trouble]")
+    assert not page.is_visible("#rollout")
+    page.unroute("**/card")
+    page.wait_for_selector("#rollout")
+
+
 def test_an_answer_names_its_version(visit: Any, rolling: Any, small_bundle: Bundle) -> None:
     put(rolling, small_bundle, share=50, state="shifting")
     visited = visit(rolling)
     page = visited.page
-    page.locator("#rollout-words", has_text="version 4 answers 50 %").wait_for()
+    page.locator("#rollout-words", has_text="it answers 50 %").wait_for()
     told = set()
     for _ in range(20):
         visited.predict()
@@ -84,7 +119,7 @@ def test_a_batch_says_which_version_answered_which_row(
     put(rolling, small_bundle, share=50, state="shifting")
     visited = visit(rolling)
     page = visited.page
-    page.locator("#rollout-words", has_text="version 4 answers 50 %").wait_for()
+    page.locator("#rollout-words", has_text="it answers 50 %").wait_for()
     body = "weight_kg,year\n" + "1200,1980\n" * 4000
     page.set_input_files(
         "#batch-file", {"name": "a.csv", "mimeType": "text/csv", "buffer": body.encode()}
@@ -107,7 +142,7 @@ def test_pictures_of_a_rollout(
     put(rolling, small_bundle, share=10, state="shifting")
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
     visited = visit(rolling, reduced_motion="reduce", **options)
-    visited.page.locator("#rollout-words", has_text="version 4 answers 10 %").wait_for()
+    visited.page.locator("#rollout-words", has_text="it answers 10 %").wait_for()
     visited.predict()
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert visited.page.evaluate(overflow) == 0
