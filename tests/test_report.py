@@ -133,6 +133,14 @@ def test_a_rollback_is_told_with_the_problem():
     assert told(*done(*RELEASED[:-1], "roll-back")) == ("rolled back", 4, "roll-back did it")
 
 
+def test_a_version_that_the_server_refused_is_told_as_rolled_back():
+    refused = Record(
+        *("roll-out", STARTED, ENDED, "failed"), error="It is refused.", details={"exit_code": 4}
+    )
+
+    assert told(*done(*RELEASED[:-3]), refused) == ("rolled back", 4, "roll-out: It is refused.")
+
+
 def test_a_failure_is_told_with_step_cause_and_remedy():
     failed = Record("validate", STARTED, ENDED, "failed", error="Column mpg is missing. Mend it.")
 

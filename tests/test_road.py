@@ -28,6 +28,7 @@ TWO = Release(2, "bundles/two", "cd" * 32, "2025-02-03T04:05:06+01:00")
         shadow=st.booleans(),
         state=words,
         previous=st.none() | releases,
+        holder=words,
     )
 )
 def test_what_is_written_is_read(tmp_path_factory, written):

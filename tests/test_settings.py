@@ -30,6 +30,7 @@ VALUES = {
     "max_difference": "0.05",
     "min_requests": "100",
     "lease_seconds": "120.0",
+    "abandoned_seconds": "20.0",
     "holder": "node-1:17:3",
     "token": "s3cret",
 }

@@ -112,6 +112,8 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
     except BaseException as error:
         record.state = "failed"
         record.error = _told(error)
+        if isinstance(error, RoadworthyError):
+            record.details["exit_code"] = int(error.exit_code)
         raise
     else:
         record.state = "done"

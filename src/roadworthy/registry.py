@@ -26,6 +26,8 @@ from roadworthy.settings import Settings
 Alias = Literal["champion", "challenger"]
 
 _CONNECT_SECONDS = 10.0
+_SETTLE_SECONDS, _SETTLE_WRITES = 0.2, 3
+"""How long a swapped tag is left alone before it is read again: so long, and so many writes."""
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -95,6 +97,7 @@ class Registry:
     def __init__(self, tracking_uri: str, artifacts: str) -> None:
         self._artifacts = artifacts
         self._tags_lock = _lock(tracking_uri)
+        self._has_lock = not isinstance(self._tags_lock, nullcontext)
         try:
             with _reach(tracking_uri):
                 self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -290,13 +293,24 @@ class Registry:
     def swap_model_tag(self, model: str, key: str, before: str, after: str) -> bool:
         """Set a tag of a model if it still is what it was; return whether it was set.
 
-        MLflow has no such step. On SQLite a lock makes it one; at a server the tag is read again,
-        so of two that set it in the same instant at most one is told that it did.
+        MLflow has no such step. On SQLite a lock makes it one. At a server the tag is read again
+        after a while, longer than the write took: whoever had seen the value of before has written
+        by then, and the last one to write is the one that is told that it did. What remains: a
+        writer that is held up for longer than that, between its look and its write, overwrites a
+        tag that another was told to have set. Each finds out at its next swap.
+
+        Parameters
+        ----------
+        after
+            A value that nobody else writes.
         """
         with self._tags_lock:
             if self.model_tags(model).get(key, "") != before:
                 return False
+            began = time.monotonic()
             self._client.set_registered_model_tag(model, key, after)
+            if not self._has_lock:
+                time.sleep(max(_SETTLE_SECONDS, _SETTLE_WRITES * (time.monotonic() - began)))
             return self.model_tags(model).get(key, "") == after
 
     @_told

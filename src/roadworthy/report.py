@@ -116,9 +116,10 @@ def conclude(run: str, model: str, trigger: str, records: Sequence[Record]) -> R
 
 
 def _outcome(steps: Mapping[str, Record]) -> tuple[Outcome, str]:
-    problem = next((_problem(record) for record in steps.values() if record.state != "done"), "")
-    if problem:
-        return "failed", problem
+    broken = next((record for record in steps.values() if record.state != "done"), None)
+    if broken is not None:
+        back = broken.details.get("exit_code") == ExitCode.ROLLED_BACK
+        return "rolled back" if back else "failed", _problem(broken)
     if "promote" in steps:
         return "released", steps["promote"].summary
     if "roll-back" in steps:

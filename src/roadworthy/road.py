@@ -69,6 +69,9 @@ class Road:
         What the rollout does now, in one word for people; empty while there is none.
     previous
         The champion before this one, or nothing: what a rollback puts on the road again.
+    holder
+        The process that drives the rollout, see :mod:`roadworthy.rollout.holder`; empty while there
+        is none.
     """
 
     model: str
@@ -78,6 +81,7 @@ class Road:
     shadow: bool = False
     state: str = ""
     previous: Release | None = None
+    holder: str = ""
 
 
 def read(directory: Path, model: str) -> Road:
@@ -122,8 +126,8 @@ def _road(raw: dict[str, Any]) -> Road:
     road = Road(**(raw | releases))
     if type(road.share) is not int or not 0 <= road.share <= 100:
         raise ValueError(f"{road.share!r} is no share of a hundred")
-    if type(road.shadow) is not bool or type(road.state) is not str:
-        raise TypeError(f"{road.shadow!r} and {road.state!r} are not a choice and a word")
+    if type(road.shadow) is not bool or not {type(road.state), type(road.holder)} == {str}:
+        raise TypeError(f"{road.shadow!r}, {road.state!r}, {road.holder!r}: a choice and two words")
     return road
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +18,10 @@ from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
     from roadworthy.registry import Registry
-    from roadworthy.rollout.state import Rollout
-    from roadworthy.rollout.steering import Verb
+    from roadworthy.rollout.state import Rollout, Verb
 
 steering_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
-_STARTED = time.time()
 _WIDE = 1000
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 _aside = Console(stderr=True, highlight=False)
@@ -36,7 +33,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def mount(app: typer.Typer) -> None:
     """Add these commands to the ``roadworthy`` command."""
     app.add_typer(
-        steering_app, name="rollout", help="See a version's way on the road, and steer it."
+        steering_app,
+        name="rollout",
+        help="See a version's way on the road, and steer it.",
+        epilog="Examples:  roadworthy rollout status    roadworthy rollout abort fuel",
     )
     app.command(epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3")(
         rollback
@@ -117,6 +117,7 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Put the champion before this one on the road again; during a rollout, abort it."""
+    from roadworthy.rollout import holder
     from roadworthy.rollout.rollback import roll_back
 
     settings = settings_here(Path.cwd())
@@ -124,10 +125,11 @@ def rollback(
     url = _server(settings)
     if url:
         undone.wait(settings, url)
-    seconds = time.time() - _STARTED
+    seconds = holder.age()
     told = undone.note
     off = " and ".join(map(str, told.taken_off))
-    where = f"at {url} after {seconds:.1f} s" if url else "from the next start of a server on"
+    after = "" if seconds is None else f" after {seconds:.1f} s"
+    where = f"at {url}{after}" if url else "from the next start of a server on"
     if not as_json:
         _console.print(
             f"Version {told.champion} of {model} answers {where}; version {off} is off the road.",

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         15.0, gt=0, description="A rollout elsewhere whose owner is silent for so long is dead."
     )
+    abandoned_seconds: float = Field(
+        5.0, ge=0, description="After so long the server takes the share from a dead rollout."
+    )
     token: SecretStr = Field(
         SecretStr(""), description="What the model server demands of who asks it. [nothing]"
     )

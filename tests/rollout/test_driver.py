@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from roadworthy.bundle import Golden
-from roadworthy.registry import Registry
+from roadworthy.registry import Registry, RegistryError
 from roadworthy.rollout import lease
 from roadworthy.rollout.driver import Driver
 from roadworthy.rollout.judgement import Counts
@@ -27,15 +27,17 @@ class Place:
     when: dict = field(default_factory=dict)
     total: Counts = field(default_factory=Counts)
     unreachable: bool = False
+    looks: int = 0
 
     def check(self, strategy):
         """Take any."""
 
-    def stage(self, rollout, bundle):
+    def stage(self, rollout, bundle, meanwhile=None):
         self.done.append("stage")
 
-    def shift(self, rollout):
+    def shift(self, rollout, meanwhile=lambda: None):
         self.done.append("paused" if rollout.paused else rollout.share)
+        meanwhile()
         if "shift" in self.when:
             raise self.when["shift"]
 
@@ -43,12 +45,15 @@ class Place:
         return self.golden.pop(0) if self.golden else GOOD
 
     def observe(self, rollout):
+        self.looks += 1
+        if "observe" in self.when:
+            raise self.when["observe"]
         return None if self.unreachable else self.total
 
     def promote(self, rollout):
         self.done.append("promote")
 
-    def roll_back(self, rollout):
+    def roll_back(self, rollout, left=None):
         self.done.append("roll back")
 
     def sleep(self, seconds):
@@ -106,6 +111,77 @@ def test_without_customers_all_stages_are_left_soon(held, place):
     assert [stage.quiet for stage in found.stages] == [True] * 4
 
 
+def test_once_somebody_asked_the_further_stages_take_their_time(held, place):
+    # given a single request, in the first stage
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        asked = place.now == pytest.approx(0.4)
+        place.count = Counts(champion_requests=1, shadow={"compared": 1}) if asked else None
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert all(stage.seconds >= 10 for stage in found.stages)
+
+
+def test_a_champion_that_was_asked_before_is_in_use(held, place):
+    place.total = Counts(champion_requests=500)
+
+    found = drive(held, place).verify()
+
+    assert [stage.quiet for stage in found.stages] == [True] * 4
+    assert all(stage.seconds >= 10 for stage in found.stages)
+
+
+def test_whoever_goes_on_knows_that_somebody_asked(held, place):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    first = drive(held, place).verify()
+    held.put(replace(first, stages=first.stages[:2]))
+    place.count = None
+
+    found = drive(held, place).verify()
+
+    assert all(stage.seconds >= 10 for stage in found.stages[2:])
+
+
+def test_the_golden_batches_of_a_champion_are_no_customers(held, place):
+    place.total = Counts(champion_requests=9)
+
+    drive(held, place).verify()
+
+    assert place.now < 1
+
+
+def test_a_golden_batch_that_is_counted_late_is_no_request_of_a_stage(held, place):
+    ask, sleep = place.verify, place.sleep
+
+    def verify(rollout, golden):
+        place.count = Counts(requests=21)
+        return ask(rollout, golden)
+
+    def later(seconds):
+        sleep(seconds)
+        place.count = None
+
+    place.verify, place.sleep = verify, later
+
+    found = drive(held, place).verify()
+
+    assert [stage.requests for stage in found.stages] == [0] * 4
+
+
+def test_the_figures_are_not_asked_for_all_the_time(held, place):
+    place.count = Counts(requests=2, champion_requests=8, shadow={"compared": 9})
+
+    drive(held, place).verify()
+
+    assert place.now > 40
+    assert place.looks < 60
+
+
 def test_a_first_release_has_no_stages(held, place):
     held.put(replace(held.rollout, champion=0))
 
@@ -120,7 +196,7 @@ def test_bad_figures_end_a_stage_at_once(held, place):
     found = drive(held, place).verify()
 
     assert (found.state, place.done) == ("rolled back", [0, "roll back"])
-    assert place.now < 1
+    assert place.now < 2
     assert "it failed" in found.problem
     assert found.stages[-1].problem == found.problem
     assert not found.settled
@@ -246,6 +322,96 @@ def test_a_person_promotes(held, place):
 
     assert (found.by_hand, place.done) == ("ada", [])
     assert held.move("promoted").state == "promoted"
+
+
+def test_what_was_to_be_promoted_when_its_driver_died_is_promoted(held, place):
+    held.put(replace(held.rollout, by_hand="ada"))
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.by_hand, place.done) == ("verified", "ada", [])
+
+
+def test_what_a_person_promotes_while_the_server_restarts_answers_its_golden_batch(held, place):
+    place.golden = [replace(GOOD, problem="got no answer", unreachable=True), GOOD]
+    wish(held, "promote")
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.by_hand, place.golden, place.done) == ("verified", "ada", [], [])
+
+
+def fail(monkeypatch, times):
+    """Let the registry fail so many times when it is asked for a wish."""
+    left, ask = [None] * times, Registry.model_tags
+
+    def model_tags(registry, model):
+        if left:
+            left.pop()
+            raise RegistryError("database is locked")
+        return ask(registry, model)
+
+    monkeypatch.setattr(Registry, "model_tags", model_tags)
+
+
+def test_a_registry_that_fails_for_a_moment_is_asked_again(held, place, monkeypatch):
+    fail(monkeypatch, 2)
+
+    assert drive(held, place).verify().left == ()
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_what_was_written_is_not_taken_for_somebody_elses(held, monkeypatch, written):
+    swap, failed = Registry.swap_model_tag, []
+
+    def swap_model_tag(*arguments):
+        if failed:
+            return swap(*arguments)
+        failed.append(swap(*arguments) if written else None)
+        raise RegistryError("the answer is lost")
+
+    monkeypatch.setattr(Registry, "swap_model_tag", swap_model_tag)
+
+    assert held.move("ready") == lease.read(held.registry, "fuel")
+
+
+def test_a_registry_that_is_gone_takes_the_version_off_the_road(held, place, monkeypatch):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    held.settings = held.settings.model_copy(update={"ready_seconds": 0.3})
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        if place.now > 5:
+            fail(monkeypatch, 10**6)
+
+    place.sleep = later
+
+    with pytest.raises(RegistryError, match="database is locked"):
+        drive(held, place).verify()
+
+    assert place.done == [0, "roll back"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_a_driver_that_breaks_off_takes_the_version_with_it(held, place, error):
+    place.when["observe"] = error
+
+    with pytest.raises(type(error)):
+        drive(held, place).verify()
+
+    assert place.done == [0, "roll back"]
+    found = lease.read(held.registry, "fuel")
+    assert (found.state, "me broke off" in found.problem) == ("rolled back", True)
+
+
+def test_a_driver_that_lost_the_rollout_leaves_the_road_to_the_other(held, place):
+    place.when["observe"] = lease.TakenError("was taken over")
+
+    with pytest.raises(lease.TakenError):
+        drive(held, place).verify()
+
+    assert place.done == [0]
 
 
 def test_a_pause_stops_the_time_and_not_the_judgement(held, place):

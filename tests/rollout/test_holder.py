@@ -30,3 +30,9 @@ def test_of_another_machine_nothing_is_known():
     assert holder.lives("elsewhere:1:2") is None
     assert holder.lives("") is None
     assert holder.lives(holder.here().partition(":")[0]) is None
+
+
+def test_a_process_knows_its_age():
+    first = holder.age()
+    assert first > 0
+    assert holder.age() >= first

@@ -243,3 +243,11 @@ def test_a_few_slow_answers_of_a_busy_machine_are_no_slow_challenger():
 
     assert judged(busy).problem == ""
     assert "99th percentile" in judged(slow).problem
+
+
+def test_a_slow_challenger_that_is_asked_little_is_seen_by_the_whole_rollout():
+    rollout = timed([0.3] * 24, [0.004] * 400)
+
+    found = judge(timed([0.3] * 8, [0.004] * 40), rollout, BOUNDS)
+
+    assert "99th percentile" in found.problem

@@ -1,10 +1,13 @@
 """One rollout at a time, held by one owner, and lost by whoever was taken for dead."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
+from roadworthy import registry as registry_module
 from roadworthy.registry import Registry
 from roadworthy.rollout import lease, opening
 from roadworthy.rollout.lease import Lease, TakenError
@@ -148,6 +151,16 @@ def test_a_wish_is_heard_once_and_only_for_its_version(begin, registry):
     assert held.wish() is None
 
 
+@pytest.mark.parametrize("foreign", ["{", "[]", "null", '{"verb": "fly"}', "17", '"abort"'])
+def test_a_wish_that_is_none_is_ignored(begin, registry, foreign):
+    held = begin(2, "run-1")
+    registry.set_model_tag("fuel", lease.WISH, foreign)
+
+    assert held.wish() is None
+    # and told once
+    assert not registry.model_tags("fuel")[lease.WISH]
+
+
 def test_going_on_is_said_only_now_and_then(begin, registry):
     held = begin(2, "run-1")
     before = lease.read(registry, "fuel").renewed
@@ -167,3 +180,42 @@ def test_what_is_gone_from_the_registry_is_told(begin, registry):
         held.move("ready")
     with pytest.raises(TakenError, match="No rollout of fuel was begun"):
         opening.hold(held.settings, registry, "fuel", 2, "run-1")
+
+
+def test_of_two_at_a_server_whose_looks_and_writes_cross_one_is_told_that_it_wrote(
+    settings, versions, monkeypatch
+):
+    # given two that look before either has written, as at a server, where there is no lock
+    monkeypatch.setattr(registry_module, "_lock", lambda _: nullcontext())
+    first, second = Registry.of(settings), Registry.of(settings)
+    write_first, write_second = (one._client.set_registered_model_tag for one in (first, second))
+    looked, waits, wrote = threading.Event(), threading.Event(), threading.Event()
+
+    def early(*arguments):
+        assert looked.wait(20)
+        write_first(*arguments)
+
+    def late(*arguments):
+        looked.set()
+        waits.wait(2)  # nobody says so where the first one does not wait
+        write_second(*arguments)
+        wrote.set()
+
+    def pause(seconds):
+        waits.set()
+        assert wrote.wait(20)
+
+    monkeypatch.setattr(first._client, "set_registered_model_tag", early)
+    monkeypatch.setattr(second._client, "set_registered_model_tag", late)
+    monkeypatch.setattr(registry_module.time, "sleep", pause)
+    # when both swap
+    with ThreadPoolExecutor(2) as pool:
+        told = list(
+            pool.map(
+                lambda one: one[0].swap_model_tag("fuel", "word", "", one[1]),
+                ((first, "first"), (second, "second")),
+            )
+        )
+    # then the one whose word is there is told so
+    assert told == [False, True]
+    assert first.model_tags("fuel")["word"] == "second"

@@ -1,9 +1,13 @@
 """A version is staged beside the champion, promoted or taken off; the champion goes on."""
 
+import json
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -11,9 +15,10 @@ import pytest
 
 from roadworthy import bundle, road
 from roadworthy.bundle import BundleError
+from roadworthy.errors import ExitCode
 from roadworthy.road import Road
 from roadworthy.rollout import local, note
-from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.local import LocalTarget, RefusedError
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
 from roadworthy.settings import Settings
@@ -314,3 +319,67 @@ def test_a_process_killed_while_it_copies_leaves_nothing_that_counts(home, packe
     assert not (home.bundles / packed.digest).exists()
 
     assert bundle.read(Path(local.place(home, packed, 1).bundle), packed.digest)
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A server that refuses every version."""
+
+    def do_GET(self):
+        self.tell({"workers": [{"versions": {}, "split": []}]})
+
+    def do_POST(self):
+        reason = "Version 2 of fuel is refused: it answers otherwise."
+        self.tell([{"name": "fuel", "version": "2", "state": "UNAVAILABLE", "reason": reason}])
+
+    def tell(self, document):
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        """Say nothing."""
+
+
+@pytest.fixture
+def refusing(home):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield home.model_copy(update={"serving_url": f"http://127.0.0.1:{server.server_port}"})
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_version_that_the_server_refuses_is_told_apart_from_a_server_that_is_gone(
+    refusing, home, packed
+):
+    with pytest.raises(RefusedError, match="it answers otherwise") as refused:
+        local.stage(refusing, packed, 2)
+    with pytest.raises(RolloutError) as gone:
+        local.stage(home, packed, 2)
+
+    assert refused.value.exit_code == ExitCode.ROLLED_BACK
+    assert gone.value.exit_code == ExitCode.FAILED
+    assert road.read(refusing.road, "fuel") == Road("fuel")
+
+
+def test_whoever_waits_for_the_server_goes_on_saying_that_it_lives(home, packed):
+    said = []
+    new = Rollout("fuel", 2, 0, "canary", "me", "", "", "")
+
+    with pytest.raises(RolloutError, match="did not come up"):
+        LocalTarget(home).stage(new, packed, lambda: said.append("I live"))
+
+    assert len(said) > 1
+
+
+def test_the_road_names_who_drives_and_nobody_once_that_has_ended(home, packed, simple):
+    first, second = local.place(home, packed, 1), local.place(home, simple, 2)
+    road.write(home.road, Road("fuel", champion=first, challenger=second))
+    driven = Rollout("fuel", 2, 1, "canary", "me", "here:1:2", "", "", state="staged")
+
+    LocalTarget(home).roll_back(driven)  # nothing but writes what it is told
+    assert road.read(home.road, "fuel").holder == "here:1:2"
+    LocalTarget(home).promote(replace(driven, state="promoted"))
+    assert road.read(home.road, "fuel").holder == ""

@@ -1,12 +1,15 @@
 """A rollback changes the road first; what a kill kept from being recorded is recorded later."""
 
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
 from roadworthy import registry as registry_module
 from roadworthy import road
-from roadworthy.registry import Registry
+from roadworthy.registry import Registry, RegistryError
 from roadworthy.road import Road
 from roadworthy.rollout import closing, lease, local, note, rollback
 from roadworthy.rollout.lease import Lease
@@ -174,3 +177,108 @@ def test_an_end_that_was_left_half_done_is_finished(settings, registry, released
     assert lease.read(registry, "fuel").settled
     closing.catch_up(settings, registry, LocalTarget(settings), "fuel")
     assert isinstance(held, Lease)
+
+
+@pytest.fixture
+def under_way(settings, registry, released):
+    """The right to drive version 2, which is at 50 % beside version 1."""
+    first, second = released
+    registry.set_alias(registry.version("fuel", 1), "champion")
+    road.write(settings.road, Road("fuel", first, second, share=50, shadow=True, state="shifting"))
+    held = lease.begin(
+        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    held.move("ready")
+    held.move("verified")
+    held.move("shifting", share=50)
+    return held
+
+
+@pytest.mark.parametrize("promoted", ["only noted", "on the road"])
+def test_a_rollback_in_the_instant_of_promotion_has_the_last_word(
+    settings, registry, under_way, promoted
+):
+    # given a promotion that is noted, and not settled
+    target = LocalTarget(settings)
+    under_way.move("promoted", by_hand="ada")
+    if promoted == "on the road":
+        target.promote(under_way.rollout)
+    # when it is rolled back
+    rollback.roll_back(settings, "fuel", why="it smokes").record(settings)
+    # then it is off, the promotion cannot be ended, and nothing is stuck
+    with pytest.raises(RolloutError):
+        closing.settle(under_way, target)
+    closing.catch_up(settings, registry, target, "fuel")
+    found = lease.read(registry, "fuel")
+    assert (found.state, found.settled) == ("rolled back", True)
+    assert "it smokes" in found.problem
+    assert champion(registry) == 1
+    assert road.read(settings.road, "fuel").champion.version == 1
+
+
+def test_a_bad_version_is_off_the_road_also_when_the_registry_is_gone(
+    settings, registry, under_way, monkeypatch
+):
+    def gone(*arguments):
+        raise RegistryError("database is locked")
+
+    under_way.settings = settings.model_copy(update={"ready_seconds": 0.1})
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "swap_model_tag", gone)
+        with pytest.raises(RegistryError):
+            closing.roll_back(under_way, LocalTarget(settings), "an answer differs")
+
+    assert road.read(settings.road, "fuel").challenger is None
+    # and whoever comes next tells the registry
+    assert list(restore(settings)) == []
+    found = lease.read(registry, "fuel")
+    assert (found.state, found.settled) == ("rolled back", True)
+    assert "an answer differs" in found.problem
+    assert "an answer differs" in registry.version("fuel", 2).tags["rolled_back"]
+    assert note.read(settings, "fuel") is None
+
+
+def test_a_first_release_that_is_bad_is_off_the_road_too(settings, registry, released):
+    road.write(settings.road, Road("fuel", challenger=released[1]))
+    held = lease.begin(
+        settings, registry, "fuel", 2, champion=0, strategy="canary", owner="run-1", why=""
+    )
+    left = closing.Note("fuel", 0, (2,), "ada", "2026-01-02T03:04:05+00:00", "it smokes")
+    LocalTarget(settings).roll_back(held.rollout.back("it smokes"), left)
+
+    closing.catch_up(settings, registry, LocalTarget(settings), "fuel")
+
+    assert road.read(settings.road, "fuel") == Road("fuel")
+    assert lease.read(registry, "fuel").state == "rolled back"
+
+
+class Telling(BaseHTTPRequestHandler):
+    """A server of two processes, of which the second takes its time."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.asked.append(self.path)
+        second = 1 if len(self.asked) > 3 else 2
+        workers = [{"split": [{"version": one, "share": 100}]} for one in (1, second)]
+        body = json.dumps({"workers": workers}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        """Say nothing."""
+
+
+def test_every_process_is_waited_for(settings, released):
+    undone = rollback.roll_back(settings, "fuel", why="it smokes")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Telling)
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    try:
+        undone.wait(settings, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert Telling.asked == ["/v2/models/fuel/workers"] * 4

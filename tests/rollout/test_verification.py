@@ -151,6 +151,17 @@ def test_an_answer_that_is_none_is_told(lying, golden, answer, words):
     is_problem(verify(lying(lambda requests: answer), "fuel", 3, golden), words)
 
 
+def test_a_request_that_is_answered_503_once_or_twice_is_asked_again(lying, golden):
+    asked = []
+
+    def answer(requests):
+        asked.append(requests)
+        return (503, b"busy", {}) if len(asked) < 3 else answering(right)(requests)
+
+    assert verify(lying(answer), "fuel", 3, golden).good
+    is_problem(verify(lying(lambda requests: (503, b"busy", {})), "fuel", 3, golden), "503: busy")
+
+
 def test_a_bundle_without_golden_requests_is_not_good(lying):
     is_problem(verify(lying(answering(right)), "fuel", 3, Golden([], [])), "no golden request")
 

@@ -11,6 +11,7 @@ from mlflow.tracking import MlflowClient
 from roadworthy import bundle, road
 from roadworthy.bundle import BundleError
 from roadworthy.data import git, releases
+from roadworthy.errors import ExitCode
 from roadworthy.registry import Registry
 from roadworthy.rollout import closing, local, opening
 from roadworthy.rollout.lease import TakenError
@@ -177,6 +178,21 @@ def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, 
     roll_back(live.settings, "fuel", version=1, problem=found.problem, owner="run-1")
     assert live.tags()["rolled_back"] == found.problem
     assert json.loads(live.tags()["rollout"])["state"] == "rolled back"
+
+
+def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, packed):
+    settings = registered.settings.model_copy(
+        update={"serving_url": "http://127.0.0.1:9", "ready_seconds": 0.3}
+    )
+
+    with pytest.raises(RolloutError, match="did not come up") as caught:
+        roll_out(settings, packed=packed.path, version=1)
+
+    assert caught.value.exit_code == ExitCode.FAILED
+    assert "did not come up" in registered.tags()["rolled_back"]
+    assert registered.aliases() == ()
+    assert json.loads(registered.tags()["rollout"])["state"] == "rolled back"
+    assert road.read(settings.road, "fuel").challenger is None
 
 
 def test_a_second_release_goes_through_its_stages(live, packed, simple):

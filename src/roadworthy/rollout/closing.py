@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from roadworthy.registry import Registry, Version
 from roadworthy.rollout import lease, note
@@ -55,9 +55,43 @@ def promote(held: Lease, target: Target) -> Rollout:
 def roll_back(held: Lease, target: Target, problem: str) -> Rollout:
     """Take a version off the road for good."""
     if held.rollout.state != "rolled back":
-        held.put(held.rollout.back(problem))
-        target.roll_back(held.rollout)
+        take_off(held, target, held.rollout.back(problem))
     return held.rollout if held.rollout.settled else settle(held, target)
+
+
+def take_off(held: Lease, target: Target, after: Rollout) -> None:
+    """Take a version off the road, then tell the registry: a bad one waits for nothing.
+
+    A note beside the road says what the registry is to be told, should that fail.
+
+    Parameters
+    ----------
+    after
+        The rollout, rolled back.
+
+    Raises
+    ------
+    RolledBackError
+        A person has rolled it back already.
+    TakenError
+        Another rollout is under way; the version is off all the same.
+    RegistryError
+        The registry failed; the version is off all the same.
+    """
+    settings, at = held.settings, datetime.now(UTC).isoformat(timespec="seconds")
+    left = Note(
+        after.model, after.champion, (after.version,), settings.actor, at, why=after.problem
+    )
+    target.roll_back(after, left)
+    try:
+        held.put(after)
+    except TakenError:
+        record(settings, held.registry, left)
+        now = lease.read(held.registry, after.model)
+        if now is None or (now.version, now.started) != (after.version, after.started):
+            raise
+        held.rollout = now
+    note.clear(settings, left)
 
 
 def settle(held: Lease, target: Target) -> Rollout:
@@ -66,6 +100,7 @@ def settle(held: Lease, target: Target) -> Rollout:
     version = registry.version(rollout.model, rollout.version)
     if rollout.state == "promoted":
         target.promote(rollout)
+        held.put(rollout)  # whoever rolled it back meanwhile has the last word
         _note_promotion(registry, version, rollout)
     else:
         target.roll_back(rollout)
@@ -84,13 +119,14 @@ def record(settings: Settings, registry: Registry, left: Note) -> None:
             break
         except TakenError:  # its driver wrote in the same instant; it will see the note
             continue
-    champion = registry.version(left.model, left.champion)
     for number in left.taken_off:
         version = registry.version(left.model, number)
         registry.tag(version, {"rolled_back": str(left).removeprefix("rolled back ")})
         if "challenger" in version.aliases:
             registry.drop_alias(left.model, "challenger")
-    if "champion" not in champion.aliases:
+    # Before the first release there is no champion to return to.
+    champion = registry.version(left.model, left.champion) if left.champion else None
+    if champion is not None and "champion" not in champion.aliases:
         numbers = " and ".join(map(str, left.taken_off))
         told = f"in place of version {numbers} by {left.by} at {left.at}: {left.why}"
         registry.tag(champion, {"restored": told, "rolled_back": ""})
@@ -105,11 +141,11 @@ def verdict(rollout: Rollout) -> str:
 
 def _end(settings: Settings, registry: Registry, left: Note) -> None:
     rollout = lease.read(registry, left.model)
-    if rollout is None or rollout.ended or rollout.version not in left.taken_off:
+    if rollout is None or rollout.settled or rollout.version not in left.taken_off:
         return
     version = registry.version(left.model, rollout.version)
     held = Lease(settings, registry, rollout)
-    ended = held.put(replace(rollout.back(str(left)), settled=True))
+    ended = held.put(rollout.overruled(str(left)))
     registry.tag(version, {"rollout": verdict(ended)})
 
 

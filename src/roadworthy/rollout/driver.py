@@ -8,14 +8,25 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from roadworthy.bundle import Bundle, Golden
+from roadworthy.errors import RoadworthyError
+from roadworthy.rollout import closing
 from roadworthy.rollout.judgement import Bounds, Counts, Judgement, judge
-from roadworthy.rollout.lease import Lease
+from roadworthy.rollout.lease import Lease, TakenError
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError, Stage
 from roadworthy.rollout.target import Target
 from roadworthy.rollout.verification import Verification
 from roadworthy.settings import Settings
 
 TICK_SECONDS = 0.2
+"""How often a person's wish is looked for."""
+LOOK_SECONDS = 1.0
+"""How often the figures are looked at; in short stages more often."""
+_LOOKS = 5
+"""How often they are looked at in a stage, at least."""
+FLUSH_SECONDS = 0.25
+"""A process of the server tells what it counted to the others after so long."""
+_GOLDEN_BATCHES = 10
+"""How often a champion was asked its golden batch on its own way on the road, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -74,14 +85,15 @@ class Driver:
         self._before: Counts | None = None
         self._all = Counts()
         self._heard = clock()
-        self._busy = clock()
+        self._began = clock()
+        self._used = any(not stage.quiet for stage in lease.rollout.stages)
         self._silent = False
 
     def stage(self, bundle: Bundle) -> Rollout:
         """Have the version loaded. What it had of the traffic it keeps."""
         try:
-            self._target.stage(self._lease.rollout, bundle)
-        except RolledBackError:
+            self._target.stage(self._lease.rollout, bundle, self._lease.renew)
+        except (RolledBackError, TakenError):
             raise
         except RolloutError as error:
             self._back(str(error))
@@ -91,10 +103,15 @@ class Driver:
     def verify(self) -> Rollout:
         """Return the rollout with every stage passed, or rolled back.
 
+        Whatever else ends it, Ctrl-C or a registry that is gone, the version is taken off the road,
+        as nobody looks after it any more.
+
         Raises
         ------
-        RolloutError
+        TakenError
             Another run or command took the rollout over.
+        RegistryError
+            The registry failed for ``settings.ready_seconds``.
         """
         try:
             self._verify()
@@ -102,7 +119,22 @@ class Driver:
             pass
         except RolledBackError as error:  # somebody changed the road, and tells the registry
             return self._lease.rollout.back(str(error))
+        except TakenError:
+            raise
+        except BaseException as error:
+            self._break_off(error)
+            raise
         return self._lease.rollout
+
+    def _break_off(self, error: BaseException) -> None:
+        rollout = self._lease.rollout
+        if rollout.ended:
+            return
+        reason = str(error) or type(error).__name__
+        try:
+            self._back(f"{rollout.owner} broke off: {reason}")
+        except RoadworthyError as further:
+            log.error("%s", further)  # noqa: TRY400 - a sentence, and the first error is raised
 
     def _verify(self) -> None:
         if self._lease.rollout.state == "staged":
@@ -112,9 +144,11 @@ class Driver:
             if problem:
                 raise self._back(problem)
             self._lease.move("verified")
-        self._heard = self._busy = self._clock()
+        self._heard = self._began = self._clock()
         for share in self._lease.rollout.left:
             self._obey()
+            if self._lease.rollout.by_hand:
+                return
             self._pass(share)
         self._obey()
 
@@ -122,8 +156,8 @@ class Driver:
         """Let the version have a share for a time; take it off if it is bad."""
         self._lease.move("shifting", share=share)
         try:
-            self._target.shift(self._lease.rollout)
-        except RolledBackError:
+            self._target.shift(self._lease.rollout, self._lease.renew)
+        except (RolledBackError, TakenError):
             raise
         except RolloutError as error:
             raise self._back(str(error)) from error
@@ -140,31 +174,42 @@ class Driver:
 
     def _watch(self, share: int, began: float) -> Stage:
         """Look at the live traffic until time is up, it is seen to be bad, or nobody asks."""
-        counts, last, spent = Counts(), self._clock(), 0.0
-        self._look()  # what came before this stage is not of it
+        counts, last, spent, look_at = Counts(), self._clock(), 0.0, 0.0
+        if self._used:  # the golden batch is not of this stage
+            self._sleep(FLUSH_SECONDS)
+        self._look()  # and neither is what came before
         while True:
-            grown = self._look()
-            counts = counts.plus(grown)
             now = self._clock()
             spent += 0 if self._lease.rollout.paused else now - last
             last = now
-            judged = judge(counts, self._baseline(), self._bounds)
-            if judged.problem or (
-                not self._lease.rollout.paused and self._is_over(counts, spent, judged)
-            ):
-                problem = judged.problem or judged.doubt
-                return self._stage(share, began, counts, judged, problem)
+            if now >= look_at:
+                counts = counts.plus(self._look())
+                judged = judge(counts, self._baseline(), self._bounds)
+                if judged.problem or (
+                    not self._lease.rollout.paused and self._is_over(spent, judged)
+                ):
+                    problem = judged.problem or judged.doubt
+                    return self._stage(share, began, counts, judged, problem)
+                look_at = now + self._pause(spent)
             self._obey()
             self._lease.renew()
             self._sleep(TICK_SECONDS)
 
-    def _is_over(self, counts: Counts, spent: float, judged: Judgement) -> bool:
+    def _is_over(self, spent: float, judged: Judgement) -> bool:
         if self._silent:  # that no figures are told is not that there are none
             return False
         if judged.doubt:
             return spent >= self._settings.stage_seconds + self._settings.ready_seconds
-        quiet = not counts.traffic and self._clock() - self._busy >= self._settings.quiet_seconds
+        # Once somebody has asked, more will: only what nobody uses is not waited for.
+        quiet = not self._used and self._clock() - self._began >= self._settings.quiet_seconds
         return quiet or spent >= self._settings.stage_seconds
+
+    def _pause(self, spent: float) -> float:
+        """Return how long not to look at the figures; at the end of a stage they are looked at."""
+        long = min(LOOK_SECONDS, self._settings.stage_seconds / _LOOKS)
+        ends = [self._settings.stage_seconds - spent]
+        ends += [] if self._used else [self._began + self._settings.quiet_seconds - self._clock()]
+        return min([long, *(end for end in ends if end > 0)])
 
     def _look(self) -> Counts:
         """Return what was counted since the last look."""
@@ -176,11 +221,14 @@ class Driver:
                     f"the server told no figures for {self._settings.ready_seconds:g} s"
                 )
             return Counts()
+        if self._before is None:
+            # More than its own golden batches: customers use it, if perhaps not in this moment.
+            own = _GOLDEN_BATCHES * (len(self._golden.requests) + 1)
+            self._used |= now.champion_requests > own
         grown = Counts() if self._before is None else now.since(self._before)
         self._before, self._heard = now, self._clock()
         self._all = self._all.plus(grown)
-        if grown.traffic:
-            self._busy = self._clock()
+        self._used |= bool(grown.traffic)
         return grown
 
     def _baseline(self) -> Counts:
@@ -208,7 +256,8 @@ class Driver:
         return Stage(
             share=share,
             seconds=round(self._clock() - began, 3),
-            requests=counts.asked,
+            # Where no customer asks, what is counted late is its golden batch.
+            requests=counts.asked if counts.traffic else 0,
             champion_requests=round(counts.champion_requests),
             rows=counts.compared,
             golden=difference,
@@ -227,18 +276,19 @@ class Driver:
             raise self._back(f"aborted by {wish.by}")
         if wish.verb == "promote":
             self._lease.put(replace(rollout, by_hand=wish.by, paused=False))
+            if rollout.state == "ready":  # its golden batch it has to answer all the same
+                return
             raise _Enough
         self._lease.put(replace(rollout, paused=wish.verb == "pause"))
-        self._target.shift(self._lease.rollout)
+        self._target.shift(self._lease.rollout, self._lease.renew)
 
     def _back(self, problem: str, stage: Stage | None = None) -> _Enough:
-        """Take the version off the road, after noting that it is to be taken off."""
+        """Take the version off the road, before anything else."""
         rollout = self._lease.rollout
         if stage is not None:
             rollout = replace(rollout, stages=(*_others(rollout, stage.share), stage))
-        self._lease.put(rollout.back(problem))
         log.warning("Rolled back: %s", stage or problem)
-        self._target.roll_back(self._lease.rollout)
+        closing.take_off(self._lease, self._target, rollout.back(problem))
         return _Enough()
 
 

@@ -33,6 +33,15 @@ def lives(holder: str) -> bool | None:
     return not _is_zombie(int(number)) and start in ("", _start(int(number)))
 
 
+def age() -> float | None:
+    """Return for how many seconds this process lives; None where the kernel does not tell."""
+    start = _start(os.getpid())
+    with suppress(OSError, ValueError):
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        return up - int(start) / os.sysconf("SC_CLK_TCK")
+    return None
+
+
 def _start(pid: int) -> str:
     fields = _stat(pid)
     return fields[19] if len(fields) > 19 else ""

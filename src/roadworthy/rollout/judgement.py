@@ -232,7 +232,7 @@ def judge(stage: Counts, rollout: Counts, bounds: Bounds) -> Judgement:
     failed = failed if failed[1] else _errors(rollout, bounds, otherwise=failed[0])
     found = [
         failed,
-        _slow(stage, champion, bounds),
+        _slow(_timed(stage, rollout, bounds).seconds, champion, bounds),
         *_predictions(rollout, bounds),
     ]
     problems = [problem for _, problem in found if problem]
@@ -359,14 +359,20 @@ def _errors(stage: Counts, bounds: Bounds, otherwise: Figure | None = None) -> t
     return (otherwise if passed and otherwise is not None else figure), problem
 
 
-def _slow(stage: Counts, champion: float | None, bounds: Bounds) -> tuple[Figure, str]:
+def _timed(stage: Counts, rollout: Counts, bounds: Bounds) -> Counts:
+    """Return the stage, or the whole rollout where too little was asked of it in the stage."""
+    asked = max(stage.seconds.values(), default=0)
+    return stage if asked >= bounds.min_requests else rollout
+
+
+def _slow(seconds: Histogram, champion: float | None, bounds: Bounds) -> tuple[Figure, str]:
     """Judge its times. The 99th percentile is above a limit where more than 1 % of all are."""
-    found = quantile(stage.seconds, _QUANTILE)
+    found = quantile(seconds, _QUANTILE)
     limit = (champion or 0) * bounds.max_p99_ratio + bounds.p99_allowance_ms / 1000
     value = None if found is None else found * 1000
-    count = max(stage.seconds.values(), default=0)
+    count = max(seconds.values(), default=0)
     judged = champion is not None and count >= bounds.min_requests
-    slow = above(stage.seconds, limit)
+    slow = above(seconds, limit)
     passed = not judged or slow <= max(HICCUPS, by_chance((1 - _QUANTILE) * count))
     problem = (
         ""

@@ -1,23 +1,30 @@
 """Who drives a rollout. Its state lives in the registry, as a tag of the model: one at a time.
 
 Every write is made only if the tag still is what its owner wrote last. So whoever was taken for
-dead and comes back, after a machine slept, finds that it has lost the rollout and changes nothing.
+dead and comes back, after a machine slept, finds that it has lost the rollout, and gives the
+version no more traffic.
 """
 
 from __future__ import annotations
 
 import logging
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from roadworthy.registry import Registry
+import tenacity
+
+from roadworthy.registry import Registry, RegistryError
 from roadworthy.rollout import holder, state
 from roadworthy.rollout.state import Rollout, RolloutError, State, Strategy, Wish
 from roadworthy.settings import Settings
 
 ROLLOUT, WISH = "rollout", "rollout_wish"
 """The tags of a model."""
+_AGAIN_SECONDS = 0.2
+_Answer = TypeVar("_Answer")
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +58,18 @@ class Lease:
         return self.put(self.rollout.moved(to, **changes))
 
     def put(self, after: Rollout) -> Rollout:
-        """Note how the rollout stands.
+        """Note how the rollout stands. A registry that fails is asked again for a while.
 
         Raises
         ------
         TakenError
             Another run or command took the rollout over.
+        RegistryError
+            The registry failed for ``settings.ready_seconds``.
         """
         model, before = self.rollout.model, state.encode(self.rollout)
-        after = replace(after, renewed=_now())
-        if not self.registry.swap_model_tag(model, ROLLOUT, before, state.encode(after)):
+        after = replace(after, renewed=_now(), mark=_mark())
+        if not self._insist(lambda: self._swap(before, state.encode(after))):
             now = read(self.registry, model)
             told = "is gone from the registry" if now is None else f"was taken over: {now}"
             by = f", by {now.owner}" if now is not None else ""
@@ -79,12 +88,41 @@ class Lease:
             self.put(self.rollout)
 
     def wish(self) -> Wish | None:
-        """Return what a person wants of this rollout, and take it as heard."""
-        wanted = self.registry.model_tags(self.rollout.model).get(WISH, "")
-        found = Wish.decode(wanted)
-        if found is not None:
-            self.registry.swap_model_tag(self.rollout.model, WISH, wanted, "")
+        """Return what a person wants of this rollout, and take it as heard.
+
+        Raises
+        ------
+        RegistryError
+            The registry failed for ``settings.ready_seconds``.
+        """
+        model = self.rollout.model
+        wanted = self._insist(lambda: self.registry.model_tags(model).get(WISH, ""))
+        if not wanted:
+            return None
+        self._insist(lambda: self.registry.swap_model_tag(model, WISH, wanted, ""))
+        try:
+            found = Wish.decode(wanted)
+        except RolloutError as error:
+            log.warning("%s It is ignored.", error)
+            return None
         return found if found is not None and found.version == self.rollout.version else None
+
+    def _swap(self, before: str, after: str) -> bool:
+        """Write the rollout once, also when the answer to an earlier attempt was lost."""
+        model = self.rollout.model
+        if self.registry.swap_model_tag(model, ROLLOUT, before, after):
+            return True
+        return self.registry.model_tags(model).get(ROLLOUT, "") == after
+
+    def _insist(self, ask: Callable[[], _Answer]) -> _Answer:
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(self.settings.ready_seconds),
+            wait=tenacity.wait_fixed(_AGAIN_SECONDS),
+            retry=tenacity.retry_if_exception_type(RegistryError),
+            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+            reraise=True,
+        )
+        return retrying(ask)
 
 
 def read(registry: Registry, model: str) -> Rollout | None:
@@ -134,6 +172,7 @@ def begin(
         *(model, version, champion, strategy, owner, settings.holder, now, now),
         actor=settings.actor,
         why=why,
+        mark=_mark(),
     )
     if before and not state.decode(before).ended:
         raise refusal(state.decode(before))
@@ -165,6 +204,10 @@ def refusal(first: Rollout) -> TakenError:
         f"on {host} (process {rest.partition(':')[0]}) since {first.started}. Wait for it, or "
         f"abort it with `roadworthy rollout abort {first.model}`."
     )
+
+
+def _mark() -> str:
+    return secrets.token_hex(4)
 
 
 def _now() -> str:

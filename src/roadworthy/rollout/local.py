@@ -16,19 +16,29 @@ import tenacity
 
 from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError, Golden
+from roadworthy.errors import ExitCode
 from roadworthy.road import Release, Road
-from roadworthy.rollout import judgement, note
+from roadworthy.rollout import judgement, note, workers
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.judgement import Counts
+from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError, Strategy
+from roadworthy.rollout.target import nothing
 from roadworthy.rollout.verification import Verification, verify
+from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
 
-__all__ = ["LocalTarget", "RolloutError", "place", "projected"]
+__all__ = ["LocalTarget", "RefusedError", "RolloutError", "place", "projected"]
 
 _POLL_SECONDS = 0.05
 _WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
 """What a state of a rollout is called on the road."""
+
+
+class RefusedError(RolloutError):
+    """The server refuses the version itself."""
+
+    exit_code = ExitCode.ROLLED_BACK
 
 
 class LocalTarget:
@@ -51,22 +61,26 @@ class LocalTarget:
                 "means nothing here: use `--strategy canary` or `--strategy blue-green`."
             )
 
-    def stage(self, rollout: Rollout, bundle: Bundle) -> None:
+    def stage(
+        self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
+    ) -> None:
         """Place the bundle, put it on the road, and wait until the server holds it."""
         self._write(rollout, place(self._settings, bundle, rollout.version))
         self._wait(
             rollout,
             lambda worker: _check_held(worker, rollout.version, bundle.digest),
+            meanwhile,
             what=f"Version {rollout.version} of {rollout.model} did not come up",
         )
 
-    def shift(self, rollout: Rollout) -> None:
+    def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
         """Write the share on the road, and wait until the server tells it."""
         self._write(rollout)
         if rollout.plan:
             self._wait(
                 rollout,
                 lambda worker: _check_share(worker, rollout),
+                meanwhile,
                 what=f"Version {rollout.version} of {rollout.model} did not get {rollout.share} %",
             )
 
@@ -92,16 +106,20 @@ class LocalTarget:
         """Write it on the road as the champion."""
         self._write(rollout)
 
-    def roll_back(self, rollout: Rollout) -> None:
-        """Write the road without it."""
-        self._write(rollout)
+    def roll_back(self, rollout: Rollout, left: Note | None = None) -> None:
+        """Write the road without it, and beside it what is to be recorded of that."""
+        self._write(rollout, left=left)
 
-    def _write(self, rollout: Rollout, release: Release | None = None) -> None:
+    def _write(
+        self, rollout: Rollout, release: Release | None = None, left: Note | None = None
+    ) -> None:
         directory = self._settings.road
         with note.changing(self._settings, rollout.model):
             self._check_undisturbed(rollout)
             now = road.read(directory, rollout.model)
             after = projected(now, rollout, release)
+            if left is not None:
+                note.write(self._settings, left)
             if after != now:
                 road.write(directory, after)
 
@@ -110,32 +128,56 @@ class LocalTarget:
         if left is not None:
             raise RolledBackError(f"{left}")
 
-    def _wait(self, rollout: Rollout, check: Callable[[Any], None], *, what: str) -> None:
+    def _wait(
+        self,
+        rollout: Rollout,
+        check: Callable[[Any], None],
+        meanwhile: Callable[[], None],
+        *,
+        what: str,
+    ) -> None:
         """Ask until every process that answers at the server's address is as it must be."""
         settings, model = self._settings, rollout.model
 
         @tenacity.retry(
             stop=tenacity.stop_after_delay(settings.ready_seconds),
             wait=tenacity.wait_fixed(_POLL_SECONDS),
-            retry=tenacity.retry_if_exception_type((httpx.HTTPError, _NotYetError)),
+            retry=tenacity.retry_if_exception_type((httpx.HTTPError, NotYetError)),
             reraise=True,
         )
         def ask() -> None:
+            meanwhile()
             with connect(settings.serving_url, settings.token) as client:
-                response = client.get(f"/v2/models/{model}/workers")
-            if response.status_code != httpx.codes.OK:
-                raise _NotYetError(f"it answers {response.status_code}: {response.text[:300]}")
-            for worker in _workers(response):
-                check(worker)
+                for worker in workers.ask(client, model):
+                    check(worker)
 
         try:
             ask()
-        except (httpx.HTTPError, httpx.InvalidURL, _NotYetError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, NotYetError) as error:
+            why = self._refusal(rollout)
+            if why:
+                raise RefusedError(f"{what} at {settings.serving_url}: {why}") from error
             raise RolloutError(
                 f"{what} at {settings.serving_url} within {settings.ready_seconds:g} s "
                 f"({str(error) or type(error).__name__}). Look at the server's log; is it the one "
                 f"that watches {settings.road}?"
             ) from error
+
+    def _refusal(self, rollout: Rollout) -> str:
+        """Return why the server refuses the version; nothing if it does not, or tells nothing."""
+        try:
+            with connect(self._settings.serving_url, self._settings.token) as client:
+                entries = client.post("/v2/repository/index").raise_for_status().json()
+            return next(
+                (
+                    str(one["reason"])
+                    for one in entries
+                    if (one["name"], one["version"]) == (rollout.model, str(rollout.version))
+                ),
+                "",
+            )
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+            return ""
 
 
 def stage(settings: Settings, staged: Bundle, version: int) -> None:
@@ -212,6 +254,7 @@ def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Ro
         share=rollout.share if rollout.plan else 0,
         shadow=bool(rollout.plan),
         state="paused" if rollout.paused else _WORDS[rollout.state],
+        holder=rollout.holder,
     )
 
 
@@ -263,37 +306,20 @@ def _copy(staged: Bundle, target: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _NotYetError(Exception):
-    """The server answers, but is not as it must be."""
-
-
-def _workers(response: httpx.Response) -> list[Any]:
-    try:
-        workers = response.json()["workers"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _NotYetError(f"it tells no workers: {response.text[:100]!r}") from error
-    if not workers:
-        raise _NotYetError("no process of it answers yet")
-    return list(workers)
-
-
 def _check_held(worker: Any, version: int, digest: str) -> None:
     try:
         held = str(worker["versions"].get(str(version), ""))
     except (KeyError, TypeError, AttributeError) as error:
-        raise _NotYetError(f"it tells no versions: {str(worker)[:100]!r}") from error
+        raise NotYetError(f"it tells no versions: {str(worker)[:100]!r}") from error
     if held != digest:
         told = f"the bundle {held[:12]}" if held else "no such version"
-        raise _NotYetError(f"it holds {told}, not {digest[:12]}")
+        raise NotYetError(f"it holds {told}, not {digest[:12]}")
 
 
 def _check_share(worker: Any, rollout: Rollout) -> None:
-    try:
-        shares = {int(part["version"]): int(part["share"]) for part in worker["split"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise _NotYetError(f"it tells no split: {str(worker)[:100]!r}") from error
+    shares = workers.shares(worker)
     if shares.get(rollout.version) != rollout.share:
-        raise _NotYetError(f"it tells the shares {shares}")
+        raise NotYetError(f"it tells the shares {shares}")
 
 
 def _same(one: Release, other: Release) -> bool:

@@ -47,8 +47,7 @@ def begin(
         if first.version == version.number:
             log.info("Went on with the rollout that %s had begun.", first.owner)
             return held
-        held.put(held.rollout.back(f"its owner, {first.owner}, ended before it did"))
-        closing.settle(held, target)
+        closing.roll_back(held, target, f"its owner, {first.owner}, ended before it did")
     champion = registry.aliased(model, "champion")
     number = 0 if champion is None else champion.number
     target.check(strategy)

@@ -17,11 +17,12 @@ from pydantic import SecretStr
 
 from roadworthy import bundle, road
 from roadworthy.bundle import BundleError
-from roadworthy.road import VERSION_HEADER, Release, Road
-from roadworthy.rollout import note
+from roadworthy.road import Release, Road
+from roadworthy.rollout import note, workers
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolloutError
+from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Undone:
     note: Note
 
     def wait(self, settings: Settings, url: str) -> None:
-        """Return when the server at an address answers with the version.
+        """Return when every process of the server at an address answers with the version.
 
         Raises
         ------
@@ -51,16 +52,16 @@ class Undone:
             It does not within ``settings.ready_seconds``.
         """
         end = time.monotonic() + settings.ready_seconds
-        told = ""
+        told: set[int] = set()
         while time.monotonic() < end:
             told = _answering(url, self.note.model, settings.token)
-            if told == str(self.note.champion):
+            if told == {self.note.champion}:
                 return
             time.sleep(_POLL_SECONDS)
+        instead = " and ".join(map(str, sorted(told))) or "nothing"
         raise RolloutError(
             f"Version {self.note.champion} of {self.note.model} is on the road, but {url} still "
-            f"answers with {told or 'nothing'} after {settings.ready_seconds:g} s. Look at the "
-            f"server's log."
+            f"answers with {instead} after {settings.ready_seconds:g} s. Look at the server's log."
         )
 
     def record(self, settings: Settings) -> None:
@@ -178,11 +179,12 @@ def _former(registry: Registry, now: Road) -> Version:
     return max(promoted, key=lambda version: version.tags["promoted_at"])
 
 
-def _answering(url: str, model: str, token: SecretStr) -> str:
-    """Return the version that answers who asks for none; nothing if none does."""
+def _answering(url: str, model: str, token: SecretStr) -> set[int]:
+    """Return the versions that answer who asks for none, whichever process is asked."""
     try:
         with connect(url, token) as client:
-            headers = client.get(f"/v2/models/{model}/ready").headers
-            return str(headers.get(VERSION_HEADER, ""))
-    except (httpx.HTTPError, httpx.InvalidURL):
-        return ""
+            told = workers.ask(client, model)
+            parts = [part for worker in told for part in workers.shares(worker).items()]
+            return {version for version, share in parts if share}
+    except (httpx.HTTPError, httpx.InvalidURL, NotYetError):
+        return set()

@@ -16,6 +16,7 @@ from roadworthy.errors import ExitCode, RoadworthyError
 State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled back"]
 """Where a rollout is: the version is to be loaded; it is; it answered its golden batch; it gets a
 share of the traffic; it is the champion; it is off the road."""
+Verb = Literal["pause", "resume", "promote", "abort"]
 Strategy = Literal["canary", "blue-green", "rolling"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
@@ -85,8 +86,9 @@ class Stage:
     seconds
         How long it lasted.
     requests
-        How many unpinned requests the challenger was asked, those of it that the champion had to
-        answer included.
+        How many requests the challenger was asked, those that named it and those that the champion
+        had to answer in its place included; its golden batch is not, and none where no customer
+        asked anything.
     champion_requests
         How many requests the champion answered meanwhile.
     rows
@@ -158,6 +160,8 @@ class Rollout:
         Who drives it, and why the version was released: for the note of its promotion.
     settled
         Whether road, aliases and tags say what an ended rollout came to.
+    mark
+        Drawn anew for each write, so that no two writes are alike.
     """
 
     model: str
@@ -177,6 +181,7 @@ class Rollout:
     actor: str = ""
     why: str = ""
     settled: bool = False
+    mark: str = ""
 
     @property
     def ended(self) -> bool:
@@ -218,14 +223,19 @@ class Rollout:
 
     def back(self, problem: str) -> Self:
         """Return it rolled back."""
-        told = " ".join(problem.split())
-        short = told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
-        return self.moved("rolled back", problem=short, share=0, paused=False, settled=False)
+        return self.moved(
+            "rolled back", problem=_short(problem), share=0, paused=False, settled=False
+        )
+
+    def overruled(self, problem: str) -> Self:
+        """Return it rolled back and settled, also where its promotion had begun meanwhile."""
+        told = self.problem or _short(problem)
+        return replace(self, state="rolled back", problem=told, share=0, paused=False, settled=True)
 
     def verdict(self) -> dict[str, Any]:
         """Return how it ended, with its numbers, as plain values: who held it is left out."""
         kept = asdict(self)
-        for name in ("holder", "renewed", "paused", "settled"):
+        for name in ("holder", "renewed", "paused", "settled", "mark"):
             del kept[name]
         return kept
 
@@ -282,7 +292,7 @@ def is_fresh(rollout: Rollout, now: datetime, lease_seconds: float) -> bool:
 class Wish:
     """What a person wants of a rollout that another process drives."""
 
-    verb: Literal["pause", "resume", "promote", "abort"]
+    verb: Verb
     version: int
     by: str
     at: str
@@ -293,8 +303,24 @@ class Wish:
 
     @classmethod
     def decode(cls, text: str) -> Self | None:
-        """Return the wish of a JSON, or None where there is none."""
-        return cls(**json.loads(text)) if text else None
+        """Return the wish of a JSON, or None where there is none.
+
+        Raises
+        ------
+        RolloutError
+            It is none.
+        """
+        if not text:
+            return None
+        try:
+            found = cls(**json.loads(text))
+            if found.verb not in get_args(Verb):
+                raise ValueError(f"{found.verb!r} is none")  # noqa: TRY301
+        except (ValueError, TypeError) as error:
+            raise RolloutError(
+                f"The registry's tag with a wish is not one that this program wrote ({error})."
+            ) from error
+        return found
 
 
 def _brief(value: Any) -> dict[str, Any]:
@@ -305,6 +331,11 @@ def _brief(value: Any) -> dict[str, Any]:
             continue
         told[one.name] = [_brief(item) for item in found] if isinstance(found, tuple) else found
     return told
+
+
+def _short(problem: str) -> str:
+    told = " ".join(problem.split())
+    return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
 
 
 def _listed(shares: tuple[int, ...]) -> str:

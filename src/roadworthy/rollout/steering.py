@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from roadworthy import bundle
 from roadworthy.bundle import Bundle, BundleError
@@ -16,11 +15,9 @@ from roadworthy.registry import Registry, Version
 from roadworthy.rollout import closing, lease, opening
 from roadworthy.rollout.driver import Driver
 from roadworthy.rollout.lease import Lease
-from roadworthy.rollout.state import Rollout, RolloutError, Strategy, Wish
+from roadworthy.rollout.state import Rollout, RolloutError, Strategy, Verb, Wish
 from roadworthy.rollout.target import Target
 from roadworthy.settings import Settings
-
-Verb = Literal["pause", "resume", "promote", "abort"]
 
 _POLL_SECONDS = 0.1
 
@@ -160,7 +157,8 @@ def _act(held: Lease, target: Target, verb: Verb) -> Rollout:
         if held.rollout.state != "staged":
             target.shift(held.rollout)
         return held.rollout
-    by_hand = actor if verb == "promote" else ""
+    # Whoever was told to promote it may have died on the way: that is still what is wanted.
+    by_hand = actor if verb == "promote" else held.rollout.by_hand
     held.put(replace(held.rollout, paused=False, by_hand=by_hand))
     return _drive(held, target, version)
 

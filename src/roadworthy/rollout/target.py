@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from roadworthy.bundle import Bundle, Golden
 from roadworthy.rollout.judgement import Counts
+from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import Rollout, Strategy
 from roadworthy.rollout.verification import Verification
+
+
+def nothing() -> None:
+    """Do nothing."""
 
 
 class Target(Protocol):
@@ -22,12 +28,20 @@ class Target(Protocol):
         """Refuse a strategy that this place cannot do, before anything is changed."""
         ...
 
-    def stage(self, rollout: Rollout, bundle: Bundle) -> None:
-        """Load the version beside the champion; return when it answers those who ask for it."""
+    def stage(
+        self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
+    ) -> None:
+        """Load the version beside the champion; return when it answers those who ask for it.
+
+        ``meanwhile`` is called again and again until then.
+        """
         ...
 
-    def shift(self, rollout: Rollout) -> None:
-        """Give the version the rollout's share; return when it has it."""
+    def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
+        """Give the version the rollout's share; return when it has it.
+
+        ``meanwhile`` is called again and again until then.
+        """
         ...
 
     def verify(self, rollout: Rollout, golden: Golden) -> Verification:
@@ -42,6 +56,9 @@ class Target(Protocol):
         """Let the version answer everybody, and keep in mind which one it follows."""
         ...
 
-    def roll_back(self, rollout: Rollout) -> None:
-        """Take the version off; the champion answers everybody."""
+    def roll_back(self, rollout: Rollout, left: Note | None = None) -> None:
+        """Take the version off; the champion answers everybody.
+
+        ``left`` is what the registry does not know of it yet: kept for whoever comes next.
+        """
         ...
