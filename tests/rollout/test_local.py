@@ -210,8 +210,9 @@ def test_a_road_that_lost_its_champion_is_not_taken_for_a_first_release(home, pa
     road.write(home.road, Road("fuel", challenger=release))
 
     with pytest.raises(RolloutError, match="has lost its champion, version 1"):
-        LocalTarget(home).promote(
-            Rollout("fuel", 2, 1, "canary", "me", "", "", "", state="promoted")
+        local.projected(
+            road.read(home.road, "fuel"),
+            Rollout("fuel", 2, 1, "canary", "me", "", "", "", state="promoted"),
         )
 
 

@@ -13,6 +13,7 @@ from roadworthy.registry import Registry, RegistryError
 from roadworthy.road import Road
 from roadworthy.rollout import lease, local
 from roadworthy.rollout.restoration import restore
+from roadworthy.rollout.state import Rollout
 
 PROMOTED_AT = "2026-01-02T03:04:05+00:00"
 
@@ -87,6 +88,35 @@ def test_a_rollout_comes_back_with_its_split(released, simple):
     (Path(now.challenger.bundle) / bundle.MODEL).write_bytes(b"damaged")
     assert list(restore(released)) == told
     assert road.read(released.road, "fuel").share == 50
+
+
+@pytest.mark.parametrize("left", [None, '{"model": "fu'])
+def test_a_rollout_whose_road_is_lost_ends_with_the_champion_on_it(released, simple, left):
+    # given a rollout at 50 % whose road somebody deleted or damaged
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    held = lease.begin(
+        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    if left is not None:
+        released.road.mkdir(parents=True)
+        (released.road / "fuel.json").write_text(left)
+    # when it is rolled back
+    local.LocalTarget(released).roll_back(held.rollout.back("it was bad"))
+    # then the champion alone is on the road
+    now = road.read(released.road, "fuel")
+    assert (now.champion.version, now.challenger, now.share) == (1, None, 0)
+
+
+def test_a_version_that_was_rolled_back_is_none_to_go_back_to(settings, packed, simple):
+    one, two = local.place(settings, packed, 1), local.place(settings, simple, 2)
+    road.write(settings.road, Road("fuel", champion=two, challenger=one, previous=one))
+    again = Rollout("fuel", 1, 2, "canary", "run-1", "", PROMOTED_AT, PROMOTED_AT)
+
+    local.LocalTarget(settings).roll_back(again.back("aborted by ada"))
+
+    assert road.read(settings.road, "fuel") == Road("fuel", champion=two)
 
 
 def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, simple):

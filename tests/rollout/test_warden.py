@@ -64,7 +64,9 @@ def test_a_driver_that_takes_over_in_time_keeps_the_split(home, dead):
     assert road.read(home.road, "fuel").share == 50
 
 
-@pytest.mark.parametrize("of", ["", "elsewhere:1:2", holder.here()])
+@pytest.mark.parametrize(
+    "of", ["", "elsewhere:1:2", holder.here()], ids=["nobody", "elsewhere", "here"]
+)
 def test_of_whom_it_is_not_known_that_he_is_dead_nothing_is_taken(home, of):
     road.write(home.road, shared(of))
     at_once = home.model_copy(update={"abandoned_seconds": 0.0})

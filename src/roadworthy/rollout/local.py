@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -17,7 +18,7 @@ import tenacity
 from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError, Golden
 from roadworthy.errors import ExitCode
-from roadworthy.road import Release, Road
+from roadworthy.road import Release, Road, RoadError
 from roadworthy.rollout import judgement, note, workers
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.judgement import Counts
@@ -39,6 +40,9 @@ class RefusedError(RolloutError):
     """The server refuses the version itself."""
 
     exit_code = ExitCode.ROLLED_BACK
+
+
+log = logging.getLogger(__name__)
 
 
 class LocalTarget:
@@ -116,12 +120,29 @@ class LocalTarget:
         directory = self._settings.road
         with note.changing(self._settings, rollout.model):
             self._check_undisturbed(rollout)
-            now = road.read(directory, rollout.model)
+            now, is_lost = self._road(rollout)
             after = projected(now, rollout, release)
             if left is not None:
                 note.write(self._settings, left)
-            if after != now:
+            if after != now or is_lost:
                 road.write(directory, after)
+
+    def _road(self, rollout: Rollout) -> tuple[Road, bool]:
+        """Return the road, and whether it was lost: then it has the champion of the registry."""
+        model, settings = rollout.model, self._settings
+        try:
+            now = road.read(settings.road, model)
+        except RoadError:
+            now = Road(model)
+        if now.champion is not None or rollout.champion in (0, rollout.version):
+            return now, False
+        # here alone: there is much to import, and no road is lost but by accident
+        from roadworthy.registry import Registry
+        from roadworthy.rollout.restoration import placed
+
+        log.warning("The road of %s was lost: its champion is fetched again.", model)
+        version = Registry.of(settings).version(model, rollout.champion)
+        return replace(now, champion=placed(settings, version)), True
 
     def _check_undisturbed(self, rollout: Rollout) -> None:
         left = note.read(self._settings, rollout.model)
@@ -225,7 +246,8 @@ def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Ro
     """
     alone = Road(rollout.model, champion=now.champion, previous=now.previous)
     if rollout.state == "rolled back":
-        return alone
+        bad = now.previous is not None and now.previous.version == rollout.version
+        return replace(alone, previous=None) if bad else alone
     if now.champion is None and rollout.champion not in (0, rollout.version):
         raise RolloutError(
             f"The road of {rollout.model} has lost its champion, version {rollout.champion}: "

@@ -59,6 +59,18 @@ def restore(settings: Settings) -> Iterator[str]:
     yield from map(str, problems)
 
 
+def placed(settings: Settings, version: Version) -> Release:
+    """Return the release of a version, its bundle fetched and in its place.
+
+    Raises
+    ------
+    RoadworthyError
+        It was not released, or cannot be fetched.
+    """
+    with releases.fetch(settings, version.model, version.git_tag) as released:
+        return local.place(settings, released, version.number)
+
+
 def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[str]:
     """Write the road of a model: its champion and, during a rollout, its challenger."""
     from roadworthy.rollout import lease
@@ -67,7 +79,7 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
     if champion is None:
         return
     since = champion.tags.get("promoted_at", "")
-    release = _placed(settings, champion)
+    release = placed(settings, champion)
     release = replace(release, since=since or release.since)
     with note.changing(settings, model):
         road.write(settings.road, Road(model, champion=release))
@@ -76,7 +88,7 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
     if rollout is None or rollout.ended or rollout.champion != champion.number:
         return
     try:
-        challenger = _placed(settings, registry.version(model, rollout.version))
+        challenger = placed(settings, registry.version(model, rollout.version))
     except RoadworthyError as error:  # not pushed yet, perhaps: the champion answers alone
         yield f"Version {rollout.version} of {model}, which is rolled out, stays off: {error}"
         return
@@ -84,11 +96,6 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
         now = road.read(settings.road, model)
         road.write(settings.road, local.projected(now, rollout, challenger))
     yield f"Put {rollout} beside it, as its rollout left it."
-
-
-def _placed(settings: Settings, version: Version) -> Release:
-    with releases.fetch(settings, version.model, version.git_tag) as released:
-        return local.place(settings, released, version.number)
 
 
 def _is_open(settings: Settings, model: str) -> bool:
