@@ -20,7 +20,7 @@ run: $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1
 
 test: $(STAMP) data.csv ## Run every test (REQUIRE_ALL=1: a skip is a failure)
 	@$(PYTHON) -m coverage erase
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report $(if $(ARGS),--fail-under=0)
 
