@@ -54,13 +54,13 @@ def test_a_table_becomes_a_served_model(place: Workplace, tmp_path: Path) -> Non
     assert report["outcome"] == "released"
     verified = next(step for step in report["steps"] if step["step"] == "verify")
     assert verified["state"] == "done"
-    assert verified["details"]["requests"] >= 10
+    assert verified["details"]["golden"]["requests"] >= 10
     # and of what is committed nothing is left over
     assert place.git("status", "--porcelain") == ""
     # and the server answers: somebody who knows all of a boat, and somebody who knows the beam only
     origin = place.json("lineage", "boats")
     made = bundle.read(place.path / ".roadworthy" / "bundles" / origin["bundle"])
-    assert len(made.golden.requests) == verified["details"]["requests"]
+    assert len(made.golden.requests) == verified["details"]["golden"]["requests"]
     rows = [{"beam_m": 3.1, "draught_m": 1.2, "hull": "steel"}, {"beam_m": 3.1}]
     with place.serving() as url:
         address = f"{url}/v1/models/boats:predict"

@@ -17,7 +17,7 @@ import tenacity
 
 from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError, Golden
-from roadworthy.errors import ExitCode
+from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.road import Release, Road, RoadError
 from roadworthy.rollout import judgement, note, workers
 from roadworthy.rollout.connection import connect
@@ -141,8 +141,15 @@ class LocalTarget:
         from roadworthy.rollout.restoration import placed
 
         log.warning("The road of %s was lost: its champion is fetched again.", model)
-        version = Registry.of(settings).version(model, rollout.champion)
-        return replace(now, champion=placed(settings, version)), True
+        try:
+            version = Registry.of(settings).version(model, rollout.champion)
+            return replace(now, champion=placed(settings, version)), True
+        except RoadworthyError as error:
+            if rollout.state != "rolled back":
+                raise
+            # the rollout is to end all the same; `roadworthy serve` tries again
+            log.error("The champion of %s is not put on the road: %s", model, error)  # noqa: TRY400
+            return now, False
 
     def _check_undisturbed(self, rollout: Rollout) -> None:
         left = note.read(self._settings, rollout.model)
