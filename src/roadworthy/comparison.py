@@ -16,12 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from roadworthy import models
+from roadworthy import models, pages
 from roadworthy.bundle import Manifest
 from roadworthy.commands import CommandError, call
 from roadworthy.data import dvc, git, releases
@@ -183,22 +182,14 @@ class Comparison:
             "confidence": _CONFIDENCE,
             "seed": SEED,
         }
-        plain: dict[str, Any] = _finite(told)
+        plain: dict[str, Any] = pages.finite(told)
         return plain
 
     def to_html(self) -> bytes:
         """Return it as one HTML page that needs nothing else."""
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("roadworthy", "."),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters["number"] = number
-        environment.filters["signed"] = signed
-        environment.filters["cell"] = cell
-        page = environment.get_template("comparison.html.j2").render(
+        return pages.render(
+            "comparison.html.j2",
+            {"number": number, "signed": signed, "cell": cell},
             of=self,
             confidence=_CONFIDENCE,
             against=_against(self.answers),
@@ -207,7 +198,6 @@ class Comparison:
             asked=list(dict.fromkeys(name for row in self.differing for name in row.asked)),
             known=list(dict.fromkeys(name for row in self.differing for name in row.known)),
         )
-        return page.encode()
 
 
 def compare(
@@ -288,10 +278,8 @@ def write(settings: Settings, comparison: Comparison, file: Path | None = None) 
 
 
 def number(value: float | None) -> str:
-    """Return a number as a person reads it: four digits, and no power of ten where it is near."""
-    if value is None or math.isnan(value):
-        return "not known"
-    return f"{value:.4g}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
+    """Return a number as a person reads it."""
+    return pages.number(value, unknown="not known")
 
 
 def signed(value: float | None) -> str:
@@ -739,12 +727,7 @@ def _plain(values: pd.Series) -> dict[str, Any]:
     }
 
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+_NOTHING, _ALIKE = 1e-12, 1e-6
 
 
 @dataclass(frozen=True)
@@ -772,9 +755,16 @@ class _Axis:
 
 
 def _axis(values: Sequence[float], start: float, end: float, *, room: float = 0.04) -> _Axis:
-    """Return an axis on which finite values have some room; one value alone as well."""
+    """Return an axis on which finite values have some room; one value alone as well.
+
+    Values that differ by next to nothing are one value: there are no round ones between them.
+    """
     low, high = min(values), max(values)
-    span = (high - low) or abs(high) or 1.0
+    span, size = high - low, max(abs(low), abs(high))
+    if size < _NOTHING:
+        span = 1.0
+    elif span < _ALIKE * size:
+        span = size
     return _Axis(low - room * span, high + room * span, start, end)
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import jinja2
-
+from roadworthy import pages
 from roadworthy.errors import ExitCode
 from roadworthy.records import Record
 
@@ -72,7 +70,7 @@ class Report:
             "why": self.why,
             "steps": records,
         }
-        plain: dict[str, Any] = _finite(told)
+        plain: dict[str, Any] = pages.finite(told)
         return plain
 
     def to_json(self) -> bytes:
@@ -82,18 +80,11 @@ class Report:
 
     def to_html(self, figures: Mapping[str, bytes]) -> bytes:
         """Return the report as one HTML page that needs nothing else."""
-        environment = jinja2.Environment(
-            loader=jinja2.PackageLoader("roadworthy", "."),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.filters["number"] = _number
-        environment.filters["percent"] = _percent
         # A clock that was set back meanwhile makes a span negative.
         times = [max(0.0, record.seconds) for record in self.records if record.ended]
-        page = environment.get_template("report.html.j2").render(
+        return pages.render(
+            "report.html.j2",
+            {"number": pages.number, "percent": _percent},
             report=self,
             checkout=self.details("checkout"),
             training=self.details("train"),
@@ -105,7 +96,6 @@ class Report:
             longest=max(times, default=0.0) or 1.0,
             total=sum(times),
         )
-        return page.encode()
 
 
 def conclude(run: str, model: str, trigger: str, records: Sequence[Record]) -> Report:
@@ -159,18 +149,3 @@ def _course(verified: Mapping[str, Any]) -> dict[str, Any]:
 def _percent(value: float | None) -> str:
     """Return a share as a person reads it."""
     return "" if value is None else f"{100 * value:.3g} %"
-
-
-def _number(value: float | None) -> str:
-    """Return a number as a person reads it: four digits, and no power of ten where it is near."""
-    if value is None or math.isnan(value):
-        return "not a number"
-    return f"{value:.4g}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -169,8 +170,9 @@ def test_a_good_version_comes_on_the_road_by_stages(place: Place, good: Bundle) 
     ("trouble", "words"),
     [
         ("biased", ["differs from the champion's by", "25.0% is allowed"]),
-        ("slow", ["99th percentile is", "is allowed"]),
-        ("failing", ["it failed", "requests (", "1.00% is allowed"]),
+        # On a machine so busy that it takes longer than a challenger may, it is late altogether.
+        ("slow", ["99th percentile is|timeout", "is allowed"]),
+        ("failing", ["it failed", r"requests \(", "1.00% is allowed"]),
         ("endless", ["it failed", "timeout"]),
     ],
 )
@@ -190,7 +192,7 @@ def test_a_bad_version_is_rolled_back_by_itself(
     found = place.rollout
     assert found["state"] == "rolled back"
     for word in words:
-        assert word in found["problem"]
+        assert re.search(word, found["problem"])
     assert found["stages"][-1]["problem"] == found["problem"]
     # and no customer noticed
     assert asked.statuses == {"200"}

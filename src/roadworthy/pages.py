@@ -1,0 +1,48 @@
+"""What the HTML pages that people read have in common, and the JSON beside them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jinja2
+
+
+def render(template: str, filters: Mapping[str, Callable[..., str]], **values: Any) -> bytes:
+    """Return one HTML page that needs nothing else, from a template of this package.
+
+    Parameters
+    ----------
+    template
+        The template's file.
+    filters
+        What the template calls beside Jinja's own filters.
+    values
+        What it shows. One that it names and does not get is an error.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("roadworthy", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(filters)
+    return environment.get_template(template).render(values).encode()
+
+
+def number(value: float | None, unknown: str = "not a number") -> str:
+    """Return a number as a person reads it: four digits, and no power of ten where it is near."""
+    if value is None or math.isnan(value):
+        return unknown
+    return f"{value:.4g}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"
+
+
+def finite(value: Any) -> Any:
+    """Return a value in which what is not a finite number is None, as JSON has none."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
