@@ -19,6 +19,9 @@ from roadworthy.models.contract import Candidate, Split
 from roadworthy.settings import Settings
 from roadworthy.training import Fitted
 
+PARTS = Path(__file__).with_name("parts")
+pytest_plugins = [f"tests.parts.{file.stem}" for file in sorted(PARTS.glob("[!_]*.py"))]
+
 COMMIT = "4f0c" * 10
 DATA_HASH = "a304afb96060aad90176268345e10355"
 

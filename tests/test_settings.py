@@ -33,6 +33,12 @@ VALUES = {
     "abandoned_seconds": "20.0",
     "holder": "node-1:17:3",
     "token": "s3cret",
+    "git_user": "robot",
+    "git_token": "s3cret too",
+    "image": "registry.example/pipeline@sha256:" + "0" * 64,
+    "target": "kserve",
+    "bundle_store": "s3://bucket/bundles",
+    "prometheus_url": "http://prometheus.example",
 }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,11 +32,27 @@ class Settings(BaseSettings):
         "", description="Git repository of code and releases. [home/remote.git]"
     )
     git_branch: str = Field("main", description="Its branch that releases are committed to.")
+    git_user: str = Field("oauth2", description="The name that goes with the Git token.")
+    git_token: SecretStr = Field(
+        SecretStr(""), description="What the Git remote demands, over HTTPS. [git's own helpers]"
+    )
     dvc_remote: str = Field("embedded", description="Name of the DVC remote in .dvc/config.")
     dvc_remote_url: str = Field("", description="Address in place of that remote's own.")
     mlflow_tracking_uri: str = Field("", description="MLflow. [sqlite in home/mlflow]")
     mlflow_artifacts: str = Field("", description="Artifacts of new experiments. [home/mlflow]")
     records: str = Field("", description="Where steps write their records (fsspec). [home/runs]")
+    image: str = Field(
+        "", description="The image of the pipeline's steps on a cluster, by digest or commit."
+    )
+    target: Literal["local", "kserve"] = Field(
+        "local", description="Where versions are rolled out: to the server here, or to KServe."
+    )
+    bundle_store: str = Field(
+        "", description="Where KServe fetches bundles from, e.g. s3://bucket/bundles. [home/store]"
+    )
+    prometheus_url: str = Field(
+        "", description="Where the figures of versions on KServe are read. [they are not judged]"
+    )
     serving_url: str = Field("http://127.0.0.1:8080", description="The model server.")
     actor: str = Field("", description="Who is named as promoting. [the login name]")
     ready_seconds: float = Field(30.0, gt=0, description="How long a version may take to load.")
@@ -82,6 +98,7 @@ class Settings(BaseSettings):
             "mlflow_tracking_uri": self.mlflow_tracking_uri
             or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
             "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
+            "bundle_store": _absolute(self.bundle_store) or str(home / "store"),
             "records": _absolute(self.records) or str(home / "runs"),
             "actor": self.actor or _login(),
             "holder": self.holder or here(),
@@ -124,7 +141,10 @@ class Settings(BaseSettings):
 
     def environment(self) -> dict[str, str]:
         """Return the variables that make another process read these settings."""
-        told = self.model_dump() | {"token": self.token.get_secret_value()}
+        told = self.model_dump()
+        for name, value in told.items():
+            if isinstance(value, SecretStr):
+                told[name] = value.get_secret_value()
         return {f"ROADWORTHY_{name.upper()}": str(value) for name, value in told.items()}
 
 

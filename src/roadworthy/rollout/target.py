@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from roadworthy.bundle import Bundle, Golden
@@ -14,6 +15,39 @@ from roadworthy.rollout.verification import Verification
 
 def nothing() -> None:
     """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a model stands where it is served, as that place tells it, not the registry.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    place
+        What serves it, for people: ``the server at http://127.0.0.1:8080``, or
+        ``fuel in the namespace roadworthy (Knative)``.
+    url
+        Where it is asked; empty while it is nowhere.
+    champion, challenger
+        The versions; 0 where there is none.
+    share
+        The percent of the traffic that the challenger has.
+    ready
+        Whether it answers.
+    problem
+        What is wrong, in a sentence; empty if nothing is.
+    """
+
+    model: str
+    place: str
+    url: str = ""
+    champion: int = 0
+    challenger: int = 0
+    share: int = 0
+    ready: bool = False
+    problem: str = ""
 
 
 class Target(Protocol):
@@ -61,4 +95,16 @@ class Target(Protocol):
 
         ``left`` is what the registry does not know of it yet: kept for whoever comes next.
         """
+        ...
+
+    def left(self, model: str) -> Note | None:
+        """Return what a rollback here left to be told to the registry, or None."""
+        ...
+
+    def clear(self, note: Note) -> None:
+        """Forget a note that the registry was told; one that came since stays."""
+        ...
+
+    def standing(self, model: str) -> Standing:
+        """Return how the model stands here. What cannot be reached is a problem, never raised."""
         ...
