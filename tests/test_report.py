@@ -264,7 +264,10 @@ def test_what_steps_say_is_text_and_never_markup(word):
 )
 def test_whatever_the_records_there_is_a_report_with_a_page(steps, states, words):
     records = [
-        Record(step, STARTED, "" if state == "running" else ENDED, state, words, words)
+        Record(
+            *(step, STARTED, "" if state == "running" else ENDED, state, words, words),
+            details={"exit_code": 1} if state == "failed" else {},
+        )
         for step, state in zip(sorted(steps, key=STEPS.index), states, strict=False)
     ]
 

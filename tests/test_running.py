@@ -9,6 +9,7 @@ import pytest
 
 from roadworthy import running
 from roadworthy.data import git
+from roadworthy.data.access import AccessError
 from roadworthy.running import RunError
 from roadworthy.settings import Settings
 
@@ -115,7 +116,10 @@ def test_a_run_that_fails_in_its_block_ends_as_well(settings, clone, pipe):
 def test_a_second_run_of_the_model_is_refused_and_the_first_goes_on(settings, clone, pipe):
     with start(settings, clone) as run, pipe.open("rb") as up:
         assert up.read(2) == b"up"
-        told = r"Another run of fuel is under way in .*home: wait for it, or stop it"
+        told = (
+            rf"Another run of fuel is under way in .*home: run {run.name}, since 20\S+, process "
+            rf"{os.getpid()} on \S+\. Wait for it, or stop it with `kill {os.getpid()}`\.$"
+        )
         answers = []
 
         def second():
@@ -156,6 +160,17 @@ def test_a_pipeline_that_is_not_committed_is_no_pipeline(settings, clone):
 def test_a_directory_that_is_no_clone_is_refused(settings, tmp_path):
     refused(settings, tmp_path, git.NoCloneError, "is not in a Git repository")
     assert not settings.home.exists()
+
+
+def test_a_remote_with_a_password_in_it_is_refused_before_anything_is_written(clone, tmp_path):
+    remote = "https://me:hunter2@git.example/cars.git"
+    told = Settings(home=tmp_path / "home", git_remote=remote)
+
+    with pytest.raises(AccessError) as caught, start(told, clone):
+        pytest.fail("the run started")
+
+    assert "hunter2" not in str(caught.value)
+    assert not told.home.exists()
 
 
 def test_what_runs_write_is_ignored_by_git(clone, pipe):

@@ -35,6 +35,7 @@ VALUES = {
     "token": "s3cret",
     "git_user": "robot",
     "git_token": "s3cret too",
+    "commit": "4f0c" * 10,
     "image": "registry.example/pipeline@sha256:" + "0" * 64,
     "target": "kserve",
     "bundle_store": "s3://bucket/bundles",

@@ -1,7 +1,9 @@
 """A person sees a line for each step, once, and every message as it is."""
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from roadworthy.records import Record
-from roadworthy.terminal import age, facts, follow, table
+from roadworthy.terminal import age, facts, follow, print_json, table
 
 START = "2025-01-02T03:04:05+00:00"
 END = "2025-01-02T03:04:07.500+00:00"
@@ -127,3 +129,11 @@ def test_age_is_the_whole_units_of_the_span(seconds):
 def test_a_gate_that_says_no_is_not_marked_as_well(details):
     record = done("gate", "failed 2 of 14 checks", details=details)
     assert shown(states=[[record]]).startswith("✗")
+
+
+def test_what_json_does_not_know_is_written_as_a_word(capsys):
+    print_json({"at": datetime(2025, 1, 2, tzinfo=UTC), "version": 3, "path": Path("a")})
+
+    told = capsys.readouterr().out
+    assert json.loads(told) == {"at": "2025-01-02 00:00:00+00:00", "version": 3, "path": "a"}
+    assert told.endswith("\n")

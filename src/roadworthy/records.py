@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import fsspec
 
+from roadworthy.data import s3
 from roadworthy.errors import RoadworthyError
 
 STEPS = (
@@ -125,11 +126,12 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
 def read(place: str, run: str) -> list[Record]:
     """Return the records of a run, in the order of the pipeline; none if it never started."""
     files, root = _place(place, run)
-    records = [
-        _parsed(files.cat_file(f"{root}/{name}"))
-        for name in _names(files, root)
-        if name.startswith(_STEP) and name.endswith(".json")
-    ]
+    with _told_of(root, "read"):
+        records = [
+            _parsed(files.cat_file(f"{root}/{name}"))
+            for name in _names(files, root)
+            if name.startswith(_STEP) and name.endswith(".json")
+        ]
     return sorted(records, key=_position)
 
 
@@ -146,26 +148,23 @@ def put(place: str, run: str, name: str, content: bytes) -> str:
     local = "file" in files.protocol
     target = f"{root}/{name}"
     written = f"{root}/.{name}.{os.getpid()}.{threading.get_ident()}" if local else target
-    try:
-        files.makedirs(root, exist_ok=True)
+    with _told_of(target, "written"):
+        if local:  # a bucket is there: who may write in it need not be allowed to make one
+            files.makedirs(root, exist_ok=True)
         files.pipe_file(written, content)
         if local:
             files.mv(written, target)
-    except OSError as error:
-        raise RecordError(
-            f"{target} cannot be written ({error.strerror or error}). Check the setting "
-            f"ROADWORTHY_RECORDS, the access to it and the space on it, and run again."
-        ) from error
     return target if local else str(files.unstrip_protocol(target))
 
 
 def get(place: str, run: str, name: str) -> bytes | None:
     """Return a file from beside the records, or None when there is none."""
     files, root = _place(place, run)
-    try:
-        content: bytes = files.cat_file(f"{root}/{name}")
-    except FileNotFoundError:
-        return None
+    with _told_of(f"{root}/{name}", "read"):
+        try:
+            content: bytes = files.cat_file(f"{root}/{name}")
+        except FileNotFoundError:
+            return None
     return content
 
 
@@ -178,11 +177,28 @@ def attach(place: str, run: str, figures: Mapping[str, bytes]) -> None:
 def figures(place: str, run: str) -> dict[str, bytes]:
     """Return the figures of a run by name."""
     files, root = _place(place, run)
-    return {
-        name.removeprefix(_FIGURE).removesuffix(".png"): files.cat_file(f"{root}/{name}")
-        for name in _names(files, root)
-        if name.startswith(_FIGURE) and name.endswith(".png")
-    }
+    with _told_of(root, "read"):
+        return {
+            name.removeprefix(_FIGURE).removesuffix(".png"): files.cat_file(f"{root}/{name}")
+            for name in _names(files, root)
+            if name.startswith(_FIGURE) and name.endswith(".png")
+        }
+
+
+@contextmanager
+def _told_of(target: str, done: str) -> Iterator[None]:
+    """Make what a file system raises a sentence."""
+    try:
+        yield
+    except s3.failures() as error:
+        # s3fs raises an error of the system, and keeps S3's own behind it.
+        known = s3.trouble(f"{error} {error.__cause__}")
+        cause = known.cause if known else getattr(error, "strerror", "") or str(error)
+        remedy = known.remedy if known else "check the access to it and the space on it"
+        raise RecordError(
+            f"{target} cannot be {done} ({cause}). It is named by ROADWORTHY_RECORDS: {remedy}, "
+            f"and run again."
+        ) from error
 
 
 def _place(place: str, run: str) -> tuple[fsspec.AbstractFileSystem, str]:

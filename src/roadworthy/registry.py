@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import tempfile
 import time
@@ -15,11 +17,13 @@ from typing import Any, Literal, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
 
 import filelock
+import tenacity
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
 
+from roadworthy.data import s3
 from roadworthy.errors import RoadworthyError
 from roadworthy.settings import Settings
 
@@ -28,6 +32,18 @@ Alias = Literal["champion", "challenger"]
 _CONNECT_SECONDS = 10.0
 _SETTLE_SECONDS, _SETTLE_WRITES = 0.2, 3
 """How long a swapped tag is left alone before it is read again: so long, and so many writes."""
+_CHECK = "Check ROADWORTHY_MLFLOW_TRACKING_URI and that it runs"
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    **s3.PATIENCE,
+}
+"""How long MLflow is waited for: else minutes. It takes that from the environment alone."""
+_QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+_MET = ("duplicate key value", "UNIQUE constraint failed", "Duplicate entry")
+"""The words of PostgreSQL, SQLite and MySQL for a row that is there already."""
+_MEETINGS = 5
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -58,18 +74,30 @@ class Version:
         return f"{self.model}-v{self.number}"
 
 
+def _is_meeting(error: BaseException) -> bool:
+    """Return whether MLflow looked for a row and then made it, as another did in between."""
+    told = str(error)
+    return isinstance(error, MlflowException) and any(word in told for word in _MET)
+
+
 def _told(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Make what MLflow raises a sentence."""
+    """Make what MLflow raises a sentence. Where two met on its database's rows, ask again."""
+    ask = tenacity.retry(
+        retry=tenacity.retry_if_exception(_is_meeting),
+        stop=tenacity.stop_after_attempt(_MEETINGS),
+        wait=tenacity.wait_random(0, 0.2),
+        reraise=True,
+    )(method)
 
     @wraps(method)
     def call(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> _Result:
         try:
-            return method(*arguments, **named)
-        except (MlflowException, SQLAlchemyError, OSError) as error:
+            return ask(*arguments, **named)
+        except (MlflowException, SQLAlchemyError, *s3.failures()) as error:
+            cause, remedy = _trouble(error)
             raise RegistryError(
-                f"The registry did not do what it was asked ({_cause(error)}). Check "
-                f"ROADWORTHY_MLFLOW_TRACKING_URI and that it runs, and run again: what is "
-                f"recorded is not recorded twice."
+                f"The registry did not do what it was asked ({cause}). {remedy}, and run again: "
+                f"what is recorded is not recorded twice."
             ) from error
 
     return call
@@ -86,7 +114,7 @@ class Registry:
         ``sqlite:///...`` or the address of an MLflow server.
     artifacts
         Where the artifacts of a new experiment go: a directory or an object store's address.
-        A server of its own decides that itself.
+        At a server, to which a directory of this machine means nothing, that is its own choice.
     """
 
     @classmethod
@@ -95,7 +123,10 @@ class Registry:
         return cls(settings.mlflow_tracking_uri, settings.mlflow_artifacts)
 
     def __init__(self, tracking_uri: str, artifacts: str) -> None:
-        self._artifacts = artifacts
+        for name, value in (_PATIENCE | _QUIET).items():
+            os.environ.setdefault(name, value)
+        served = tracking_uri.startswith(("http://", "https://"))
+        self._artifacts = "" if served and "://" not in artifacts else artifacts
         self._tags_lock = _lock(tracking_uri)
         self._has_lock = not isinstance(self._tags_lock, nullcontext)
         try:
@@ -103,9 +134,9 @@ class Registry:
                 self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
                 self._client.search_experiments(max_results=1)
         except (MlflowException, SQLAlchemyError, OSError, ValueError) as error:
+            cause, remedy = _trouble(error)
             raise RegistryError(
-                f"The registry {_public(tracking_uri)} does not answer ({_cause(error)}). "
-                f"Check ROADWORTHY_MLFLOW_TRACKING_URI and that it runs."
+                f"The registry {_public(tracking_uri)} does not answer ({cause}). {remedy}."
             ) from error
 
     @_told
@@ -196,7 +227,7 @@ class Registry:
         made = self._client.create_model_version(
             model, source, run_id, tags={"digest": digest, **tags}
         )
-        return self.version(model, int(made.version))
+        return self._first(model, digest, int(made.version))
 
     @_told
     def versions(self, model: str) -> list[Version]:
@@ -308,7 +339,12 @@ class Registry:
             if self.model_tags(model).get(key, "") != before:
                 return False
             began = time.monotonic()
-            self._client.set_registered_model_tag(model, key, after)
+            try:
+                self._client.set_registered_model_tag(model, key, after)
+            except MlflowException as error:
+                if not _is_meeting(error):
+                    raise
+                return False  # both made a tag that was not there, and the other was faster
             if not self._has_lock:
                 time.sleep(max(_SETTLE_SECONDS, _SETTLE_WRITES * (time.monotonic() - began)))
             return self.model_tags(model).get(key, "") == after
@@ -319,13 +355,24 @@ class Registry:
         for key, value in tags.items():
             self._client.set_model_version_tag(version.model, str(version.number), key, value)
 
+    def _first(self, model: str, digest: str, made: int) -> Version:
+        """Return the first version of a bundle, and take ours away if another was faster.
+
+        Of two that make one at once, the later one sees both: it was made when the other was there.
+        """
+        same = [version for version in self.versions(model) if version.tags.get("digest") == digest]
+        first = min(same, key=lambda version: version.number)
+        if first.number != made:
+            self._client.delete_model_version(model, str(made))
+        return first
+
     def _experiment(self, model: str) -> str:
         for _ in range(2):
             found = self._client.get_experiment_by_name(model)
             if found is not None:
                 return str(found.experiment_id)
             try:
-                location = f"{self._artifacts}/{model}"
+                location = f"{self._artifacts}/{model}" if self._artifacts else None
                 return str(self._client.create_experiment(model, artifact_location=location))
             except MlflowException as error:  # another run made it in the same moment
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -389,6 +436,26 @@ def _public(tracking_uri: str) -> str:
     """Return an address without the user and password in it."""
     scheme, slashes, rest = tracking_uri.partition("://")
     return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
+def _trouble(error: Exception) -> tuple[str, str]:
+    """Return why MLflow failed, and what to do about it; neither with a full stop."""
+    told = str(error)
+    if known := s3.trouble(told):
+        return known.cause, f"{known.remedy[:1].upper()}{known.remedy[1:]}"
+    if re.search(r"error code 40[13]\b|PERMISSION_DENIED|not authenticated", told):
+        return (
+            "it refuses the user",
+            "Check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN",
+        )
+    if "mlflow-artifacts" in told:
+        return (
+            "its server could not reach the store of its artifacts",
+            "Check that store and the server's access to it, of which its log tells more",
+        )
+    if found := re.search(r"too many (5\d\d) error responses", told):
+        return f"it answered {found[1]} again and again", _CHECK
+    return _cause(error), _CHECK
 
 
 def _cause(error: Exception) -> str:

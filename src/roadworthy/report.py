@@ -53,9 +53,9 @@ class Report:
         return EXIT_CODES[self.outcome]
 
     def details(self, step: str) -> dict[str, Any]:
-        """Return the details of a step; none where it did not run."""
-        found = (record.details for record in self.records if record.step == step)
-        return next(found, {})
+        """Return the details of a step; none where it did not run or has failed."""
+        found = (record for record in self.records if record.step == step)
+        return next((record.details for record in found if record.state != "failed"), {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values. What is not a finite number there is None."""

@@ -24,9 +24,11 @@ import filelock
 
 from roadworthy import records
 from roadworthy.data import git
+from roadworthy.data.access import Access
 from roadworthy.errors import RoadworthyError
 from roadworthy.records import Record
 from roadworthy.report import Report
+from roadworthy.rollout.holder import here, lives
 from roadworthy.rollout.server import announced
 from roadworthy.rollout.state import Strategy
 from roadworthy.settings import Settings
@@ -110,10 +112,12 @@ def start(
     GitError
         The directory is in no clone that can be run.
     """
+    Access.of(settings)  # what it refuses is to be written nowhere
     clone = git.inspect(directory)
     embedded = Path(settings.git_remote)
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     with ExitStack() as stack:
-        stack.enter_context(_alone(settings, model))
+        stack.enter_context(_alone(settings, model, name))
         if settings.git_remote == str(settings.home / "remote.git"):
             git.publish(clone, embedded, settings.git_branch)
         code = git.export(clone.root, clone.commit, settings.home / "code")
@@ -124,7 +128,6 @@ def start(
                 f"`roadworthy compile {model}` and commit it."
             )
         settings, serve = _with_server(settings)
-        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         target = settings.home / "runs" / name
         (target / "tmp").mkdir(parents=True)
         stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
@@ -152,30 +155,54 @@ def start(
 
 
 @contextmanager
-def _alone(settings: Settings, model: str) -> Iterator[None]:
+def _alone(settings: Settings, model: str, name: str) -> Iterator[None]:
     """Hold the model's lock, which the operating system gives back when this process dies."""
     settings.make_home()
-    lock = filelock.FileLock(settings.home / f"{model}.lock", timeout=0)
+    told = settings.home / f"{model}.run.json"
     try:
-        with lock:
-            yield
+        held = filelock.FileLock(settings.home / f"{model}.lock", timeout=0).acquire()
     except filelock.Timeout as error:
         raise RunError(
-            f"Another run of {model} is under way in {settings.home}: wait for it, or stop it."
+            f"Another run of {model} is under way in {settings.home}{_holder(told)}"
         ) from error
+    with held:
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        facts = {"run": name, "started": started, "holder": here()}
+        scratch = told.with_suffix(".new")
+        scratch.write_text(json.dumps(facts))
+        scratch.rename(told)
+        yield
+
+
+def _holder(told: Path) -> str:
+    """Return which run holds the lock, and what to do about it."""
+    try:
+        facts = json.loads(told.read_text())
+    except FileNotFoundError:
+        facts = {}
+    # The lock is taken before the file is written: it may still tell of the run before.
+    if not lives(facts.get("holder", "")):
+        return ": wait for it, or stop it."
+    host, process, _ = facts["holder"].split(":")
+    return (
+        f": run {facts['run']}, since {facts['started']}, process {process} on {host}. Wait for "
+        f"it, or stop it with `kill {process}`."
+    )
 
 
 def _conclude_earlier(settings: Settings, model: str) -> None:
     """Write the reports of earlier runs of a model that were killed before they could."""
     for facts in sorted((settings.home / "runs").glob(f"*/{_FACTS}")):
         told = json.loads(facts.read_text())
-        if told["model"] == model and not (facts.parent / REPORT).exists():
+        if told["model"] != model:
+            continue
+        if records.get(settings.records, facts.parent.name, REPORT) is None:
             write_report(settings, facts.parent.name, model=model, trigger=told["trigger"])
 
 
 def _with_server(settings: Settings) -> tuple[Settings, bool]:
     """Return the settings with the server to roll out to, and whether it must be started."""
-    if "serving_url" in settings.model_fields_set:
+    if settings.target != "local" or "serving_url" in settings.model_fields_set:
         return settings, False
     url = announced(settings.home)
     if url:

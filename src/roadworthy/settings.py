@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = Field("", description="MLflow. [sqlite in home/mlflow]")
     mlflow_artifacts: str = Field("", description="Artifacts of new experiments. [home/mlflow]")
     records: str = Field("", description="Where steps write their records (fsspec). [home/runs]")
+    commit: str = Field(
+        "", description="The commit whose code this is, as an image says it. [not known]"
+    )
     image: str = Field(
         "", description="The image of the pipeline's steps on a cluster, by digest or commit."
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,7 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from roadworthy.records import Record
+if TYPE_CHECKING:
+    from roadworthy.records import Record
 
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red")}
 _NAME_WIDTH = 9
@@ -61,6 +64,11 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     for name, value in pairs:
         made.add_row(Text(name, style="bold"), Text(str(value)))
     return made
+
+
+def print_json(value: object) -> None:
+    """Write a value as JSON to standard output; what JSON does not know is written as a word."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 def age(moment: datetime, now: datetime | None = None) -> str:

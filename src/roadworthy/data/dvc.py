@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import yaml
 
 from roadworthy.commands import CommandError, call
+from roadworthy.data import s3
 from roadworthy.data.git import ELSEWHERE
 from roadworthy.errors import RoadworthyError
 
@@ -80,10 +82,11 @@ def pull(repository: Path, pointer: str) -> Path:
     try:
         _dvc("pull", pointer, cwd=repository)
     except CommandError as error:
-        raise DvcError(
-            f"DVC could not pull {pointer}: {_cause(error)}. Push it where it was added, with "
-            f"`dvc push {pointer}`, or check the remote's address and credentials."
-        ) from error
+        remedy = (
+            f"Push it where it was added, with `dvc push {pointer}`, or check the remote's address "
+            f"and credentials"
+        )
+        raise DvcError(_told(f"pull {pointer}", error, remedy)) from error
     return repository / pointer.removesuffix(".dvc")
 
 
@@ -109,10 +112,11 @@ def push(repository: Path, pointer: str) -> None:
     try:
         _dvc("push", pointer, cwd=repository)
     except CommandError as error:
-        raise DvcError(
-            f"DVC could not push {pointer}: {_cause(error)}. Check the remote's address, its "
-            f"credentials and the space on it, and run again: what is there is not sent twice."
-        ) from error
+        remedy = (
+            "Check the remote's address, its credentials and the space on it, and run again: what "
+            "is there is not sent twice"
+        )
+        raise DvcError(_told(f"push {pointer}", error, remedy)) from error
 
 
 def _output(pointer: Path) -> dict[str, Any]:
@@ -143,8 +147,19 @@ def _dvc(*arguments: str, cwd: Path) -> str:
         "DVC_NO_ANALYTICS": "1",
         # DVC's own place for this, outside the clone, keeps an entry of every clone for ever.
         "DVC_SITE_CACHE_DIR": str(cwd / ".dvc" / "tmp" / "site"),
+        **{name: os.environ.get(name, value) for name, value in s3.PATIENCE.items()},
     }
     return call([sys.executable, "-m", "dvc", *arguments], cwd=cwd, environment=environment)
+
+
+def _told(asked: str, error: CommandError, remedy: str) -> str:
+    """Return what DVC did not do, why, and what to do about it."""
+    cause = _cause(error)
+    known = s3.trouble(cause)
+    if known is not None:
+        first, rest = known.remedy[:1].upper(), known.remedy[1:]
+        cause, remedy = known.cause, f"{first}{rest}, and run again"
+    return f"DVC could not {asked}: {cause}. {remedy}."
 
 
 def _cause(error: CommandError) -> str:

@@ -21,6 +21,7 @@ import filelock
 import tenacity
 
 from roadworthy.commands import CommandError, call
+from roadworthy.data.access import PERSONS_OWN, Access
 from roadworthy.errors import RoadworthyError
 
 RECIPE = ("src", "components", "pipelines", "requirements/pipeline.txt")
@@ -114,11 +115,22 @@ class Clone:
 
 
 def git(
-    *arguments: str | Path, cwd: Path | None = None, remedy: str = "", stdin: str | None = None
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    remedy: str = "",
+    stdin: str | None = None,
+    access: Access = PERSONS_OWN,
 ) -> str:
-    """Run git, whatever the person's own choices are, and return what it printed."""
-    environment = {**_ENVIRONMENT, **_configuration(os.environ.get("GIT_CONFIG_COUNT", ""))}
-    return _git(arguments, environment, cwd=cwd, remedy=remedy, stdin=stdin)
+    """Run git, whatever the person's own choices are, and return what it printed.
+
+    Parameters
+    ----------
+    access
+        How to enter the remote, for what goes there.
+    """
+    configuration = _configuration(os.environ.get("GIT_CONFIG_COUNT", ""), access)
+    environment = {**_ENVIRONMENT, **configuration, **access.variables}
+    return _git(arguments, environment, cwd=cwd, remedy=remedy, stdin=stdin, access=access)
 
 
 def inspect(directory: Path) -> Clone:
@@ -188,7 +200,9 @@ def publish(clone: Clone, bare: Path, branch: str) -> None:
 
 
 @contextmanager
-def checkout(remote: str, *, branch: str, commit: str = "") -> Iterator[Path]:
+def checkout(
+    remote: str, *, branch: str, commit: str = "", access: Access = PERSONS_OWN
+) -> Iterator[Path]:
     """Give a scratch clone of the remote at a commit or tag, or at the tip of its branch.
 
     Raises
@@ -201,7 +215,7 @@ def checkout(remote: str, *, branch: str, commit: str = "") -> Iterator[Path]:
         remedy = f"Check the setting ROADWORTHY_GIT_REMOTE ({remote}) and the access to it."
         # Not --local: it copies files that a push in the same moment takes away.
         options = ("--quiet", "--no-checkout", "--no-local", "--origin", "origin")
-        git("clone", *options, "--", remote, path, remedy=remedy)
+        git("clone", *options, "--", remote, path, remedy=remedy, access=access)
         target = commit or f"refs/remotes/origin/{branch}"
         try:
             found = git(
@@ -259,9 +273,20 @@ def recipe(repository: Path, commit: str, data_hash: str) -> str:
     return sha256("\n".join([*trees, data_hash]).encode()).hexdigest()
 
 
-def tags(remote: str) -> dict[str, str]:
+def is_same_code(repository: Path, one: str, other: str) -> bool:
+    """Return whether two commits have the same code and lock file.
+
+    Raises
+    ------
+    GitError
+        One of them lacks a part of the code, or is not in the repository.
+    """
+    return _trees(repository, one) == _trees(repository, other)
+
+
+def tags(remote: str, access: Access = PERSONS_OWN) -> dict[str, str]:
     """Return the commit that each tag of the remote names."""
-    listed = git("ls-remote", "--tags", "--", remote).splitlines()
+    listed = git("ls-remote", "--tags", "--", remote, access=access).splitlines()
     found = {}
     for line in listed:
         commit, reference = line.split("\t")
@@ -275,7 +300,15 @@ def tag_message(repository: Path, tag: str) -> str:
     return git("for-each-ref", "--format=%(contents)", f"refs/tags/{tag}", cwd=repository)
 
 
-def release(repository: Path, *, branch: str, tag: str, message: str, files: list[str]) -> str:
+def release(
+    repository: Path,
+    *,
+    branch: str,
+    tag: str,
+    message: str,
+    files: list[str],
+    access: Access = PERSONS_OWN,
+) -> str:
     """Commit files on top of the remote's branch, tag the commit, push both; return the commit.
 
     Both are pushed in one step and never by force. Where the branch moved meanwhile, the commit is
@@ -302,7 +335,7 @@ def release(repository: Path, *, branch: str, tag: str, message: str, files: lis
         reraise=True,
     )
     def attempt() -> str:
-        git("fetch", "--quiet", "origin", cwd=repository, remedy=_UNREACHED)
+        git("fetch", "--quiet", "origin", cwd=repository, remedy=_UNREACHED, access=access)
         base = git("rev-parse", "--verify", f"refs/remotes/origin/{branch}", cwd=repository)
         git("checkout", "--quiet", "--force", "--detach", base, cwd=repository)
         for name, content in contents.items():
@@ -314,7 +347,7 @@ def release(repository: Path, *, branch: str, tag: str, message: str, files: lis
         # Verbatim, because else a line that starts with the person's core.commentChar is lost.
         options = ("--force", "--annotate", "--cleanup=verbatim")
         git("tag", *options, "-m", message, tag, cwd=repository)
-        _push(repository, branch=branch, tag=tag, base=base)
+        _push(repository, branch=branch, tag=tag, base=base, access=access)
         return git("rev-parse", "HEAD", cwd=repository)
 
     return attempt()
@@ -327,11 +360,14 @@ def _git(
     cwd: Path | None,
     remedy: str = "",
     stdin: str | None = None,
+    access: Access = PERSONS_OWN,
 ) -> str:
     command: list[str | Path] = ["git", *arguments]
     try:
         return call(command, cwd=cwd, environment=environment, remedy=remedy, stdin=stdin)
     except CommandError as error:
+        if told := access.refusal(error.output):
+            raise CommandError(told, output=error.output, status=error.status) from error
         if ".lock': File exists" not in error.output:
             raise
         raise CommandError(
@@ -347,11 +383,12 @@ def _look(*arguments: str, cwd: Path) -> str:
     return _git(arguments, {**_ENVIRONMENT, "GIT_OPTIONAL_LOCKS": "0"}, cwd=cwd)
 
 
-def _configuration(count: str) -> dict[str, str]:
+def _configuration(count: str, access: Access) -> dict[str, str]:
     """Return the variables that add our choices to a person's, of which there are ``count``."""
     first = int(count) if count.isdigit() else 0
-    variables = {"GIT_CONFIG_COUNT": str(first + len(_OWN_CHOICES))}
-    for number, (key, value) in enumerate(_OWN_CHOICES.items(), first):
+    choices = (*_OWN_CHOICES.items(), *access.configuration)
+    variables = {"GIT_CONFIG_COUNT": str(first + len(choices))}
+    for number, (key, value) in enumerate(choices, first):
         variables[f"GIT_CONFIG_KEY_{number}"] = key
         variables[f"GIT_CONFIG_VALUE_{number}"] = value
     return variables
@@ -374,14 +411,16 @@ def _make(bare: Path, branch: str, *, like: Path) -> None:
         ) from error
 
 
-def _push(repository: Path, *, branch: str, tag: str, base: str) -> None:
+def _push(repository: Path, *, branch: str, tag: str, base: str, access: Access) -> None:
     """Push HEAD and the tag together; if it is refused, find out why from the remote's state."""
     names = (f"refs/heads/{branch}", f"refs/tags/{tag}")
     try:
         references = (f"HEAD:{names[0]}", names[1])
-        git("push", "--porcelain", "--atomic", "origin", *references, cwd=repository)
+        options = ("--porcelain", "--atomic", "origin")
+        git("push", *options, *references, cwd=repository, access=access)
     except CommandError as error:
-        listed = git("ls-remote", "origin", *names, cwd=repository, remedy=_UNREACHED)
+        asked = ("ls-remote", "origin", *names)
+        listed = git(*asked, cwd=repository, remedy=_UNREACHED, access=access)
         there = {line.partition("\t")[2]: line.partition("\t")[0] for line in listed.splitlines()}
         if there.get(names[1]) == git("rev-parse", names[1], cwd=repository):
             return  # it was taken, and only the answer was lost

@@ -10,13 +10,16 @@ from pathlib import Path
 from roadworthy import bundle
 from roadworthy.bundle import Bundle
 from roadworthy.data import dvc, git
+from roadworthy.data.access import Access
 from roadworthy.settings import Settings
 
 
 @contextmanager
 def source(settings: Settings, commit: str = "") -> Iterator[Path]:
     """Give a scratch clone of the Git remote at a commit, its DVC remote as the settings say."""
-    with git.checkout(settings.git_remote, branch=settings.git_branch, commit=commit) as path:
+    access = Access.of(settings)
+    where = {"branch": settings.git_branch, "commit": commit}
+    with git.checkout(settings.git_remote, **where, access=access) as path:
         dvc.configure(path, remote=settings.dvc_remote, url=settings.dvc_remote_url)
         yield path
 
@@ -74,7 +77,12 @@ def publish(settings: Settings, released: Bundle, tag: str) -> str:
             f"bundle {released.digest}"
         )
         return git.release(
-            repository, branch=settings.git_branch, tag=tag, message=message, files=[pointer]
+            repository,
+            branch=settings.git_branch,
+            tag=tag,
+            message=message,
+            files=[pointer],
+            access=Access.of(settings),
         )
 
 

@@ -1,0 +1,87 @@
+"""S3: what it means when it fails, and how long it is waited for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+PATIENCE: Mapping[str, str] = {"AWS_MAX_ATTEMPTS": "3", "AWS_RETRY_MODE": "standard"}
+"""How often its clients try, which they take from the environment alone."""
+
+
+class Trouble(NamedTuple):
+    """Why S3 did not do what it was asked, and what a person may do before the next try.
+
+    Both are parts of a sentence.
+    """
+
+    cause: str
+    remedy: str
+
+
+_ANSWER = r"\((?:{})\) when calling the \w+ operation"
+
+# What botocore says, in its own words and S3's. The first that is found is meant.
+_KNOWN: tuple[tuple[str, Trouble], ...] = (
+    (
+        r"Unable to locate credentials|Partial credentials found",
+        Trouble(
+            "there are no credentials for S3",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod an identity",
+        ),
+    ),
+    (
+        _ANSWER.format(
+            "AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|40[13]"
+        ),
+        Trouble(
+            "S3 refuses the credentials",
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the pod's identity may do "
+            "there",
+        ),
+    ),
+    (
+        _ANSWER.format("NoSuchBucket"),
+        Trouble("S3 has no such bucket", "make it, or name another one in the address"),
+    ),
+    (
+        r"Could not connect to the endpoint URL|Connect timeout on endpoint URL",
+        Trouble("S3 cannot be reached", "check AWS_ENDPOINT_URL and the network to it"),
+    ),
+    (
+        _ANSWER.format("InternalError|ServiceUnavailable|SlowDown|50[0-4]"),
+        Trouble("S3 has trouble of its own", "wait until it is mended"),
+    ),
+    (
+        r"Connection was closed before we received|Read timeout on endpoint URL"
+        r"|reading from response stream|[Pp]ayload is not completed",
+        Trouble("the connection to S3 broke off", "check the network to it"),
+    ),
+)
+_WORDS = re.compile(r"\((\w+)\) when calling the (\w+) operation")
+
+
+def trouble(told: str) -> Trouble | None:
+    """Return what the words of a client of S3 mean; None where they are not of S3.
+
+    Parameters
+    ----------
+    told
+        What it printed or raised.
+    """
+    for pattern, known in _KNOWN:
+        if re.search(pattern, told):
+            found = _WORDS.search(told)
+            # Two words of S3's own, by which it can be found in a log of its server.
+            words = f" ({found[1]} at {found[2]})" if found else ""
+            return Trouble(f"{known.cause}{words}", known.remedy)
+    return None
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what the clients of S3 raise. They are imported here: only who fails needs to know."""
+    from boto3.exceptions import Boto3Error
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return OSError, BotoCoreError, ClientError, Boto3Error

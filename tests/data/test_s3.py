@@ -1,0 +1,254 @@
+"""S3: what goes wrong there is told with its remedy, and leaves nothing that is not mended by the
+next try. A release is seen by others only when it is complete."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from roadworthy import records
+from roadworthy.data import dvc, git, releases
+from roadworthy.data.s3 import trouble
+from roadworthy.settings import Settings
+
+OBJECTS = 4
+"""Two files, the manifest and the directory."""
+PUBLISH = """
+import os, sys
+from pathlib import Path
+from roadworthy import bundle
+from roadworthy.data import git, releases
+from roadworthy.settings import Settings
+if sys.argv[2] == "before git":
+    git.release = lambda *arguments, **named: os.kill(os.getpid(), 9)
+releases.publish(Settings(), bundle.read(Path(sys.argv[1])), "fuel-v1")
+"""
+
+
+@pytest.fixture
+def storage(s3, proxy, monkeypatch):
+    """A proxy before S3, and the variables that lead there."""
+    before = proxy(s3.url)
+    for name, value in s3.environment(before.url).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    return before
+
+
+@pytest.fixture
+def bucket(s3):
+    return s3.bucket()
+
+
+@pytest.fixture
+def settings(tmp_path, bare, bucket, storage) -> Settings:
+    remote = {"dvc_remote": "s3", "dvc_remote_url": f"s3://{bucket}/dvc"}
+    return Settings(home=tmp_path / "home", git_remote=str(bare.root), **remote)
+
+
+@pytest.fixture
+def one(publish, make_bundle):
+    """A bundle to release, and a remote to release it to."""
+    publish()
+    return make_bundle("one")
+
+
+def is_released(settings, released) -> bool:
+    with releases.fetch(settings, "fuel", "fuel-v1") as fetched:
+        return fetched.digest == released.digest
+
+
+def is_invisible(bare, before) -> bool:
+    return bare.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("told", "cause", "remedy"),
+    [
+        (
+            "Access Denied: An error occurred (AccessDenied) when calling the PutObject operation",
+            "S3 refuses the credentials (AccessDenied at PutObject)",
+            "AWS_ACCESS_KEY_ID",
+        ),
+        (
+            "Forbidden: An error occurred (403) when calling the HeadObject operation: Forbidden",
+            "S3 refuses the credentials (403 at HeadObject)",
+            "the pod's identity",
+        ),
+        (
+            "An error occurred (SignatureDoesNotMatch) when calling the ListObjectsV2 operation",
+            "S3 refuses the credentials (SignatureDoesNotMatch at ListObjectsV2)",
+            "AWS_SECRET_ACCESS_KEY",
+        ),
+        (
+            "[Errno 121] An error occurred (InternalError) when calling the PutObject operation "
+            "(reached max retries: 2): We encountered an internal error. Please try again.",
+            "S3 has trouble of its own (InternalError at PutObject)",
+            "wait until it is mended",
+        ),
+        (
+            "The specified bucket does not exist: An error occurred (NoSuchBucket) when calling "
+            "the ListObjectsV2 operation: The specified bucket does not exist",
+            "S3 has no such bucket (NoSuchBucket at ListObjectsV2)",
+            "make it",
+        ),
+        ("Unable to locate credentials", "there are no credentials for S3", "AWS_ACCESS_KEY_ID"),
+        (
+            'Could not connect to the endpoint URL: "http://s3.example/bucket"',
+            "S3 cannot be reached",
+            "AWS_ENDPOINT_URL",
+        ),
+        (
+            "Connection was closed before we received a valid response from endpoint URL",
+            "the connection to S3 broke off",
+            "network",
+        ),
+        (
+            'Read timeout on endpoint URL: "http://s3.example/bucket"',
+            "the connection to S3 broke off",
+            "network",
+        ),
+    ],
+)
+def test_what_s3_says_is_told_with_its_remedy(told, cause, remedy):
+    found = trouble(told)
+
+    assert found.cause == cause
+    assert remedy in found.remedy
+
+
+@pytest.mark.parametrize("told", ["", "No space left on device", "API failed with error code 403"])
+def test_what_others_say_is_not_taken_for_s3s_words(told):
+    assert trouble(told) is None
+
+
+def test_a_push_that_fails_is_seen_by_nobody_and_is_finished_by_the_next(
+    settings, one, bare, storage
+):
+    before = bare.snapshot()
+    # each fails one object later than the one before
+    for first, (kind, cause) in enumerate(
+        {
+            "403": r"S3 refuses the credentials \(AccessDenied at PutObject\)\. Check AWS_ACCESS_",
+            "500": r"S3 has trouble of its own \(InternalError at PutObject\)\. Wait until it is",
+            "drop": r"the connection to S3 broke off\. Check the network to it, and run again",
+        }.items(),
+        start=1,
+    ):
+        fault = storage.break_(kind, method="PUT|POST", first=first)
+
+        with pytest.raises(dvc.DvcError, match=rf"push bundles/fuel\.dvc: {cause}") as caught:
+            releases.publish(settings, one, "fuel-v1")
+
+        assert fault.hits
+        assert "\n" not in str(caught.value)
+        assert is_invisible(bare, before)
+        storage.mend()
+    releases.publish(settings, one, "fuel-v1")
+    assert is_released(settings, one)
+
+
+def test_git_hears_of_a_release_when_its_objects_are_in_s3(
+    settings, one, bare, bucket, s3, monkeypatch
+):
+    real, there = git.release, []
+
+    def release(*arguments, **named):
+        there.extend(s3.keys(bucket))
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(git, "release", release)
+    releases.publish(settings, one, "fuel-v1")
+
+    assert len(there) == OBJECTS
+    assert s3.keys(bucket) == there
+
+
+@pytest.mark.parametrize("when", ["while it uploads", "before git"])
+def test_a_push_that_is_killed_is_seen_by_nobody_and_is_finished_by_the_next(
+    settings, one, bare, bucket, s3, storage, when
+):
+    before = bare.snapshot()
+    fault = storage.break_("delay", method="PUT|POST", first=OBJECTS)
+    if when == "before git":
+        fault.mend()
+    process = subprocess.Popen(
+        [sys.executable, "-c", PUBLISH, one.path, when],
+        env={**os.environ, **settings.environment()},
+        start_new_session=True,
+    )
+    if when == "while it uploads":
+        assert fault.struck.wait(60)
+        os.killpg(process.pid, signal.SIGKILL)
+
+    assert process.wait(60) == -signal.SIGKILL
+    assert is_invisible(bare, before)
+    fault.mend()
+    releases.publish(settings, one, "fuel-v1")
+    assert is_released(settings, one)
+    assert len(s3.keys(bucket)) == OBJECTS
+
+
+def test_a_pull_that_fails_is_told_and_the_next_ends_well(settings, one, storage):
+    releases.publish(settings, one, "fuel-v1")
+    for kind, cause in {
+        "403": "S3 refuses the credentials",
+        "500": "S3 has trouble of its own",
+        "half body": "the connection to S3 broke off",
+    }.items():
+        fault = storage.break_(kind, method="GET")
+
+        with (
+            pytest.raises(dvc.DvcError, match=rf"pull bundles/fuel\.dvc: {cause}") as caught,
+            releases.fetch(settings, "fuel", "fuel-v1"),
+        ):
+            pytest.fail("it came, although it cannot have")
+
+        assert fault.hits
+        assert "\n" not in str(caught.value)
+        storage.mend()
+    assert is_released(settings, one)
+
+
+@pytest.mark.parametrize(
+    ("variables", "cause"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, r"S3 cannot be reached\. Check AWS_ENDPOINT"),
+        (
+            {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""},
+            r"there are no credentials for S3\. Set AWS_ACCESS_KEY_ID",
+        ),
+    ],
+)
+def test_an_s3_that_cannot_be_entered_is_told(settings, one, monkeypatch, variables, cause):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    with pytest.raises(dvc.DvcError, match=rf"could not push bundles/fuel\.dvc: {cause}"):
+        releases.publish(settings, one, "fuel-v1")
+
+
+def test_a_bucket_that_is_not_there_is_told(settings, one):
+    elsewhere = settings.model_copy(update={"dvc_remote_url": "s3://not-there/dvc"})
+
+    with pytest.raises(dvc.DvcError, match=r"S3 has no such bucket .*Make it, or name another"):
+        releases.publish(elsewhere, one, "fuel-v1")
+
+
+def test_records_are_kept_there_and_a_failure_is_told(bucket, storage, s3):
+    place = f"s3://{bucket}/runs"
+    with records.step(place, "run-1", "train") as record:
+        record.summary = "5 candidates"
+
+    assert s3.keys(bucket) == ["runs/run-1/step.train.json"]
+    assert records.read(place, "run-1")[0].summary == "5 candidates"
+    assert records.get(place, "run-1", "report.json") is None
+
+    storage.break_("403")
+    refused = r"cannot be written \(S3 refuses the credentials .*ROADWORTHY_RECORDS: check AWS"
+    with pytest.raises(records.RecordError, match=refused):
+        records.put(place, "run-1", "report.json", b"{}")
+    with pytest.raises(records.RecordError, match=r"cannot be read \(S3 refuses the credentials"):
+        records.read(place, "run-1")
