@@ -1,8 +1,8 @@
-"""The commands about rollouts: ``roadworthy rollout ...`` and ``roadworthy rollback``."""
+"""What there is to a rollout: ``roadworthy rollout ...``, ``rollback`` and ``status``."""
 
 from __future__ import annotations
 
-import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 
 from roadworthy.errors import ExitCode
-from roadworthy.rollout.server import announced
+from roadworthy.rollout import server
 from roadworthy.rollout.state import RolloutError, Strategy
 from roadworthy.settings import Settings
+from roadworthy.terminal import print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -26,7 +27,26 @@ _WIDE = 1000
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 _aside = Console(stderr=True, highlight=False)
 
-Model = Annotated[str, typer.Argument(help="The model; the one that is rolled out when left out.")]
+_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
+
+
+def _named(model: str) -> str:
+    """Refuse what is no model's name: it is part of paths and addresses."""
+    if not _NAME.fullmatch(model):
+        raise typer.BadParameter(f"{model!r} is no model's name: `roadworthy models` lists them.")
+    return model
+
+
+def _named_or_not(model: str) -> str:
+    return _named(model) if model else model
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="The model; the one that is rolled out when left out.", callback=_named_or_not
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -41,6 +61,9 @@ def mount(app: typer.Typer) -> None:
     app.command(epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3")(
         rollback
     )
+    app.command("status", epilog="Examples:  roadworthy status    roadworthy status fuel --json")(
+        standing
+    )
 
 
 @steering_app.command(
@@ -54,7 +77,7 @@ def status(model: Model = "", *, as_json: AsJson = False) -> None:
     names = [model] if model else registry.models()
     found = [one for one in (lease.read(registry, name) for name in names) if one is not None]
     if as_json:
-        _print_json([_described(settings, rollout) for rollout in found])
+        print_json([_described(settings, rollout) for rollout in found])
     elif not found:
         _console.print("There was no rollout yet. `roadworthy run fuel` makes the first.")
     for rollout in () if as_json else found:
@@ -97,22 +120,27 @@ def start(
 ) -> None:
     """Roll out a version that the registry has, stage by stage."""
     from roadworthy.rollout import steering
-    from roadworthy.rollout.local import LocalTarget
+    from roadworthy.rollout.targets import target
 
     model, mark, number = version.partition(":")
-    if not (mark and number.isdecimal()):
+    if not (mark and number.isdecimal() and _NAME.fullmatch(model)):
         raise typer.BadParameter(f"{version!r} names no version: write MODEL:N, e.g. fuel:3.")
     settings, registry = _registry()
     settings = _with_server(settings)
-    target = LocalTarget(settings)
-    ended = steering.start(settings, registry, target, model, int(number), strategy=strategy)
+    served = target(settings, registry)
+    ended = steering.start(settings, registry, served, model, int(number), strategy=strategy)
     _conclude(settings, ended, as_json=as_json)
 
 
 def rollback(
-    model: Annotated[str, typer.Argument(help="The model, e.g. fuel.", show_default=False)],
+    model: Annotated[
+        str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=_named)
+    ],
     *,
-    to: Annotated[int, typer.Option(help="The version to go back to. [the one before]")] = 0,
+    to: Annotated[
+        int | None,
+        typer.Option(help="The version to go back to.", min=1, show_default="the one before"),
+    ] = None,
     why: Annotated[str, typer.Option(help="The reason, for the registry.")] = "by hand",
     as_json: AsJson = False,
 ) -> None:
@@ -121,10 +149,8 @@ def rollback(
     from roadworthy.rollout.rollback import roll_back
 
     settings = settings_here(Path.cwd())
-    undone = roll_back(settings, model, to=to, why=why)
-    url = _server(settings)
-    if url:
-        undone.wait(settings, url)
+    undone = roll_back(settings, model, to=to or 0, why=why)
+    url = undone.wait()
     seconds = holder.age()
     told = undone.note
     off = " and ".join(map(str, told.taken_off))
@@ -135,15 +161,39 @@ def rollback(
             f"Version {told.champion} of {model} answers {where}; version {off} is off the road.",
             soft_wrap=True,
         )
-    undone.record(settings)
+    undone.record()
     if as_json:
         told_json = {"model": model, "version": told.champion, "taken_off": told.taken_off}
-        _print_json(told_json | {"server": url, "seconds": seconds, "why": told.why})
+        print_json(told_json | {"server": url, "seconds": seconds, "why": told.why})
+
+
+def standing(
+    model: Annotated[
+        str, typer.Argument(help="The model; all of them when left out.", callback=_named_or_not)
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say where each model is served, by which versions, and whether a rollout is under way."""
+    from roadworthy.rollout.survey import survey
+    from roadworthy.terminal import facts, table
+
+    found = survey(settings_here(Path.cwd()), model)
+    if as_json:
+        print_json([one.to_dict() for one in found])
+    elif not found:
+        _console.print("There is no model yet. `roadworthy run fuel` makes the first version.")
+    elif model:
+        _console.print(facts(found[0].told.items()))
+    else:
+        _console.print(table(tuple(found[0].told), (tuple(one.told.values()) for one in found)))
+    if any(one.problem for one in found):
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _steer(model: str, verb: Verb, *, as_json: bool) -> None:
     from roadworthy.rollout import steering
-    from roadworthy.rollout.local import LocalTarget
+    from roadworthy.rollout.targets import target
 
     settings, registry = _registry()
     name = model or _only(registry)
@@ -151,7 +201,7 @@ def _steer(model: str, verb: Verb, *, as_json: bool) -> None:
     found = steering.steer(
         settings,
         registry,
-        LocalTarget(settings),
+        target(settings, registry),
         name,
         verb,
         tell=lambda told: _aside.print(told, soft_wrap=True, markup=False),
@@ -164,7 +214,7 @@ def _conclude(
     settings: Settings, found: Rollout, *, as_json: bool, wanted: str | None = None
 ) -> None:
     if as_json:
-        _print_json(_described(settings, found))
+        print_json(_described(settings, found))
     else:
         _print(settings, found)
     if found.ended and found.state != (wanted or "promoted"):
@@ -189,6 +239,7 @@ def _print(settings: Settings, rollout: Rollout) -> None:
     told = str(rollout)
     _console.print(f"{told[:1].upper()}{told[1:]}.", soft_wrap=True, markup=False)
     described = _described(settings, rollout)
+    described["champion"] = described["champion"] or "none before this one"
     shown = ("strategy", "champion", "owner", "alive", "started")
     _console.print(facts((name, described[name]) for name in shown))
     if rollout.stages:
@@ -230,22 +281,14 @@ def _registry() -> tuple[Settings, Registry]:
     return settings, Registry.of(settings)
 
 
-def _server(settings: Settings) -> str:
-    """Return the address of the server that serves these roads; nothing if none does."""
-    if "serving_url" in settings.model_fields_set:
-        return settings.serving_url
-    return announced(settings.home)
-
-
 def _with_server(settings: Settings) -> Settings:
-    url = _server(settings)
+    """Return the settings with the server of this machine, where that is what is rolled out to."""
+    if settings.target != "local":
+        return settings
+    url = server.address(settings)
     if not url:
         raise RolloutError(
             f"No server serves {settings.home}: start one with `roadworthy serve`, then say this "
             f"again."
         )
     return settings.model_copy(update={"serving_url": url})
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")

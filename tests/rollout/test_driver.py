@@ -5,12 +5,14 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from roadworthy.bundle import Golden
+from roadworthy.data.store import StoreError
 from roadworthy.registry import Registry, RegistryError
 from roadworthy.rollout import lease
 from roadworthy.rollout.driver import Driver
 from roadworthy.rollout.judgement import Counts
 from roadworthy.rollout.lease import WISH
 from roadworthy.rollout.state import RolledBackError, RolloutError, Wish
+from roadworthy.rollout.target import Standing
 from roadworthy.rollout.verification import Verification
 
 GOOD = Verification(20, 1e-15)
@@ -55,6 +57,15 @@ class Place:
 
     def roll_back(self, rollout, left=None):
         self.done.append("roll back")
+
+    def left(self, model):
+        """Keep none."""
+
+    def clear(self, note):
+        """Keep none."""
+
+    def standing(self, model):
+        return Standing(model, "a place of the tests")
 
     def sleep(self, seconds):
         self.now += seconds
@@ -451,3 +462,24 @@ def test_a_pause_ends_when_a_person_says_so(held, place):
     assert found.left == ()
     assert place.done == [0, "paused", 0, 10, 50, 100]
     assert 77 < place.now < 82
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RolloutError("it did not come up"), "it did not come up"),
+        (StoreError("the store refuses"), "me broke off: the store refuses"),
+    ],
+)
+def test_a_version_that_cannot_be_staged_is_off_again(held, place, error, told):
+    def refuse(rollout, bundle, meanwhile=None):
+        raise error
+
+    place.stage = refuse
+    with pytest.raises(type(error)) as caught:
+        drive(held, place).stage(None)
+
+    assert caught.value is error
+    found = lease.read(held.registry, "fuel")
+    assert (found.state, found.problem) == ("rolled back", told)
+    assert place.done == ["roll back"]

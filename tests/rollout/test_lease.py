@@ -35,7 +35,7 @@ def versions(registry):
 
 @pytest.fixture
 def begin(settings, registry, versions):
-    def call(number, owner, **changes):
+    def call(number, owner, *, unique=False, **changes):
         return opening.begin(
             settings.model_copy(update=changes),
             registry,
@@ -44,6 +44,7 @@ def begin(settings, registry, versions):
             strategy="canary",
             owner=owner,
             why="it is new",
+            unique=unique,
         )
 
     return call
@@ -69,6 +70,20 @@ def test_a_second_is_refused_as_long_as_the_first_lives(begin):
     # and another process that calls itself the same is another owner
     with pytest.raises(TakenError, match="is being rolled out already"):
         begin(2, "run-1", holder=DEAD)
+
+
+def test_a_run_that_is_tried_again_goes_on_whatever_process_it_is_now(begin):
+    first = begin(2, "run-1", unique=True, holder=DEAD)
+    first.move("ready")
+
+    again = begin(2, "run-1", unique=True, holder="other:3:4")
+
+    assert again.rollout.state == "ready"
+    assert again.rollout.holder == "other:3:4"
+    with pytest.raises(TakenError):
+        first.move("verified")
+    with pytest.raises(TakenError, match="by run-1"):
+        begin(3, "run-2", unique=True, holder=DEAD)
 
 
 def test_an_owner_elsewhere_lives_as_long_as_it_says_so(begin):

@@ -21,6 +21,7 @@ from roadworthy.rollout import local, note
 from roadworthy.rollout.local import LocalTarget, RefusedError
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
+from roadworthy.rollout.target import Standing
 from roadworthy.settings import Settings
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -384,3 +385,61 @@ def test_the_road_names_who_drives_and_nobody_once_that_has_ended(home, packed, 
     assert road.read(home.road, "fuel").holder == "here:1:2"
     LocalTarget(home).promote(replace(driven, state="promoted"))
     assert road.read(home.road, "fuel").holder == ""
+
+
+def test_the_note_of_a_rollback_is_left_until_it_is_cleared(home):
+    target, told = LocalTarget(home), Note("fuel", 1, (2,), "ada", "2026-01-02", "it smokes")
+    driven = Rollout("fuel", 2, 1, "canary", "me", "", "", "", state="rolled back")
+    assert target.left("fuel") is None
+
+    road.write(home.road, Road("fuel", champion=road.Release(1, "", "", "")))
+    target.roll_back(driven, told)
+
+    assert target.left("fuel") == told
+    target.clear(replace(told, why="another one"))
+    assert target.left("fuel") == told
+    target.clear(told)
+    assert target.left("fuel") is None
+
+
+def test_a_model_stands_as_the_server_says(live, simple):
+    local.stage(live, simple, 2)
+    target = LocalTarget(live)
+
+    found = target.standing("fuel")
+
+    assert found == Standing(
+        "fuel",
+        f"the server at {live.serving_url}",
+        live.serving_url,
+        champion=1,
+        challenger=2,
+        ready=True,
+    )
+    # and what the road says and the server does not hold is a problem
+    now = road.read(live.road, "fuel")
+    lost = replace(now, champion=replace(now.champion, bundle="/nowhere", digest="f" * 64))
+    road.write(live.road, lost)
+    found = target.standing("fuel")
+    assert (found.champion, found.ready) == (1, False)
+    assert "is not what its road says" in found.problem
+    road.write(live.road, now)
+
+
+def test_what_cannot_be_reached_is_a_problem_of_its_standing(home, packed, tmp_path):
+    nowhere = LocalTarget(home).standing("fuel")
+    assert "fuel is not on the road: `roadworthy run fuel`" in nowhere.problem
+
+    road.write(home.road, Road("fuel", champion=local.place(home, packed, 1)))
+    gone = LocalTarget(home).standing("fuel")
+    assert (gone.url, gone.champion, gone.ready) == ("http://127.0.0.1:9", 1, False)
+    assert "http://127.0.0.1:9 gives no answer" in gone.problem
+
+    nobody = Settings(home=tmp_path)
+    road.write(nobody.road, Road("fuel", champion=local.place(nobody, packed, 1)))
+    found = LocalTarget(nobody).standing("fuel")
+    assert (found.place, found.url, found.champion) == ("no server", "", 1)
+    assert "start one with `roadworthy serve`" in found.problem
+
+    (home.road / "fuel.json").write_text("{")
+    assert "does not say what is on the road" in LocalTarget(home).standing("fuel").problem

@@ -177,3 +177,23 @@ def test_what_is_whole_is_served_although_another_road_cannot_come_back(settings
 
     assert "does not answer" in told
     assert road.read(settings.road, "fuel").champion == champion
+
+
+def test_a_rollout_of_a_cluster_is_left_to_it(released, simple):
+    # given a rollout on a cluster that was promoted, and a home whose road is lost
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    held = lease.begin(
+        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    held.move("ready")
+    held.move("verified")
+    held.move("promoted", by_hand="ada")
+    # when a server starts here
+    told = list(restore(released.model_copy(update={"target": "kserve"})))
+    # then it has the champion alone, and the rollout is as it was
+    assert told == ["Put fuel version 1 on the road again, from the registry."]
+    assert road.read(released.road, "fuel").challenger is None
+    assert not lease.read(found, "fuel").settled
+    assert found.aliased("fuel", "champion").number == 1

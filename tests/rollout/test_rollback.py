@@ -64,8 +64,8 @@ def test_the_road_comes_first_and_asks_no_registry(settings, released, no_regist
 def test_then_it_is_recorded_once(settings, registry, released):
     undone = rollback.roll_back(settings, "fuel", why="it smokes")
 
-    undone.record(settings)
-    undone.record(settings)
+    undone.record()
+    undone.record()
 
     assert champion(registry) == 1
     assert "by tester" in registry.version("fuel", 2).tags["rolled_back"]
@@ -88,7 +88,7 @@ def test_what_was_not_recorded_is_recorded_by_whoever_comes_next(
     with monkeypatch.context() as patch:
         patch.setattr(Registry, step, die)
         with pytest.raises(Killed):
-            undone.record(settings)
+            undone.record()
 
     # a server that starts does it
     assert list(restore(settings)) == []
@@ -98,11 +98,11 @@ def test_what_was_not_recorded_is_recorded_by_whoever_comes_next(
 
 
 def test_a_second_one_asks_the_registry_and_leaves_out_what_was_bad(settings, registry, released):
-    rollback.roll_back(settings, "fuel", why="it smokes").record(settings)
+    rollback.roll_back(settings, "fuel", why="it smokes").record()
 
     with pytest.raises(RolloutError, match="No other version of fuel was the champion before"):
         rollback.roll_back(settings, "fuel", why="it smokes")
-    rollback.roll_back(settings, "fuel", to=2, why="it was the oil").record(settings)
+    rollback.roll_back(settings, "fuel", to=2, why="it was the oil").record()
 
     assert champion(registry) == 2
     assert road.read(settings.road, "fuel").previous.version == 1
@@ -132,7 +132,7 @@ def test_during_a_rollout_it_ends_that(settings, registry, released):
     # when it is rolled back
     with pytest.raises(RolloutError, match="is being rolled out"):
         rollback.roll_back(settings, "fuel", to=2, why="")
-    rollback.roll_back(settings, "fuel", why="it smokes").record(settings)
+    rollback.roll_back(settings, "fuel", why="it smokes").record()
     # then the champion answers alone, and the rollout has ended
     assert road.read(settings.road, "fuel") == Road("fuel", champion=first)
     found = lease.read(registry, "fuel")
@@ -204,7 +204,7 @@ def test_a_rollback_in_the_instant_of_promotion_has_the_last_word(
     if promoted == "on the road":
         target.promote(under_way.rollout)
     # when it is rolled back
-    rollback.roll_back(settings, "fuel", why="it smokes").record(settings)
+    rollback.roll_back(settings, "fuel", why="it smokes").record()
     # then it is off, the promotion cannot be ended, and nothing is stuck
     with pytest.raises(RolloutError):
         closing.settle(under_way, target)
@@ -272,13 +272,39 @@ class Telling(BaseHTTPRequestHandler):
 
 
 def test_every_process_is_waited_for(settings, released):
-    undone = rollback.roll_back(settings, "fuel", why="it smokes")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Telling)
+    url = f"http://127.0.0.1:{server.server_port}"
+    here = settings.model_copy(update={"serving_url": url})
+    undone = rollback.roll_back(here, "fuel", why="it smokes")
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
-        undone.wait(settings, f"http://127.0.0.1:{server.server_port}")
+        assert undone.wait() == url
     finally:
         server.shutdown()
         server.server_close()
 
     assert Telling.asked == ["/v2/models/fuel/workers"] * 4
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "to", "expected"),
+    [
+        (3, 0, 0, 0),  # the one before
+        (3, 0, 1, 1),
+        (3, 0, 3, 3),  # of which it is told that it answers already
+        (3, 4, 0, 3),  # an abort
+        (3, 4, 3, 3),
+        (3, 4, 1, 1),
+        (3, 3, 0, 0),  # released once more
+    ],
+)
+def test_where_a_rollback_leads(champion, challenger, to, expected):
+    assert rollback.goal("fuel", champion, challenger, to) == expected
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "chosen", "off"),
+    [(3, 0, 1, (3,)), (3, 4, 3, (4,)), (3, 4, 1, (3, 4)), (3, 3, 1, (3,))],
+)
+def test_what_a_rollback_takes_off(champion, challenger, chosen, off):
+    assert rollback.taken_off("fuel", champion, challenger, chosen) == off

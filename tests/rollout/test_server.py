@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from roadworthy.rollout.server import AnnouncedError, announce, announced
+from roadworthy.rollout.server import AnnouncedError, address, announce, announced
+from roadworthy.settings import Settings
 
 URL = "http://127.0.0.1:8080"
 HOLDER = (
@@ -79,3 +80,12 @@ def test_the_error_of_a_server_passes_through_and_frees_the_home(tmp_path):
         raise ValueError("broke")
 
     assert announced(tmp_path) == ""
+
+
+def test_a_server_that_is_named_is_taken_else_the_one_that_serves_the_home(tmp_path):
+    assert address(Settings(home=tmp_path)) == ""
+    assert address(Settings(home=tmp_path, serving_url="http://127.0.0.1:1")) == (
+        "http://127.0.0.1:1"
+    )
+    with announce(tmp_path, URL):
+        assert address(Settings(home=tmp_path)) == URL

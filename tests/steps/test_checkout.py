@@ -1,5 +1,8 @@
 """Checkout fetches the data and says whether anything is new."""
 
+import subprocess
+from functools import partial
+
 import pytest
 
 from roadworthy.data.git import GitError
@@ -46,3 +49,29 @@ def test_the_champions_recipe_is_nothing_new_unless_forced(call, released_from):
 def test_a_commit_that_the_remote_does_not_have_is_a_sentence(call):
     with pytest.raises(GitError, match="has no " + "0" * 40):
         call(commit="0" * 40)
+
+
+def test_an_image_takes_newer_data_but_no_other_code(call, released_from, tmp_path):
+    # given the branch's tip with a change of the code, and one of something else, after an image's
+    first = call().commit
+    work = tmp_path / "work"
+    run = partial(subprocess.run, check=True, capture_output=True, text=True)
+    run(["git", "clone", "--quiet", released_from.git_remote, work])
+
+    def pushed(path):
+        (work / path).write_text("changed\n")
+        who = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
+        run(["git", "add", "--all"], cwd=work)
+        run(["git", *who, "commit", "--quiet", "--message=Change"], cwd=work)
+        run(["git", "push", "--quiet"], cwd=work)
+
+    image = released_from.model_copy(update={"commit": first})
+    # when something else changed
+    pushed("README.md")
+    source = checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")
+    # then the tip is run
+    assert source.commit != first
+    # and when the code changed, it is told
+    pushed("src/a.py")
+    with pytest.raises(GitError, match=f"not that of this image.*built from {first[:12]}.*submit"):
+        checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")

@@ -154,7 +154,7 @@ def live(served_home, empty_registry, registered):
 
 
 def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, packed):
-    roll_out(live.settings, packed=packed.path, version=1)
+    roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
 
     found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
 
@@ -168,7 +168,7 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
 
 
 def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, simple):
-    roll_out(live.settings, packed=simple.path, version=1)
+    roll_out(live.settings, packed=simple.path, version=1, owner="run-1")
 
     found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
 
@@ -186,7 +186,7 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
     )
 
     with pytest.raises(RolloutError, match="did not come up") as caught:
-        roll_out(settings, packed=packed.path, version=1)
+        roll_out(settings, packed=packed.path, version=1, owner="run-1")
 
     assert caught.value.exit_code == ExitCode.FAILED
     assert "did not come up" in registered.tags()["rolled_back"]
@@ -196,11 +196,11 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
 
 
 def test_a_second_release_goes_through_its_stages(live, packed, simple):
-    roll_out(live.settings, packed=packed.path, version=1)
+    roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
     verify(live.settings, packed=packed.path, version=1, owner="run-1")
     promote(live.settings, "fuel", version=1, owner="run-1")
     live.again(simple.path)
-    roll_out(live.settings, packed=simple.path, version=2)
+    roll_out(live.settings, packed=simple.path, version=2, owner="run-1")
 
     found = verify(live.settings, packed=simple.path, version=2, owner="run-1")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from roadworthy.registry import Registry, Version
-from roadworthy.rollout import lease, note
+from roadworthy.rollout import lease
 from roadworthy.rollout.lease import Lease, TakenError
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout
@@ -22,9 +22,9 @@ _TRIES = 5
 
 def catch_up(settings: Settings, registry: Registry, target: Target, model: str) -> None:
     """Finish what an earlier rollout or rollback of a model has left half done."""
-    left = note.read(settings, model)
+    left = target.left(model)
     if left is not None:
-        record(settings, registry, left)
+        record(settings, registry, target, left)
     rollout = lease.read(registry, model)
     if rollout is not None and rollout.ended and not rollout.settled:
         settle(Lease(settings, registry, rollout), target)
@@ -86,12 +86,12 @@ def take_off(held: Lease, target: Target, after: Rollout) -> None:
     try:
         held.put(after)
     except TakenError:
-        record(settings, held.registry, left)
+        record(settings, held.registry, target, left)
         now = lease.read(held.registry, after.model)
         if now is None or (now.version, now.started) != (after.version, after.started):
             raise
         held.rollout = now
-    note.clear(settings, left)
+    target.clear(left)
 
 
 def settle(held: Lease, target: Target) -> Rollout:
@@ -111,7 +111,7 @@ def settle(held: Lease, target: Target) -> Rollout:
     return held.put(replace(rollout, settled=True))
 
 
-def record(settings: Settings, registry: Registry, left: Note) -> None:
+def record(settings: Settings, registry: Registry, target: Target, left: Note) -> None:
     """Tell the registry of a rollback that the road already shows."""
     for _ in range(_TRIES):
         try:
@@ -131,7 +131,7 @@ def record(settings: Settings, registry: Registry, left: Note) -> None:
         told = f"in place of version {numbers} by {left.by} at {left.at}: {left.why}"
         registry.tag(champion, {"restored": told, "rolled_back": ""})
         registry.set_alias(champion, "champion")
-    note.clear(settings, left)
+    target.clear(left)
 
 
 def verdict(rollout: Rollout) -> str:

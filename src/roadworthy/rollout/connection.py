@@ -10,14 +10,18 @@ from pydantic import SecretStr
 TIMEOUT_SECONDS = 10.0
 
 
-def connect(url: str, token: SecretStr | None = None) -> httpx.Client:
+def connect(url: str, token: SecretStr | None = None, host: str = "") -> httpx.Client:
     """Return a client of the server at an address, which shows the token if there is one.
+
+    ``host`` is the name that is asked for there, where one address, a gateway, answers for many.
 
     A proxy that the environment names is used for a server elsewhere, and not for one on this
     machine, which no proxy could reach.
     """
     client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=not _is_here(url))
     client.headers["accept"] = "application/json"
+    if host:
+        client.headers["host"] = host
     if token is not None and token.get_secret_value():
         client.headers["authorization"] = f"Bearer {token.get_secret_value()}"
     return client

@@ -98,6 +98,9 @@ class Driver:
         except RolloutError as error:
             self._back(str(error))
             raise
+        except RoadworthyError as error:  # the store does not take the bundle, perhaps
+            self._break_off(error)
+            raise
         return self._lease.rollout
 
     def verify(self) -> Rollout:

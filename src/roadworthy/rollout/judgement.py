@@ -31,6 +31,8 @@ _REASONS = ("error", "timeout", "busy", "breaker")
 Key = TypeVar("Key")
 Histogram = Mapping[float, float]
 """How many values were at most each edge; the last edge is infinite."""
+Sample = tuple[str, Mapping[str, str], float]
+"""A series' name, its labels and its value."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ class Counts:
         Of each output the histograms of both versions' answers to the same rows.
     differences
         Of each output the sum of the relative differences, and the number of rows.
+    blind
+        Whether nobody counts: then nothing is known of the customers, not that there are none.
     """
 
     requests: float = 0
@@ -91,6 +95,7 @@ class Counts:
     predictions: Mapping[str, Histogram] = field(default_factory=dict)
     champion_predictions: Mapping[str, Histogram] = field(default_factory=dict)
     differences: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    blind: bool = False
 
     @property
     def asked(self) -> int:
@@ -107,10 +112,10 @@ class Counts:
         """How much customers asked at all: 0 if nothing, else more than one count per request.
 
         What the challenger answered is left out: the golden batch is among it, and of customers'
-        requests each is also put to the champion.
+        requests each is also put to the champion. Where nobody counts there may be some.
         """
         fallbacks, shadow = self.fallbacks.values(), self.shadow.values()
-        return round(self.champion_requests + sum(fallbacks) + sum(shadow))
+        return round(self.champion_requests + sum(fallbacks) + sum(shadow)) or int(self.blind)
 
     def plus(self, more: Counts) -> Counts:
         """Return these and what was counted after them."""
@@ -131,6 +136,7 @@ class Counts:
                 )
                 for name in {**self.differences, **more.differences}
             },
+            blind=self.blind or more.blind,
         )
 
     def since(self, before: Counts) -> Counts:
@@ -148,6 +154,7 @@ class Counts:
                 self.champion_predictions, before.champion_predictions
             ),
             differences=_sums(self.differences, before.differences),
+            blind=self.blind,
         )
 
 
@@ -172,6 +179,11 @@ def read(text: str, model: str, champion: int, challenger: int) -> Counts:
     ValueError
         The text is none of Prometheus.
     """
+    return count(_samples(text, model), champion, challenger)
+
+
+def count(samples: Iterable[Sample], champion: int, challenger: int) -> Counts:
+    """Return what samples of one model's series say of two versions."""
     old, new = str(champion), str(challenger)
     numbers: dict[str, float] = defaultdict(float)
     fallbacks: dict[str, float] = defaultdict(float)
@@ -181,7 +193,7 @@ def read(text: str, model: str, champion: int, challenger: int) -> Counts:
         lambda: defaultdict(lambda: defaultdict(float))
     )
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for name, labels, value in _samples(text, model):
+    for name, labels, value in samples:
         version = labels.get("version")
         tried = labels.get("challenger") == new
         if name == "roadworthy_requests_total" and version == new:
@@ -203,7 +215,9 @@ def read(text: str, model: str, champion: int, challenger: int) -> Counts:
             if kind in ("sum", "count"):
                 sums[labels.get("output", "")][kind == "count"] += value
     return Counts(
-        **numbers,
+        requests=numbers["requests"],
+        failures=numbers["failures"],
+        champion_requests=numbers["champion_requests"],
         fallbacks=dict(fallbacks),
         shadow=dict(shadow),
         seconds=dict(seconds[new]),
@@ -427,7 +441,7 @@ def _shift(counts: Counts, bounds: Bounds, mean: float, *, judged: bool) -> tupl
     return Figure("psi", value, limit, judged, passed), problem
 
 
-def _samples(text: str, model: str) -> Iterable[tuple[str, Mapping[str, str], float]]:
+def _samples(text: str, model: str) -> Iterable[Sample]:
     for family in text_string_to_metric_families(text):
         if family.name.startswith("roadworthy_"):
             for sample in family.samples:

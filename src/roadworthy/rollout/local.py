@@ -19,12 +19,12 @@ from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError, Golden
 from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.road import Release, Road, RoadError
-from roadworthy.rollout import judgement, note, workers
+from roadworthy.rollout import judgement, note, server, workers
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.judgement import Counts
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError, Strategy
-from roadworthy.rollout.target import nothing
+from roadworthy.rollout.target import Standing, nothing
 from roadworthy.rollout.verification import Verification, verify
 from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
@@ -114,6 +114,51 @@ class LocalTarget:
         """Write the road without it, and beside it what is to be recorded of that."""
         self._write(rollout, left=left)
 
+    def left(self, model: str) -> Note | None:
+        """Read the note beside the road."""
+        return note.read(self._settings, model)
+
+    def clear(self, told: Note) -> None:
+        """Take the note beside the road away."""
+        note.clear(self._settings, told)
+
+    def standing(self, model: str) -> Standing:
+        """Read the road, and ask the server that watches it what it makes of it."""
+        url = server.address(self._settings)
+        found = Standing(model, f"the server at {url}" if url else "no server", url)
+        try:
+            now = road.read(self._settings.road, model)
+        except RoadError as error:
+            return replace(found, problem=str(error))
+        found = replace(
+            found,
+            champion=0 if now.champion is None else now.champion.version,
+            challenger=0 if now.challenger is None else now.challenger.version,
+            share=now.share,
+        )
+        if now == Road(model):
+            told = f"{model} is not on the road: `roadworthy run {model}` makes a first version."
+            return replace(found, problem=told)
+        if not url:
+            told = f"No server serves {self._settings.home}: start one with `roadworthy serve`."
+            return replace(found, problem=told)
+        problem = self._difference(now, url)
+        return replace(found, ready=bool(found.champion) and not problem, problem=problem)
+
+    def _difference(self, now: Road, url: str) -> str:
+        """Return in what the server differs from the road, in a sentence; nothing if in nothing."""
+        expected = [one for one in (now.champion, now.challenger) if one is not None]
+        try:
+            with connect(url, self._settings.token) as client:
+                for worker in workers.ask(client, now.model):
+                    for one in expected:
+                        _check_held(worker, one.version, one.digest)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{url} gives no answer ({_cause(error)}). Start it with `roadworthy serve`."
+        except NotYetError as error:
+            return f"{url} is not what its road says: {error}. Look at the server's log."
+        return ""
+
     def _write(
         self, rollout: Rollout, release: Release | None = None, left: Note | None = None
     ) -> None:
@@ -187,7 +232,7 @@ class LocalTarget:
                 raise RefusedError(f"{what} at {settings.serving_url}: {why}") from error
             raise RolloutError(
                 f"{what} at {settings.serving_url} within {settings.ready_seconds:g} s "
-                f"({str(error) or type(error).__name__}). Look at the server's log; is it the one "
+                f"({_cause(error)}). Look at the server's log; is it the one "
                 f"that watches {settings.road}?"
             ) from error
 
@@ -349,6 +394,10 @@ def _check_share(worker: Any, rollout: Rollout) -> None:
     shares = workers.shares(worker)
     if shares.get(rollout.version) != rollout.share:
         raise NotYetError(f"it tells the shares {shares}")
+
+
+def _cause(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _same(one: Release, other: Release) -> bool:

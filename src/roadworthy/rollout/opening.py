@@ -23,11 +23,18 @@ def begin(
     strategy: Strategy,
     owner: str,
     why: str,
+    unique: bool = False,
 ) -> Lease:
     """Return the right to roll a version out.
 
     What was left half done is finished first. A rollout of the same version whose owner is dead
     goes on from where it is; one of another version is rolled back.
+
+    Parameters
+    ----------
+    unique
+        Whether only one has the owner's name, such as a run: when a cluster tries a step again, in
+        another process than at first, it goes on with what the first attempt began.
 
     Raises
     ------
@@ -40,7 +47,7 @@ def begin(
     closing.catch_up(settings, registry, target, model)
     first = lease.read(registry, model)
     if first is not None and not first.ended:
-        same = (first.owner, first.holder) == (owner, settings.holder)
+        same = first.owner == owner and (unique or first.holder == settings.holder)
         if not same and lease.is_alive(settings, first):
             raise lease.refusal(first)
         held = lease.take_over(settings, registry, first, owner)

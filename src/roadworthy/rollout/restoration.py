@@ -49,7 +49,8 @@ def restore(settings: Settings) -> Iterator[str]:
                 if model not in whole:
                     yield from _put_back(settings, registry, model)
                     whole.add(model)
-                closing.catch_up(settings, registry, local.LocalTarget(settings), model)
+                if settings.target == "local":  # else a cluster's rollouts are not of here
+                    closing.catch_up(settings, registry, local.LocalTarget(settings), model)
             except RoadworthyError as error:
                 problems.append(error)
     except RoadworthyError as error:
@@ -84,7 +85,7 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
     with note.changing(settings, model):
         road.write(settings.road, Road(model, champion=release))
     yield f"Put {model} version {champion.number} on the road again, from the registry."
-    rollout = lease.read(registry, model)
+    rollout = lease.read(registry, model) if settings.target == "local" else None
     if rollout is None or rollout.ended or rollout.champion != champion.number:
         return
     try:

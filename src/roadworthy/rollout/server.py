@@ -9,6 +9,7 @@ from pathlib import Path
 import filelock
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.settings import Settings
 
 _PATIENCE_SECONDS = 1.0
 """How long a server waits for one that is just ending."""
@@ -41,6 +42,13 @@ def announce(home: Path, url: str) -> Iterator[None]:
         raise AnnouncedError(
             f"A server serves {home} already, at {announced(home)}: use it, or stop it first."
         ) from error
+
+
+def address(settings: Settings) -> str:
+    """Return the address of the server that is rolled out to; nothing if none serves the roads."""
+    if "serving_url" in settings.model_fields_set:
+        return settings.serving_url
+    return announced(settings.home)
 
 
 def announced(home: Path) -> str:

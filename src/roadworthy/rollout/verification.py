@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,22 +55,37 @@ class Verification:
 
 
 def verify(
-    url: str, model: str, version: int, golden: Golden, *, token: SecretStr | None = None
+    url: str,
+    model: str,
+    version: int,
+    golden: Golden,
+    *,
+    token: SecretStr | None = None,
+    host: str = "",
+    beside: Collection[int] | None = None,
 ) -> Verification:
     """Send the golden requests to one version, each alone and all in a batch, and compare.
 
     Whatever the server does, or if there is none, is a problem that is told, never raised.
+
+    Parameters
+    ----------
+    host
+        The name that is asked for, where the address is one of many names.
+    beside
+        The versions that may answer instead of this one, where no version is asked for, as
+        customers do: their answers are not compared.
     """
     count = len(golden.requests)
     if not count:
         return Verification(0, math.inf, "the bundle has no golden request to verify it with")
     worst = 0.0
     try:
-        with connect(url, token) as client:
+        with connect(url, token, host) as client:
             for n in range(count):
                 asked = Golden(golden.requests[n : n + 1], golden.answers[n : n + 1])
-                worst = max(worst, _ask(client, model, version, asked))
-            worst = max(worst, _ask(client, model, version, golden))
+                worst = max(worst, _ask(client, model, version, asked, beside))
+            worst = max(worst, _ask(client, model, version, golden, beside))
     except _Refused as refused:
         return Verification(count, math.inf, str(refused))
     except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -86,13 +102,20 @@ class _Refused(Exception):  # noqa: N818 - an answer, not an error of ours
     """The server answers, but not as it must."""
 
 
-def _ask(client: httpx.Client, model: str, version: int, golden: Golden) -> float:
+def _ask(
+    client: httpx.Client,
+    model: str,
+    version: int,
+    golden: Golden,
+    beside: Collection[int] | None,
+) -> float:
     """Return the greatest relative difference of the answers to a batch."""
+    pinned = {VERSION_HEADER: str(version)} if beside is None else {}
     for _ in range(_TRIES):
         response = client.post(
             f"/v1/models/{model}:predict",
             json={"instances": golden.requests},
-            headers={VERSION_HEADER: str(version)},
+            headers=pinned,
         )
         # Also a good version takes too long when the machine is busy with something else.
         if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
@@ -101,6 +124,8 @@ def _ask(client: httpx.Client, model: str, version: int, golden: Golden) -> floa
         told = " ".join(response.text[:_SHOWN].split())
         raise _Refused(f"a golden request was answered {response.status_code}: {told}")
     answered = response.headers.get(VERSION_HEADER, "one that does not say which")
+    if answered in map(str, beside or ()):
+        return 0.0
     if answered != str(version):
         raise _Refused(f"version {answered} answered in place of version {version}")
     answers = _answers(response)

@@ -52,6 +52,12 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
         Whether to call it new in any case.
     raw
         Where the raw data goes.
+
+    Raises
+    ------
+    GitError
+        The remote does not have the commit, or has other code there than that of the image which
+        this runs in: what it makes would not be what the commit says.
     """
     # The registry's client takes seconds to import, Git and DVC as long to fetch: side by side.
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -59,12 +65,22 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
         pointer = contract.load(model).data
         with releases.source(settings, commit) as repository:
             found = git.git("rev-parse", "HEAD", cwd=repository)
+            _check_code(repository, found, of_image=settings.commit, model=model)
             data_hash = dvc.content_hash(repository / pointer)
             raw.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(dvc.pull(repository, pointer), raw)
             recipe = git.recipe(repository, found, data_hash)
         champion, made_of = asked.result()
     return Source(found, data_hash, recipe, champion, new=force or made_of != recipe)
+
+
+def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> None:
+    if of_image in ("", commit) or git.is_same_code(repository, commit, of_image):
+        return
+    raise git.GitError(
+        f"The code of commit {commit[:12]} is not that of this image, which was built from "
+        f"{of_image[:12]}: build the commit's image, and say `roadworthy submit {model}` there."
+    )
 
 
 def _champion(settings: Settings, model: str) -> tuple[int, str]:

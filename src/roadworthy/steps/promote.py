@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roadworthy.registry import Registry
 from roadworthy.rollout import closing, opening
-from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.targets import target
 from roadworthy.settings import Settings
 
 
@@ -26,6 +26,6 @@ def promote(settings: Settings, model: str, *, version: int, owner: str) -> None
     RolloutError
         A stage is left, or the rollout is somebody else's.
     """
-    registry, target = Registry.of(settings), LocalTarget(settings)
+    registry = Registry.of(settings)
     held = opening.hold(settings, registry, model, version, owner)
-    closing.promote(held, target)
+    closing.promote(held, target(settings, registry))

@@ -8,8 +8,8 @@ from typing import Any
 from roadworthy import bundle
 from roadworthy.registry import Registry, Version
 from roadworthy.rollout import opening
-from roadworthy.rollout.local import LocalTarget
 from roadworthy.rollout.state import Strategy
+from roadworthy.rollout.targets import target
 from roadworthy.settings import Settings
 from roadworthy.steps.recording import outcome, record
 
@@ -54,7 +54,9 @@ def register(
     version = registry.register(model, run_id=run_id, digest=candidate.digest, tags=told)
     run, trigger = tags["pipeline_run"], tags["trigger"]
     why = f"passed the gate and every stage of the rollout in run {run} ({trigger})"
-    target = LocalTarget(settings)
-    opening.begin(settings, registry, target, version, strategy=strategy, owner=run, why=why)
+    served = target(settings, registry)
+    opening.begin(
+        settings, registry, served, version, strategy=strategy, owner=run, why=why, unique=True
+    )
     registry.set_alias(version, "challenger")
     return version

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roadworthy.registry import Registry
 from roadworthy.rollout import closing, opening
-from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.targets import target
 from roadworthy.settings import Settings
 
 
@@ -21,7 +21,8 @@ def roll_back(settings: Settings, model: str, *, version: int, problem: str, own
     RolloutError
         The rollout is somebody else's.
     """
-    registry, target = Registry.of(settings), LocalTarget(settings)
-    closing.catch_up(settings, registry, target, model)
+    registry = Registry.of(settings)
+    served = target(settings, registry)
+    closing.catch_up(settings, registry, served, model)
     held = opening.hold(settings, registry, model, version, owner)
-    closing.roll_back(held, target, problem)
+    closing.roll_back(held, served, problem)

@@ -5,25 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 from roadworthy import bundle
+from roadworthy.bundle import Bundle
 from roadworthy.rollout.local import stage
 from roadworthy.rollout.state import RolledBackError, RolloutError
 from roadworthy.settings import Settings
 
 
-def roll_out(settings: Settings, *, packed: Path, version: int) -> None:
-    """Return when the version answers those who ask for it.
+def roll_out(settings: Settings, *, packed: Path, version: int, owner: str) -> str:
+    """Return the address at which the version answers those who ask for it.
 
-    It gets no traffic yet, so the registry, which takes long to load, is not asked as long as all
-    goes well: that its rollout has begun is noted there already.
+    It gets no traffic yet. What goes wrong takes it off again, and the registry says why.
+
+    Parameters
+    ----------
+    owner
+        The run that began the rollout.
 
     Raises
     ------
     RefusedError
-        The server refuses the version. It is off the road, and the registry says why.
+        The server refuses the version.
     RolloutError
-        No server holds it in time. It is off the road, and the registry says why.
+        No server holds it in time, or the rollout is somebody else's.
     """
     staged = bundle.read(packed)
+    if settings.target == "local":
+        return _stage_here(settings, staged, version)
+    return _stage(settings, staged, version, owner)
+
+
+def _stage_here(settings: Settings, staged: Bundle, version: int) -> str:
+    """Stage it at the server of this machine.
+
+    The registry, which takes long to load, is not asked as long as all goes well: that its rollout
+    has begun is noted there already.
+    """
     try:
         stage(settings, staged, version)
     except RolledBackError:  # by a person, who has told the registry
@@ -31,6 +47,27 @@ def roll_out(settings: Settings, *, packed: Path, version: int) -> None:
     except RolloutError as error:
         _record(settings, staged.manifest.model, version, str(error))
         raise
+    return settings.serving_url
+
+
+def _stage(settings: Settings, staged: Bundle, version: int, owner: str) -> str:
+    """Stage it at a cluster, which takes long: the registry is told that it goes on."""
+    from roadworthy.registry import Registry
+    from roadworthy.rollout import closing, opening
+    from roadworthy.rollout.driver import Driver
+    from roadworthy.rollout.targets import target
+
+    model, registry = staged.manifest.model, Registry.of(settings)
+    served = target(settings, registry)
+    held = opening.hold(settings, registry, model, version, owner)
+    if held.rollout.problem:  # found by an earlier attempt, or by a person
+        raise RolledBackError(f"Version {version} of {model} is off: {held.rollout.problem}")
+    try:
+        Driver(held, served, staged.golden).stage(staged)
+    finally:
+        if held.rollout.problem:
+            closing.settle(held, served)
+    return served.standing(model).url
 
 
 def _record(settings: Settings, model: str, version: int, problem: str) -> None:

@@ -9,8 +9,8 @@ from roadworthy import bundle
 from roadworthy.registry import Registry
 from roadworthy.rollout import opening
 from roadworthy.rollout.driver import Driver
-from roadworthy.rollout.local import LocalTarget
 from roadworthy.rollout.state import Rollout
+from roadworthy.rollout.targets import target
 from roadworthy.rollout.verification import TOLERANCE, Verification
 from roadworthy.settings import Settings
 
@@ -59,7 +59,8 @@ def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Ver
     """
     staged = bundle.read(packed)
     model = staged.manifest.model
-    held = opening.hold(settings, Registry.of(settings), model, version, owner)
-    driver = Driver(held, LocalTarget(settings), staged.golden)
+    registry = Registry.of(settings)
+    held = opening.hold(settings, registry, model, version, owner)
+    driver = Driver(held, target(settings, registry), staged.golden)
     rollout = held.rollout if held.rollout.ended else driver.verify()
     return Verified(driver.verified, rollout)

@@ -1,0 +1,165 @@
+"""Back to an earlier version on a cluster: it is chosen by the registry, and its pods are awaited.
+
+What answers goes on answering until the version that was put back does.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, cast
+
+import tenacity
+
+from roadworthy.bundle import Bundle, BundleError, Golden
+from roadworthy.data import store
+from roadworthy.registry import Registry, Version
+from roadworthy.rollout import closing, targets
+from roadworthy.rollout.note import Note
+from roadworthy.rollout.rollback import former, goal, taken_off
+from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
+from roadworthy.rollout.steering import fetched
+from roadworthy.rollout.target import Target
+from roadworthy.rollout.workers import NotYetError
+from roadworthy.settings import Settings
+
+_POLL_SECONDS = 1.0
+
+
+class Returning(Target, Protocol):
+    """A target that goes back by itself, knowing no road."""
+
+    def put_back(self, left: Note, digest: str) -> None:
+        """Make ``left.champion`` the only version, and keep the note; what answers goes on."""
+        ...
+
+
+@dataclass(frozen=True)
+class UndoneThere:
+    """A rollback that the cluster was told."""
+
+    settings: Settings
+    registry: Registry
+    target: Returning
+    note: Note
+
+    def wait(self) -> str:
+        """Return when the version answers real requests at the model's address.
+
+        That its pods are ready is not enough. The golden batch of its bundle is asked.
+        """
+        settings, left = self.settings, self.note
+        version = self.registry.version(left.model, left.champion)
+        rollout = Rollout(
+            *(left.model, left.champion, left.champion, "canary"),
+            *(settings.actor, settings.holder, left.at, left.at),
+            state="promoted",
+        )
+        with stored(settings, version) as kept:
+            golden = kept.golden
+            try:
+                self._ask(rollout, golden)
+            except NotYetError as error:
+                why = self.target.standing(left.model).problem or f"{error}."
+                raise RolloutError(
+                    f"Version {left.champion} of {left.model} was put back, but does not answer "
+                    f"after {settings.ready_seconds:g} s: {why} What answered before goes on "
+                    f"answering; `roadworthy status {left.model}` tells how it stands."
+                ) from error
+        return self.target.standing(left.model).url
+
+    def _ask(self, rollout: Rollout, golden: Golden) -> None:
+        """Put the golden batch to the version until it is answered well."""
+        long = self.settings.ready_seconds
+
+        @tenacity.retry(
+            stop=tenacity.stop_after_delay(long),
+            wait=tenacity.wait_fixed(min(_POLL_SECONDS, long / 10)),
+            retry=tenacity.retry_if_exception_type(NotYetError),
+            reraise=True,
+        )
+        def ask() -> None:
+            found = self.target.verify(rollout, golden)
+            if not found.good:
+                raise NotYetError(found.problem)
+
+        ask()
+
+    def record(self) -> None:
+        """Tell the registry."""
+        closing.record(self.settings, self.registry, self.target, self.note)
+
+
+def roll_back(settings: Settings, model: str, *, to: int, why: str) -> UndoneThere:
+    """Have the cluster go back to an earlier version, as :func:`rollback.roll_back` does here.
+
+    Raises
+    ------
+    RolloutError
+        There is no such version to go back to, or the cluster does not take it.
+    RoadworthyError
+        The registry, or the store of bundles where it is needed, fails.
+    """
+    registry = Registry.of(settings)
+    target = cast("Returning", targets.target(settings, registry))
+    _record_earlier(settings, registry, target, model)
+    now = target.standing(model)
+    if not now.champion and now.problem:
+        raise RolloutError(now.problem)
+    number = goal(model, now.champion, now.challenger, to)
+    chosen = registry.version(model, number) if number else former(registry, model, now.champion)
+    off = taken_off(model, now.champion, now.challenger, chosen.number)
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    left = Note(model, chosen.number, off, settings.actor, at, why)
+    digest = targets.digests(settings, registry)(model, chosen.number)
+    if chosen.number != now.champion:  # which runs: the end of a rollout waits for no store
+        with stored(settings, chosen):
+            pass
+    try:
+        target.put_back(left, digest)
+    except RolledBackError:  # by somebody else, in the same moment
+        raise
+    except RolloutError as error:
+        raise RolloutError(f"{error} What answered before goes on answering.") from error
+    return UndoneThere(settings, registry, target, left)
+
+
+@contextmanager
+def stored(settings: Settings, version: Version) -> Iterator[Bundle]:
+    """Give the bundle of a version, which is complete in the store then.
+
+    Raises
+    ------
+    StoreError
+        The store fails.
+    RoadworthyError
+        The bundle is neither there nor in the remotes, or it is another one.
+    """
+    digest = version.tags.get("digest", "")
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            kept = store.fetch(
+                settings.bundle_store, version.model, digest, Path(scratch) / "bundle"
+            )
+        except BundleError:
+            with fetched(settings, version) as released:
+                if released.digest != digest:
+                    raise BundleError(
+                        f"The release {version.git_tag} is the bundle {released.digest[:12]}, the "
+                        f"registry names {digest[:12]}. Use the registry that made the release."
+                    ) from None
+                store.publish(settings.bundle_store, released)
+                yield released
+        else:
+            yield kept
+
+
+def _record_earlier(settings: Settings, registry: Registry, target: Target, model: str) -> None:
+    """Record a rollback that a kill kept from being recorded."""
+    left = target.left(model)
+    if left is not None:
+        closing.record(settings, registry, target, left)

@@ -1,0 +1,131 @@
+"""How models stand: where they are served, and what the registry says of their rollouts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from roadworthy import road
+from roadworthy.errors import RoadworthyError
+from roadworthy.models import contract
+from roadworthy.rollout import targets
+from roadworthy.rollout.target import Standing
+from roadworthy.settings import Settings
+
+if TYPE_CHECKING:
+    from roadworthy.registry import Registry
+    from roadworthy.rollout.state import Rollout
+
+_PATIENCE_SECONDS = 5.0
+"""How long a cluster that does not answer is asked by somebody who only looks."""
+
+
+@dataclass(frozen=True)
+class Surveyed:
+    """How one model stands.
+
+    Parameters
+    ----------
+    standing
+        What the place says where it is served.
+    rollout
+        What the registry says of the rollout that is under way; None if none is.
+    alive
+        Whether its owner goes on with it.
+    """
+
+    standing: Standing
+    rollout: Rollout | None = None
+    alive: bool = False
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in sentences; empty if nothing is."""
+        return self.standing.problem
+
+    @property
+    def told(self) -> dict[str, str]:
+        """It in words, by what they are about."""
+        now = self.standing
+        return {
+            "model": now.model,
+            "place": now.place,
+            "url": now.url,
+            "champion": str(now.champion or "none"),
+            "challenger": str(now.challenger or "none"),
+            "share": f"{now.share} %" if now.challenger else "",
+            "ready": "yes" if now.ready else "no",
+            "rollout": self._rollout(),
+            "problem": now.problem,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        rollout = self.rollout
+        under_way = None
+        if rollout is not None:
+            kept = ("version", "state", "share", "paused", "strategy", "owner", "started")
+            under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
+        return asdict(self.standing) | {"rollout": under_way}
+
+    def _rollout(self) -> str:
+        if self.rollout is None:
+            return "none"
+        gone = "" if self.alive else ", which is gone"
+        return f"{self.rollout}, by {self.rollout.owner}{gone}"
+
+
+def survey(settings: Settings, model: str = "") -> list[Surveyed]:
+    """Return how a model stands, or all of them, whatever cannot be reached.
+
+    Parameters
+    ----------
+    model
+        The model; all that the registry knows, if none is named. Where it does not answer, those
+        that this installation and the roads of this machine know.
+    """
+    registry, problem = _registry(settings)
+    names: list[str] = []
+    if model:
+        names = [model]
+    elif registry is not None:
+        try:
+            names = registry.models()
+        except RoadworthyError as error:
+            registry, problem = None, str(error)
+    if not names and registry is None:
+        names = sorted({*contract.available(), *road.models(settings.road)})
+    hasty = {"ready_seconds": min(_PATIENCE_SECONDS, settings.ready_seconds)}
+    try:
+        served = targets.target(settings.model_copy(update=hasty), registry)
+    except RoadworthyError as error:  # the place cannot even be spoken to
+        lost = [Standing(name, settings.target, problem=str(error)) for name in names]
+        return [_surveyed(settings, registry, one, problem) for one in lost]
+    return [_surveyed(settings, registry, served.standing(name), problem) for name in names]
+
+
+def _registry(settings: Settings) -> tuple[Registry | None, str]:
+    from roadworthy.registry import Registry
+
+    try:
+        return Registry.of(settings), ""
+    except RoadworthyError as error:
+        return None, str(error)
+
+
+def _surveyed(
+    settings: Settings, registry: Registry | None, standing: Standing, problem: str
+) -> Surveyed:
+    """Add what the registry says, or ``problem``, which is what is wrong with it."""
+    from roadworthy.rollout import lease
+
+    rollout, alive = None, False
+    if registry is not None:
+        try:
+            found = lease.read(registry, standing.model)
+            rollout = None if found is None or found.ended else found
+            alive = rollout is not None and lease.is_alive(settings, rollout)
+        except RoadworthyError as error:
+            problem = str(error)
+    both = " ".join(part for part in (standing.problem, problem) if part)
+    return Surveyed(replace(standing, problem=both), rollout, alive)

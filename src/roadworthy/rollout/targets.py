@@ -1,0 +1,56 @@
+"""The place where versions are served, as the settings choose it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.state import RolloutError
+from roadworthy.rollout.target import Target
+from roadworthy.settings import Settings
+
+if TYPE_CHECKING:
+    from roadworthy.registry import Registry
+
+
+def target(settings: Settings, registry: Registry | None = None) -> Target:
+    """Return the target of the settings.
+
+    Parameters
+    ----------
+    registry
+        Where the digests of versions are known, if it is open already; opened else when one is
+        asked for, as that takes seconds.
+
+    Raises
+    ------
+    RolloutError
+        It cannot be used from here.
+    """
+    if settings.target == "local":
+        return LocalTarget(settings)
+    # here alone: only a cluster's target needs a cluster's client
+    from roadworthy.rollout.kserve import KServeTarget
+
+    return KServeTarget.of(settings, digests(settings, registry))
+
+
+def digests(settings: Settings, registry: Registry | None = None) -> Callable[[str, int], str]:
+    """Return what tells the digest of the bundle of a model's version."""
+
+    def digest(model: str, number: int) -> str:
+        nonlocal registry
+        if registry is None:
+            from roadworthy.registry import Registry
+
+            registry = Registry.of(settings)
+        found = registry.version(model, number).tags.get("digest", "")
+        if not found:
+            raise RolloutError(
+                f"The registry does not say which bundle is version {number} of {model}: its tag "
+                f"`digest` is gone. Release another version."
+            )
+        return found
+
+    return digest

@@ -1,0 +1,429 @@
+"""A real Kubernetes API server with KServe's CRDs: etcd and kube-apiserver, on free ports.
+
+Where its programs lie is said by ``KUBEBUILDER_ASSETS``, as for every project that tests against an
+API server (``setup-envtest use -p path``); where KServe's CRDs lie by ``KSERVE_CRDS``, a directory
+of YAML files. There is no kubelet and no KServe: pods stay pending, and nobody writes a status.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import datetime
+import ipaddress
+import itertools
+import os
+import socket
+import ssl
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import tenacity
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+SECONDS = 90
+"""How long a busy machine may take to start a server."""
+
+
+@pytest.fixture(scope="session")
+def kube(requires: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
+    """An API server that is there as long as the tests, and stopped by its process id."""
+    assets = requires.variable(
+        "KUBEBUILDER_ASSETS", "setup-envtest use -p path prints the directory"
+    )
+    crds = requires.variable("KSERVE_CRDS", "name a directory with the YAML of KServe's CRDs")
+    made = Kube(Path(assets), tmp_path_factory.mktemp("kube"))
+    try:
+        made.start()
+        made.install(Path(crds))
+        yield made
+    finally:
+        made.close()
+
+
+class KubectlError(Exception):
+    """What kubectl complained of."""
+
+
+@dataclass
+class Kube:
+    """An API server, and what a test does with it.
+
+    Parameters
+    ----------
+    assets
+        The directory with ``etcd``, ``kube-apiserver``, ``kubectl``, ``kube-controller-manager``.
+    directory
+        A directory for certificates, kubeconfigs, data and logs.
+    """
+
+    assets: Path
+    directory: Path
+    _authority: _Authority = field(init=False)
+    _trust: ssl.SSLContext = field(init=False)
+    _ports: dict[str, int] = field(init=False, default_factory=dict)
+    _running: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
+    _watching: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
+    _is_over: bool = field(init=False, default=False)
+    _numbers: Iterator[int] = field(init=False, default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self._authority = _Authority(self.directory)
+
+    @property
+    def url(self) -> str:
+        """The address of the API server."""
+        return f"https://127.0.0.1:{self._ports['kube-apiserver']}"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that signed the API server's."""
+        return self._authority.certificate_file
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The kubeconfig of one who may do everything."""
+        return self.directory / "admin.kubeconfig"
+
+    def kubectl(self, *arguments: str | Path, stdin: str | None = None, as_: str = "") -> str:
+        """Run kubectl as the admin, and return what it printed.
+
+        Parameters
+        ----------
+        arguments
+            What follows ``kubectl``.
+        stdin
+            What it reads with ``-f -``.
+        as_
+            Whom the admin speaks for, such as ``system:serviceaccount:NAMESPACE:NAME``.
+
+        Raises
+        ------
+        KubectlError
+            It failed; says why.
+        """
+        command = [self.assets / "kubectl", *(["--as", as_] if as_ else []), *arguments]
+        done = subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=self._environment(KUBECONFIG=str(self.kubeconfig)),
+        )
+        if done.returncode:
+            raise KubectlError(done.stderr.strip() or f"kubectl ended with {done.returncode}.")
+        return done.stdout
+
+    def apply(self, *documents: Mapping[str, Any]) -> str:
+        """Apply manifests on the server's side, and return what kubectl printed."""
+        return self.kubectl(
+            "apply", "--server-side", "-f", "-", stdin=yaml.safe_dump_all(documents)
+        )
+
+    def namespace(self) -> str:
+        """Make a namespace that nobody used, and return its name."""
+        name = f"tests-{next(self._numbers)}"
+        self._ask("/api/v1/namespaces", {"metadata": {"name": name}}).raise_for_status()
+        return name
+
+    def kubeconfig_for(self, service_account: str, namespace: str) -> Path:
+        """Return a kubeconfig of a service account that is there, with a token as a pod's."""
+        account = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}"
+        answer = self._ask(f"{account}/token", {"spec": {"expirationSeconds": 3600}})
+        token = answer.raise_for_status().json()["status"]["token"]
+        file = self.directory / f"{namespace}.{service_account}.kubeconfig"
+        _write_kubeconfig(file, self.url, self.ca, namespace, {"token": token})
+        return file
+
+    def stop_api(self) -> None:
+        """Take the API server away, at once; what it knows stays in etcd."""
+        self._end("kube-apiserver")
+
+    def start_api(self) -> None:
+        """Bring it back at the same address, and wait until it is ready."""
+        self._launch("kube-apiserver", self._api_flags())
+        self._wait("kube-apiserver", self._is_ready)
+
+    @contextlib.contextmanager
+    def controller_manager(self) -> Iterator[None]:
+        """Run the controllers: Deployments make pods, namespaces get their service accounts."""
+        name = "kube-controller-manager"
+        minor = int(self._ask("/version").json()["minor"].rstrip("+"))
+        self._launch(name, self._controller_flags() + (["--port=0"] if minor < 24 else []))
+        try:
+            yield
+        finally:
+            self._end(name)
+
+    def start(self) -> None:
+        """Start etcd and the API server; again at other ports where one was taken meanwhile."""
+        for attempt in tenacity.Retrying(stop=tenacity.stop_after_attempt(3), reraise=True):
+            with attempt:
+                self.stop()
+                names = ("etcd", "peer", "kube-apiserver")
+                self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+                self._admit()
+                self._launch("etcd", self._etcd_flags())
+                self._wait("etcd", self._etcd_answers)
+                self.start_api()
+
+    def install(self, crds: Path) -> None:
+        """Add the kinds of a file or a directory of CRDs, and wait until they can be used."""
+        paths: list[str] = []
+        for file in sorted(crds.glob("*.yaml")) if crds.is_dir() else [crds]:
+            # Not by kubectl, which takes seconds to read them; and a CRD is large for plain Python.
+            for kind in yaml.load_all(file.read_text(), yaml.CSafeLoader):
+                answer = self._ask(KINDS, kind)
+                if answer.status_code != HTTPStatus.CONFLICT:  # it is there already
+                    answer.raise_for_status()
+                paths += _lists(kind["spec"])
+        self._wait("kube-apiserver", lambda: all(self._ask(path).is_success for path in paths))
+
+    def close(self) -> None:
+        """Stop everything, for good: a thread that a test left starts nothing again."""
+        self._is_over = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop everything."""
+        for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
+            self._end(name)
+
+    def _admit(self) -> None:
+        """Write the kubeconfig of the admin, and trust the API server."""
+        certificate, key = self._authority.issue("kubernetes-admin", group="system:masters")
+        user = {
+            "client-certificate-data": _encoded(certificate),
+            "client-key-data": _encoded(key),
+        }
+        _write_kubeconfig(self.kubeconfig, self.url, self.ca, "default", user)
+        self._trust = ssl.create_default_context(cafile=str(self.ca))
+        self._trust.load_cert_chain(certificate, key)
+
+    def _ask(self, path: str, posted: Mapping[str, Any] | None = None) -> httpx.Response:
+        return httpx.request(
+            "GET" if posted is None else "POST",
+            f"{self.url}{path}",
+            json=posted,
+            verify=self._trust,
+            trust_env=False,
+            timeout=30,
+        )
+
+    def _launch(self, name: str, flags: list[str]) -> None:
+        if self._is_over:
+            raise RuntimeError(f"{name} is not started any more: the tests are over.")
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = self._running[name] = subprocess.Popen(
+                [self.assets / name, *flags], stdout=log, stderr=log, env=self._environment()
+            )
+        # Tests that are killed stop nothing: then this one's input ends, and it does that for them.
+        self._watching[name] = subprocess.Popen(
+            ["/bin/sh", "-c", 'read -r _; kill -9 "$0"', str(process.pid)], stdin=subprocess.PIPE
+        )
+
+    def _end(self, name: str) -> None:
+        if name in self._running:
+            # The watch first: the number of a process that ended is another's some day. And not
+            # asked first: an API server waits for who reads from it, and nothing here is kept.
+            for process in (self._watching.pop(name), self._running.pop(name)):
+                process.kill()
+                process.communicate()
+
+    def _wait(self, name: str, is_there: Callable[[], bool]) -> None:
+        process = self._running[name]
+        for attempt in tenacity.Retrying(
+            wait=tenacity.wait_fixed(0.1),
+            stop=tenacity.stop_after_delay(SECONDS),
+            retry=tenacity.retry_if_exception_type(_NotYetError),
+            reraise=True,
+        ):
+            with attempt:
+                log = self.directory / f"{name}.log"
+                if process.poll() is not None:
+                    raise RuntimeError(f"{name} ended: {log.read_text()[-2000:]}")
+                if not is_there():
+                    raise _NotYetError(f"{name} is not ready: {log.read_text()[-2000:]}")
+
+    def _etcd_answers(self) -> bool:
+        try:
+            return httpx.get(f"{self._etcd}/health", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
+
+    def _is_ready(self) -> bool:
+        try:
+            return self._ask("/readyz").is_success
+        except httpx.TransportError:
+            return False
+
+    def _environment(self, **more: str) -> dict[str, str]:
+        # A home of its own: kubectl keeps there which kinds a server has.
+        return {"PATH": os.defpath, "HOME": str(self.directory), **more}
+
+    @property
+    def _etcd(self) -> str:
+        return f"http://127.0.0.1:{self._ports['etcd']}"
+
+    def _etcd_flags(self) -> list[str]:
+        peer = f"http://127.0.0.1:{self._ports['peer']}"
+        return [
+            f"--data-dir={self.directory / 'etcd' / str(self._ports['etcd'])}",
+            "--unsafe-no-fsync",
+            *(f"--{whose}-client-urls={self._etcd}" for whose in ("listen", "advertise")),
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+        ]
+
+    def _api_flags(self) -> list[str]:
+        files = self._authority
+        certificate, key = files.issue("kube-apiserver", address="127.0.0.1")
+        return [
+            f"--etcd-servers={self._etcd}",
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            f"--secure-port={self._ports['kube-apiserver']}",
+            f"--tls-cert-file={certificate}",
+            f"--tls-private-key-file={key}",
+            f"--client-ca-file={self.ca}",
+            f"--service-account-issuer={self.url}/",
+            f"--service-account-key-file={files.key_file}",
+            f"--service-account-signing-key-file={files.key_file}",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            "--authorization-mode=RBAC",
+            "--allow-privileged=true",
+            "--disable-admission-plugins=ServiceAccount",
+        ]
+
+    def _controller_flags(self) -> list[str]:
+        off = "nodeipam,nodelifecycle,cloud-node-lifecycle,route,service,csrsigning,csrapproving"
+        named = ",".join(f"-{name}" for name in f"{off},csrcleaner,attachdetach".split(","))
+        return [
+            f"--kubeconfig={self.kubeconfig}",
+            f"--authentication-kubeconfig={self.kubeconfig}",
+            f"--authorization-kubeconfig={self.kubeconfig}",
+            f"--service-account-private-key-file={self._authority.key_file}",
+            f"--root-ca-file={self.ca}",
+            "--use-service-account-credentials",
+            "--leader-elect=false",
+            "--secure-port=0",
+            f"--controllers=*,{named}",
+        ]
+
+
+class _NotYetError(Exception):
+    """Worth another look."""
+
+
+class _Authority:
+    """Signs certificates, each in a file beside its key's."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named("tests")
+        usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+        certificate = (
+            self._began(self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(x509.KeyUsage(**usage), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.certificate_file, self.key_file = self._write("ca", certificate, self._key)
+
+    def issue(self, name: str, *, group: str = "", address: str = "") -> tuple[Path, Path]:
+        """Return the files of a certificate, of a member of a group or of a server, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        began = self._began(_named(name, group), key).add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
+        )
+        if address:
+            names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
+            began = began.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        return self._write(name, began.sign(self._key, hashes.SHA256()), key)
+
+    def _began(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=2))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        )
+
+    def _write(
+        self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+    ) -> tuple[Path, Path]:
+        files = self._directory / f"{name}.crt", self._directory / f"{name}.key"
+        files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
+        files[1].write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        )
+        return files
+
+
+_USAGES = (
+    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+)
+
+
+def _named(name: str, group: str = "") -> x509.Name:
+    parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
+    if group:
+        parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
+    return x509.Name(parts)
+
+
+def _write_kubeconfig(
+    file: Path, url: str, ca: Path, namespace: str, user: Mapping[str, str]
+) -> None:
+    cluster = {"server": url, "certificate-authority-data": _encoded(ca)}
+    context = {"cluster": "tests", "user": "tests", "namespace": namespace}
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "tests", "cluster": cluster}],
+        "users": [{"name": "tests", "user": dict(user)}],
+        "contexts": [{"name": "tests", "context": context}],
+        "current-context": "tests",
+    }
+    file.write_text(yaml.safe_dump(document))
+    file.chmod(0o600)
+
+
+def _lists(kind: Mapping[str, Any]) -> Iterator[str]:
+    """Return where the objects of a CRD are listed, which is found once it is established."""
+    for version in kind["versions"]:
+        if version["served"]:
+            yield f"/apis/{kind['group']}/{version['name']}/{kind['names']['plural']}"
+
+
+def _encoded(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [
+            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
+        ]
+        return [made.getsockname()[1] for made in sockets]

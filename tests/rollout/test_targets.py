@@ -1,0 +1,61 @@
+"""The settings choose the target, and only a cluster's costs a cluster's client."""
+
+import subprocess
+import sys
+
+import pytest
+
+from roadworthy.registry import Registry, RegistryError
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.rollout.state import RolloutError
+from roadworthy.rollout.targets import digests, target
+
+
+@pytest.fixture
+def registry(settings):
+    found = Registry.of(settings)
+    run = found.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    found.register("fuel", run_id=run, digest="a" * 64, tags={})
+    return found
+
+
+def test_the_server_of_this_machine_is_the_default(settings):
+    assert isinstance(target(settings), LocalTarget)
+
+
+def test_it_imports_no_client_of_a_cluster_and_no_registry():
+    code = "import sys, roadworthy.rollout.targets; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    found = set(done.stdout.split())
+    assert "roadworthy.rollout.local" in found
+    assert not found & {"kubernetes", "mlflow", "roadworthy.registry", "roadworthy.rollout.kserve"}
+
+
+def test_a_digest_comes_from_the_registry_which_is_opened_when_one_is_asked_for(
+    settings, registry, monkeypatch
+):
+    opened = []
+    real = Registry.of.__func__
+    monkeypatch.setattr(
+        Registry, "of", classmethod(lambda cls, of: opened.append(of) or real(cls, of))
+    )
+    digest = digests(settings)
+    assert opened == []
+
+    assert [digest("fuel", 1), digest("fuel", 1)] == ["a" * 64] * 2
+
+    assert len(opened) == 1
+    assert digests(settings, registry)("fuel", 1) == "a" * 64
+    assert len(opened) == 1
+    with pytest.raises(RegistryError, match="no version 2"):
+        digest("fuel", 2)
+
+
+def test_a_version_without_a_digest_is_told(settings, registry):
+    registry.tag(registry.version("fuel", 1), {"digest": ""})
+
+    with pytest.raises(RolloutError, match="does not say which bundle is version 1 of fuel"):
+        digests(settings, registry)("fuel", 1)
