@@ -1,4 +1,8 @@
-"""KFP components: a signature and a few lines that call a step of ``roadworthy``."""
+"""KFP components: a signature and a few lines that call a step of ``roadworthy``.
 
-IMAGE = "roadworthy/pipeline:python3.11"
-"""The image that the steps run in on a cluster."""
+A record is that of ``run``, or where nobody chose that id, of ``job``: the engine's own.
+"""
+
+from roadworthy.kubeflow.image import NULL_IMAGE as IMAGE
+
+__all__ = ["IMAGE"]

@@ -9,7 +9,7 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def checkout(
-    run: str, model: str, commit: str, force: bool, raw: dsl.Output[dsl.Dataset]
+    run: str, job: str, model: str, commit: str, force: bool, raw: dsl.Output[dsl.Dataset]
 ) -> NamedTuple(
     "Source",
     [("commit", str), ("data_hash", str), ("recipe", str), ("champion", int), ("Output", bool)],
@@ -22,6 +22,7 @@ def checkout(
     from roadworthy.settings import Settings
     from roadworthy.steps.checkout import checkout as call
 
+    run = run or job
     with step(Settings().records, run, "checkout") as record:
         source = call(Settings(), model, commit=commit, force=force, raw=Path(raw.path))
         record.summary, record.details = str(source), asdict(source)

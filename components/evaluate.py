@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def evaluate(
     run: str,
+    job: str,
     model: str,
     trained: dsl.Input[dsl.Model],
     train: dsl.Input[dsl.Dataset],
@@ -25,6 +26,7 @@ def evaluate(
 
     paths = {"trained": trained, "train": train, "test": test, "target": bundle}
     files = {name: Path(artifact.path) for name, artifact in paths.items()}
+    run = run or job
     with step(Settings().records, run, "evaluate") as record:
         done = call(model, commit=commit, data_hash=data_hash, **files)
         record.summary, record.details = str(done), done.to_dict()

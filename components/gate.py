@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate(
     run: str,
+    job: str,
     model: str,
     bundle: dsl.Input[dsl.Model],
     test: dsl.Input[dsl.Dataset],
@@ -22,6 +23,7 @@ def gate(
     from roadworthy.settings import Settings
     from roadworthy.steps.gate import gate as call
 
+    run = run or job
     with step(Settings().records, run, "gate") as record:
         packed, rows = Path(bundle.path), Path(test.path)
         done = call(Settings(), model, packed=packed, test=rows, champion=champion)

@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def prepare(
     run: str,
+    job: str,
     model: str,
     validated: dsl.Input[dsl.Dataset],
     train: dsl.Output[dsl.Dataset],
@@ -21,6 +22,7 @@ def prepare(
     from roadworthy.settings import Settings
     from roadworthy.steps.prepare import prepare as call
 
+    run = run or job
     with step(Settings().records, run, "prepare") as record:
         counts = call(model, Path(validated.path), train=Path(train.path), test=Path(test.path))
         record.summary, record.details = str(counts), asdict(counts)

@@ -6,12 +6,13 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def promote(run: str, model: str, version: int) -> None:
+def promote(run: str, job: str, model: str, version: int) -> None:
     """Make the version answer everybody."""
     from roadworthy.records import step
     from roadworthy.settings import Settings
     from roadworthy.steps.promote import promote as call
 
+    run = run or job
     with step(Settings().records, run, "promote") as record:
         call(Settings(), model, version=version, owner=run)
         record.summary = f"version {version} is the champion"

@@ -6,7 +6,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def push(run: str, model: str, bundle: dsl.Input[dsl.Model], version: int) -> str:
+def push(run: str, job: str, model: str, bundle: dsl.Input[dsl.Model], version: int) -> str:
     """Return the tag of the release."""
     from pathlib import Path
 
@@ -14,6 +14,7 @@ def push(run: str, model: str, bundle: dsl.Input[dsl.Model], version: int) -> st
     from roadworthy.settings import Settings
     from roadworthy.steps.push import push as call
 
+    run = run or job
     with step(Settings().records, run, "push") as record:
         tag = f"{model}-v{version}"
         commit = call(Settings(), packed=Path(bundle.path), tag=tag)

@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def register(
     run: str,
+    job: str,
     model: str,
     bundle: dsl.Input[dsl.Model],
     trained: dsl.Input[dsl.Model],
@@ -26,6 +27,7 @@ def register(
     from roadworthy.settings import Settings
     from roadworthy.steps.register import register as call
 
+    run = run or job
     with step(Settings().records, run, "register") as record:
         tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
         facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}

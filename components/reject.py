@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def reject(
     run: str,
+    job: str,
     model: str,
     trained: dsl.Input[dsl.Model],
     verdict: dsl.Input[dsl.Artifact],
@@ -24,6 +25,7 @@ def reject(
     from roadworthy.settings import Settings
     from roadworthy.steps.reject import reject as call
 
+    run = run or job
     with step(Settings().records, run, "reject") as record:
         tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
         facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}

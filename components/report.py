@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def report(
     run: str,
+    job: str,
     model: str,
     trigger: str,
     status: dsl.PipelineTaskFinalStatus,
@@ -20,6 +21,7 @@ def report(
     from roadworthy.settings import Settings
     from roadworthy.steps.report import report as call
 
+    run = run or job
     with step(Settings().records, run, "report") as record:
         ended = call(Settings(), run, model=model, trigger=trigger, html=Path(html.path))
         record.summary, record.details = ended.outcome, {"engine": status.state}

@@ -6,7 +6,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def roll_out(run: str, bundle: dsl.Input[dsl.Model], version: int, tag: str) -> int:
+def roll_out(run: str, job: str, bundle: dsl.Input[dsl.Model], version: int, tag: str) -> int:
     """Return the version when it answers those who ask for it."""
     from pathlib import Path
 
@@ -14,7 +14,8 @@ def roll_out(run: str, bundle: dsl.Input[dsl.Model], version: int, tag: str) -> 
     from roadworthy.settings import Settings
     from roadworthy.steps.roll_out import roll_out as call
 
+    run = run or job
     with step(Settings().records, run, "roll-out") as record:
-        call(Settings(), packed=Path(bundle.path), version=version)
-        record.summary = f"{tag} answers at {Settings().serving_url}"
+        url = call(Settings(), packed=Path(bundle.path), version=version, owner=run)
+        record.summary = f"{tag} answers at {url}"
     return version

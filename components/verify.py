@@ -8,7 +8,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def verify(run: str, bundle: dsl.Input[dsl.Model], version: int) -> NamedTuple(
+def verify(run: str, job: str, bundle: dsl.Input[dsl.Model], version: int) -> NamedTuple(
     "Verification", [("Output", bool), ("problem", str)]
 ):
     """Return whether the version may go on, and what is wrong if not."""
@@ -19,6 +19,7 @@ def verify(run: str, bundle: dsl.Input[dsl.Model], version: int) -> NamedTuple(
     from roadworthy.settings import Settings
     from roadworthy.steps.verify import verify as call
 
+    run = run or job
     with step(Settings().records, run, "verify") as record:
         found = call(Settings(), packed=Path(bundle.path), version=version, owner=run)
         record.summary, record.details = str(found), asdict(found) | {"good": found.good}

@@ -1,4 +1,4 @@
-"""Runs a compiled pipeline on this machine, each step a process of this interpreter.
+"""Runs a compiled pipeline on this machine, each step a process of this interpreter or a container.
 
 It is a program of its own, so that what KFP prints goes to the log of the run and a run can be
 stopped as a whole: it ends, with its steps, when its standard input closes.
@@ -7,12 +7,17 @@ stopped as a whole: it ends, with its steps, when its standard input closes.
 import argparse
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
 from kfp import components, local
+from kfp.pipeline_spec import pipeline_spec_pb2
 
+from pipelines import containers
+from roadworthy.errors import RoadworthyError
 from roadworthy.parent import end_with_parent
+from roadworthy.settings import Settings
 
 
 def main() -> None:
@@ -21,17 +26,43 @@ def main() -> None:
     parser.add_argument("package", type=Path, help="the compiled pipeline")
     parser.add_argument("root", type=Path, help="the directory of the steps' artifacts")
     parser.add_argument("arguments", type=json.loads, help="the pipeline's arguments as JSON")
+    parser.add_argument(
+        "--docker", action="store_true", help="run each step in a container of the image it names"
+    )
     options = parser.parse_args()
+    try:
+        local.init(
+            runner=_containers(options.root) if options.docker else _processes(),
+            pipeline_root=str(options.root.absolute()),
+            raise_on_error=True,
+        )
+        package = components.load_component_from_file(str(options.package))
+        _fail_at_once(package.component_spec.implementation.graph)
+        package(**options.arguments)
+    except RoadworthyError as error:
+        sys.exit(str(error))
+
+
+def _fail_at_once(spec: pipeline_spec_pb2.PipelineSpec) -> None:
+    """Take the further attempts from all tasks: here a person waits, and can run it again."""
+    for group in (spec.root, *spec.components.values()):
+        for task in group.dag.tasks.values():
+            task.ClearField("retry_policy")
+
+
+def _processes() -> local.SubprocessRunner:
     end_with_parent(group=True)
     # KFP puts the interpreter's path into a shell's line unquoted, where a space would end it.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     sys.executable = "python3"
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(options.root),
-        raise_on_error=True,
-    )
-    components.load_component_from_file(str(options.package))(**options.arguments)
+    return local.SubprocessRunner(use_venv=False)
+
+
+def _containers(root: Path) -> local.DockerRunner:
+    # A container is no child of this process: it is removed on the way out.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    end_with_parent()
+    return containers.runner(Settings(), root.absolute())
 
 
 if __name__ == "__main__":

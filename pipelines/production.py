@@ -5,6 +5,7 @@ A condition looks at an output that is named ``Output``: kfp.local resolves no o
 
 from kfp import dsl
 
+from components import IMAGE
 from components.checkout import checkout
 from components.evaluate import evaluate
 from components.gate import gate
@@ -19,17 +20,19 @@ from components.roll_out import roll_out
 from components.train import train
 from components.validate import validate
 from components.verify import verify
+from pipelines.cluster import equip
 
 
-def production(model: str) -> dsl.base_component.BaseComponent:
-    """Return the pipeline of a model."""
+def production(model: str, image: str = IMAGE) -> dsl.base_component.BaseComponent:
+    """Return the pipeline of a model, its steps in an image."""
 
     @dsl.pipeline(
         name=f"{model}-production",
+        display_name=f"{model}: from data to the road",
         description=f"Takes {model} from its data to the road, or says why not.",
     )
     def pipeline(
-        run: str,
+        run: str = "",
         commit: str = "",
         trigger: str = "manual",
         force: bool = False,
@@ -39,49 +42,58 @@ def production(model: str) -> dsl.base_component.BaseComponent:
         """Train, examine, release.
 
         Args:
-            run: The id under which the steps record what they do.
+            run: The id under which the steps record what they do; empty for the engine's own.
             commit: A commit of the Git remote; empty for the tip of its branch.
             trigger: Why the run was started: data, feature, maintenance or manual.
             force: Whether to train although nothing is new.
             strategy: How the traffic is moved to a new version: canary, blue-green or rolling.
             model: The model's name.
         """
-        ending = report(run=run, model=model, trigger=trigger)
-        _shown(ending, "Write the report")
+        # An engine fills its id in where a task names it, and nowhere above.
+        whose = {"run": run, "job": dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        ending = report(**whose, model=model, trigger=trigger)
+        equip(ending, "report", image)
         with dsl.ExitHandler(ending, name="Production"):
-            source = checkout(run=run, model=model, commit=commit, force=force)
-            _shown(source, "Check out code and data")
+            source = checkout(**whose, model=model, commit=commit, force=force)
+            equip(source, "checkout", image)
             with dsl.If(source.outputs["Output"] == True, name="Something is new"):  # noqa: E712
-                _examine(run, model, trigger, strategy, source)
+                _examine(whose, model, trigger, strategy, source, image)
 
     return pipeline
 
 
-def _examine(run: str, model: str, trigger: str, strategy: str, source: dsl.PipelineTask) -> None:
+def _examine(
+    whose: dict[str, object],
+    model: str,
+    trigger: str,
+    strategy: str,
+    source: dsl.PipelineTask,
+    image: str,
+) -> None:
     facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
-    valid = validate(run=run, model=model, raw=source.outputs["raw"])
-    _shown(valid, "Validate the data")
-    rows = prepare(run=run, model=model, validated=valid.outputs["validated"])
-    _shown(rows, "Prepare the data")
-    fitted = train(run=run, model=model, rows=rows.outputs["train"])
-    _shown(fitted, "Train the candidates")
+    valid = validate(**whose, model=model, raw=source.outputs["raw"])
+    equip(valid, "validate", image)
+    rows = prepare(**whose, model=model, validated=valid.outputs["validated"])
+    equip(rows, "prepare", image)
+    fitted = train(**whose, model=model, rows=rows.outputs["train"])
+    equip(fitted, "train", image)
     examined = evaluate(
-        run=run,
+        **whose,
         model=model,
         trained=fitted.outputs["trained"],
         train=rows.outputs["train"],
         test=rows.outputs["test"],
         **facts,
     )
-    _shown(examined, "Evaluate on the hold-out")
+    equip(examined, "evaluate", image)
     decided = gate(
-        run=run,
+        **whose,
         model=model,
         bundle=examined.outputs["bundle"],
         test=rows.outputs["test"],
         champion=source.outputs["champion"],
     )
-    _shown(decided, "Gate")
+    equip(decided, "gate", image)
     found = {
         "trained": fitted.outputs["trained"],
         "verdict": decided.outputs["verdict"],
@@ -91,35 +103,32 @@ def _examine(run: str, model: str, trigger: str, strategy: str, source: dsl.Pipe
     }
     with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
         registered = register(
-            run=run,
+            **whose,
             model=model,
             bundle=examined.outputs["bundle"],
             strategy=strategy,
             **found,
         )
-        _shown(registered, "Register the version")
-        _release(run, model, examined.outputs["bundle"], registered.output)
+        equip(registered, "register", image)
+        _release(whose, model, examined.outputs["bundle"], registered.output, image)
     with dsl.Else(name="Failed"):
-        rejected = reject(run=run, model=model, **found)
-        _shown(rejected, "Note why not")
+        rejected = reject(**whose, model=model, **found)
+        equip(rejected, "reject", image)
 
 
-def _release(run: str, model: str, bundle: object, version: object) -> None:
-    pushed = push(run=run, model=model, bundle=bundle, version=version)
-    _shown(pushed, "Push bundle and tag")
-    staged = roll_out(run=run, bundle=bundle, version=version, tag=pushed.output)
-    _shown(staged, "Roll out")
-    verified = verify(run=run, bundle=bundle, version=staged.output)
-    _shown(verified, "Verify")
+def _release(
+    whose: dict[str, object], model: str, bundle: object, version: object, image: str
+) -> None:
+    pushed = push(**whose, model=model, bundle=bundle, version=version)
+    equip(pushed, "push", image)
+    staged = roll_out(**whose, bundle=bundle, version=version, tag=pushed.output)
+    equip(staged, "roll-out", image)
+    verified = verify(**whose, bundle=bundle, version=staged.output)
+    equip(verified, "verify", image)
     with dsl.If(verified.outputs["Output"] == True, name="Good"):  # noqa: E712
-        promoted = promote(run=run, model=model, version=version)
-        _shown(promoted, "Promote to champion")
+        promoted = promote(**whose, model=model, version=version)
+        equip(promoted, "promote", image)
     with dsl.Else(name="Bad"):
-        back = roll_back(run=run, model=model, version=version, problem=verified.outputs["problem"])
-        _shown(back, "Roll back")
-
-
-def _shown(task: dsl.PipelineTask, name: str) -> None:
-    """Name a task for people. A step looks at Git, the registry or a clock: no result is reused."""
-    task.set_display_name(name)
-    task.set_caching_options(enable_caching=False)
+        problem = verified.outputs["problem"]
+        back = roll_back(**whose, model=model, version=version, problem=problem)
+        equip(back, "roll-back", image)

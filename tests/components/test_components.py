@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(set((ROOT / "components").glob("*.py")) - {ROOT / "components" / "__init__.py"})
 STATEMENTS = 10
 # what a component says beyond the step's arguments: whose run it is, and files as artifacts
-ENGINE = {"run", "trigger", "status", "tag", "rows"}
+ENGINE = {"run", "job", "trigger", "status", "tag", "rows"}
 
 sys.path.append(str(ROOT))
 
@@ -121,3 +121,13 @@ def test_a_component_records_its_step_under_the_pipelines_name(file):
 
     assert name == file.stem.replace("_", "-")
     assert name in STEPS
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_component_without_a_run_takes_the_engines_own_id(file):
+    told = [ast.unparse(found) for found in function(file).body]
+
+    assert told.count("run = run or job") == 1
+    assert told.index("run = run or job") < next(
+        number for number, line in enumerate(told) if line.startswith("with step(")
+    )

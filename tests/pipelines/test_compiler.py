@@ -16,7 +16,7 @@ MODELS = contract.available()
 
 sys.path.append(str(ROOT))
 
-from pipelines import compiler  # noqa: E402
+from pipelines import cluster, compiler  # noqa: E402
 
 
 @pytest.fixture
@@ -34,6 +34,19 @@ def run(monkeypatch, *arguments):
     return compiler.main()
 
 
+def parsed(file):
+    """Return the pipeline and, if there is one, its platform's part."""
+    from google.protobuf import json_format
+    from kfp.pipeline_spec import pipeline_spec_pb2
+
+    kinds = (pipeline_spec_pb2.PipelineSpec, pipeline_spec_pb2.PlatformSpec)
+    documents = yaml.safe_load_all(file.read_text())
+    return [
+        json_format.ParseDict(document, kind())
+        for document, kind in zip(documents, kinds, strict=True)
+    ]
+
+
 def test_every_model_has_a_pipeline_and_every_pipeline_a_model():
     assert {file.stem for file in (ROOT / "pipelines").glob("*.yaml")} == set(MODELS)
 
@@ -48,11 +61,7 @@ def test_a_fresh_compilation_equals_what_is_committed(model, tmp_path):
 
 @pytest.mark.parametrize("model", MODELS)
 def test_it_is_a_pipeline_that_an_engine_takes(model):
-    from google.protobuf import json_format
-    from kfp.pipeline_spec import pipeline_spec_pb2
-
-    documents = list(yaml.safe_load_all((ROOT / "pipelines" / f"{model}.yaml").read_text()))
-    spec = json_format.ParseDict(documents[0], pipeline_spec_pb2.PipelineSpec())
+    spec = parsed(ROOT / "pipelines" / f"{model}.yaml")[0]
 
     assert spec.pipeline_info.name == f"{model}-production"
     executors = spec.deployment_spec["executors"]
@@ -60,17 +69,77 @@ def test_it_is_a_pipeline_that_an_engine_takes(model):
     inputs = spec.root.input_definitions.parameters
     assert set(inputs) == {"run", "commit", "trigger", "force", "strategy", "model"}
     assert inputs["model"].default_value.string_value == model
+    assert all(given.is_optional for given in inputs.values())
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_it_holds_no_place_no_address_and_no_secret(model):
+def test_it_holds_no_place_and_no_address(model):
     text = (ROOT / "pipelines" / f"{model}.yaml").read_text()
 
     assert str(ROOT) not in text
     assert not re.search(r"(?<![\w.$/:-])/(home|root|work|tmp|usr|var|Users|mnt|opt)/", text)
     assert not re.search(r"[a-z][a-z0-9+]*://", text)
     assert not re.search(r"(?<![\w.])\d{1,3}(\.\d{1,3}){3}(?![\w.])", text)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_no_value_in_it_is_an_absolute_path(model):
+    def strings(value):
+        if isinstance(value, dict):
+            for inner in value.values():
+                yield from strings(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from strings(inner)
+        elif isinstance(value, str):
+            yield value
+
+    found = yaml.safe_load_all((ROOT / "pipelines" / f"{model}.yaml").read_text())
+    values = [text for document in found for text in strings(document)]
+
+    assert len(values) > 100
+    assert [text for text in values if text.startswith(("/", "~"))] == []
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_it_holds_no_secret_but_names_of_secrets_and_their_keys(model):
+    text = (ROOT / "pipelines" / f"{model}.yaml").read_text()
+    names = {*cluster.SECRETS, *(key for keys in cluster.SECRETS.values() for key in keys)}
+
+    for word in ("secretAsEnv", "secretKey", "secretName", "secretNameParameter", *names):
+        text = re.sub(rf"(?<![\w-]){word}(?![\w-])", "", text)
+
     assert not re.search(r"(?i)(password|passwd|secret|token|api_?key|credential)", text)
+
+
+def test_the_command_compiles_for_an_image_to_another_file(place, monkeypatch, capsys):
+    chosen = "registry.example:5000/team/pipeline@sha256:" + "ab" * 32
+    null = f"roadworthy/pipeline:{'0' * 40}"
+    committed = (place / f"{MODELS[0]}.yaml").read_text()
+
+    assert run(monkeypatch, "--image", chosen, "--output", "there.yaml", MODELS[0]) == 0
+
+    assert capsys.readouterr().out == "Compiled there.yaml\n"
+    assert committed.count(null) == len(STEPS)
+    assert Path("there.yaml").read_text() == committed.replace(null, chosen)
+    assert (place / f"{MODELS[0]}.yaml").read_text() == committed
+
+
+def test_the_command_refuses_an_image_that_may_be_another_tomorrow(place, monkeypatch, capsys):
+    before = (place / f"{MODELS[0]}.yaml").read_bytes()
+
+    assert run(monkeypatch, "--image", "registry.example/pipeline:latest", MODELS[0]) == 1
+
+    assert "is not pinned" in capsys.readouterr().err
+    assert (place / f"{MODELS[0]}.yaml").read_bytes() == before
+
+
+def test_one_file_is_of_one_model(place, monkeypatch, capsys):
+    with pytest.raises(SystemExit) as left:
+        run(monkeypatch, "--output", "there.yaml", "one", "other")
+
+    assert left.value.code == 2
+    assert "--output is of one model" in capsys.readouterr().err
 
 
 def test_the_command_tells_an_old_file_and_changes_nothing(place, monkeypatch, capsys):

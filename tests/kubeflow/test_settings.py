@@ -1,0 +1,63 @@
+"""Where Kubeflow is: wrong settings are told, and the token is shown to nobody."""
+
+import pytest
+
+from roadworthy.kubeflow import settings
+from roadworthy.kubeflow.settings import KubeflowSettings
+from roadworthy.workplace import SettingsError
+
+TOKEN = "very-secret-token"
+
+
+def test_without_an_address_the_remedy_is_told():
+    with pytest.raises(SettingsError, match="is not known: set ROADWORTHY_KFP_URL"):
+        settings.required()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("URL", "kubeflow.example", "ROADWORTHY_KFP_URL: it is no address"),
+        ("URL", "ftp://kubeflow.example", "ROADWORTHY_KFP_URL: it is no address"),
+        ("URL", f"https://me:{TOKEN}@kubeflow.example", "does not belong into an address"),
+        ("UI_URL", f"https://kubeflow.example/?token={TOKEN}", "does not belong into an address"),
+        ("POLL_SECONDS", "0", "ROADWORTHY_KFP_POLL_SECONDS: Input should be greater than 0"),
+        ("CA_CERT", "nowhere.pem", "ROADWORTHY_KFP_CA_CERT: there is no such file"),
+        ("TOKEN_PATH", "nowhere", "ROADWORTHY_KFP_TOKEN_PATH: there is no such file"),
+    ],
+)
+def test_a_wrong_value_is_told_by_its_variable(monkeypatch, name, value, told):
+    monkeypatch.setenv(f"ROADWORTHY_KFP_{name}", value)
+
+    with pytest.raises(SettingsError, match=told) as caught:
+        settings.from_environment()
+
+    assert TOKEN not in str(caught.value)
+
+
+def test_a_run_is_seen_in_the_pages_for_people():
+    api = KubeflowSettings(url="https://kubeflow.example/pipeline/")
+    own = KubeflowSettings(url="http://127.0.0.1:8888", ui_url="https://kubeflow.example/pages/")
+
+    assert api.run_address("4711") == "https://kubeflow.example/pipeline/#/runs/details/4711"
+    assert own.run_address("4711") == "https://kubeflow.example/pages/#/runs/details/4711"
+
+
+def test_the_token_is_in_no_text_of_the_settings():
+    chosen = KubeflowSettings(token=TOKEN)
+
+    assert chosen.bearer() == TOKEN
+    assert TOKEN not in f"{chosen!r} {chosen} {chosen.model_dump()} {chosen.model_dump_json()}"
+
+
+def test_a_token_in_a_file_is_read_anew(tmp_path):
+    (tmp_path / "token").write_text("first\n")
+    chosen = KubeflowSettings(token_path=tmp_path / "token")
+    assert chosen.bearer() == "first"
+
+    (tmp_path / "token").write_text("second\n")
+    assert chosen.bearer() == "second"
+
+    (tmp_path / "token").unlink()
+    with pytest.raises(SettingsError, match=r"cannot be read from .*ROADWORTHY_KFP_TOKEN_PATH"):
+        chosen.bearer()
