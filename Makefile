@@ -9,7 +9,7 @@ MODEL ?= fuel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format notebook compile lock
+.PHONY: help run test lint format notebook compile image lock
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -41,11 +41,17 @@ notebook: $(STAMP) data.csv ## Open the notebooks
 compile: $(STAMP) ## Compile the pipeline of every model
 	@$(VENV)/bin/roadworthy compile
 
+image: ## Build the two images of the commit (REGISTRY=host/path: before their names)
+	@REGISTRY=$(REGISTRY) deploy/image
+
 lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 	@$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra notebook $(LOCKING) \
 		--output-file requirements/dev.txt
 	@$(VENV)/bin/uv pip compile --quiet pyproject.toml $(LOCKING) \
 		--constraints requirements/dev.txt --output-file requirements/pipeline.txt
+	@$(VENV)/bin/uv pip compile --quiet requirements/serving.in $(LOCKING) --python-version 3.11 \
+		--excludes requirements/serving.excludes --constraints requirements/pipeline.txt \
+		--output-file requirements/serving.txt
 	@echo uv | $(VENV)/bin/uv pip compile --quiet - $(LOCKING) \
 		--constraints requirements/dev.txt --output-file requirements/uv.txt
 	@for packages in benchmarks/servers/*.in; do $(VENV)/bin/uv pip compile --quiet $$packages \
