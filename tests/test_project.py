@@ -19,13 +19,28 @@ def test_make_help_lists_the_targets_one_line_each(root):
         ["make", "help"], cwd=root, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     names = {line.split()[0] for line in listed}
-    assert {"run", "test", "lint", "format", "notebook", "compile", "lock"} <= names
+    assert {"run", "test", "lint", "format", "notebook", "compile", "image", "lock"} <= names
     assert all(len(line.split(maxsplit=1)[1]) > 10 for line in listed)
 
 
 def test_readme_has_every_setting(readme):
     told = set(re.findall(r"^\| `ROADWORTHY_([A-Z0-9_]+)` ", readme, re.MULTILINE))
     assert told == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_way_to_production_has_every_setting_of_the_cluster(root):
+    from roadworthy.kubeflow.settings import KubeflowSettings
+    from roadworthy.rollout.kserve_settings import KServeSettings
+
+    text = (root / "docs" / "production.md").read_text()
+    told = re.findall(
+        r"^\| `(ROADWORTHY_[A-Z_]+)` \|", text[text.index("## Settings") :], re.MULTILINE
+    )
+    assert told == [
+        f"{model.model_config['env_prefix']}{name.upper()}"
+        for model in (KServeSettings, KubeflowSettings)
+        for name in model.model_fields
+    ]
 
 
 def test_readme_has_every_exit_code(readme):
@@ -71,7 +86,7 @@ def test_pictures_of_the_readme_are_there(root, readme):
     assert all((root / picture).stat().st_size > 10_000 for picture in pictures)
 
 
-@pytest.mark.parametrize("name", ["dev", "pipeline", "uv"])
+@pytest.mark.parametrize("name", ["dev", "pipeline", "serving", "uv"])
 def test_lock_files_are_pinned_and_hashed_and_name_no_index(root, name):
     text = (root / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text

@@ -13,9 +13,15 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from roadworthy import rollout_commands
+from roadworthy import (
+    candidacy_commands,
+    doctor_commands,
+    kubeflow_commands,
+    rollout_commands,
+)
 from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.rollout.state import Strategy
+from roadworthy.terminal import print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -36,7 +42,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-rollout_commands.mount(app)
+for commands in (rollout_commands, kubeflow_commands, candidacy_commands, doctor_commands):
+    commands.mount(app)
 # What is read by a program, or from a file, is not cut at the width of a terminal.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 complaints = Console(stderr=True, highlight=False)
@@ -83,7 +90,7 @@ def run(
         model, trigger=trigger, force=force, strategy=strategy, verbose=verbose, quiet=as_json
     )
     if as_json:
-        _print_json(report.to_dict())
+        print_json(report.to_dict())
     raise typer.Exit(report.exit_code)
 
 
@@ -179,7 +186,7 @@ def models(*, as_json: AsJson = False) -> None:
     registry = _registry()
     versions = [version for name in registry.models() for version in registry.versions(name)]
     if as_json:
-        _print_json([describe(registry, version) for version in versions])
+        print_json([describe(registry, version) for version in versions])
     elif not versions:
         console.print("There is no version yet. `roadworthy run fuel` makes the first.")
     else:
@@ -218,7 +225,7 @@ def lineage(
     model, reference = _reference(version)
     found = origin(_registry(), model, reference)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     metrics = found.pop("metrics")
     found["aliases"] = ", ".join(found["aliases"])
@@ -239,7 +246,7 @@ def reproduce(
     number = _registry().find(model, reference).number
     made = again(settings_here(Path.cwd()), model, number)
     if as_json:
-        _print_json(made.to_dict())
+        print_json(made.to_dict())
     elif made.same:
         console.print(
             f"{made.tag} is reproduced: bundle {made.found}, from commit {made.commit[:12]}."
@@ -287,7 +294,7 @@ def compare(
     found = side_by_side(settings, first, second)
     page = write(settings, found, html)
     if as_json:
-        _print_json(found.to_dict() | {"page": str(page)})
+        print_json(found.to_dict() | {"page": str(page)})
         return
     _print_comparison(found)
     console.print(f"Page: {page}", soft_wrap=True, markup=False)
@@ -306,7 +313,7 @@ def new(
 
     begun = scaffold(Path.cwd(), name, data, target)
     if as_json:
-        _print_json({"name": begun.name, "written": begun.written, "next": begun.steps})
+        print_json({"name": begun.name, "written": begun.written, "next": begun.steps})
         return
     reached = begun.reached
     lines = (
@@ -321,10 +328,24 @@ def new(
     console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
-@app.command("compile", epilog="Examples:  roadworthy compile fuel    roadworthy compile --check")
+@app.command(
+    "compile",
+    epilog="Examples:  roadworthy compile fuel    roadworthy compile --check    "
+    "roadworthy compile fuel --image registry.example/pipeline@sha256:... --output fuel.yaml",
+)
 def compile_(
     model: Annotated[str, typer.Argument(help="The model; all of them when left out.")] = "",
     *,
+    image: Annotated[
+        str,
+        typer.Option(
+            help="The image of the steps, by digest or commit. [ROADWORTHY_IMAGE, or none]",
+            show_default=False,
+        ),
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="The file. [pipelines/MODEL.yaml]", show_default=False)
+    ] = None,
     check: Annotated[
         bool, typer.Option(help="Change nothing; fail if a compiled file is not up to date.")
     ] = False,
@@ -333,11 +354,17 @@ def compile_(
     from roadworthy.data.git import inspect
     from roadworthy.models.contract import available
 
+    if output and not model:
+        raise typer.BadParameter("--output is the file of one model: name it.")
     root = inspect(Path.cwd()).root
     if model:
         _known(model)
+    # What is committed names no image, whatever this machine has in its environment.
+    image = image or ("" if check else settings_here(Path.cwd()).image)
+    options = [*(["--check"] if check else []), *(["--image", image] if image else [])]
+    options += ["--output", str(output.absolute())] if output else []
     names = [model] if model else available()
-    command = [sys.executable, "-m", "pipelines.compiler", *(["--check"] if check else []), *names]
+    command = [sys.executable, "-m", "pipelines.compiler", *options, *names]
     done = subprocess.run(command, cwd=root, check=False)
     raise typer.Exit(done.returncode)
 
@@ -410,7 +437,8 @@ def _print_end(shown: Console, started: Run, report: Report) -> None:
     shown.print(
         f"[{style}]{report.outcome.capitalize()}[/{style}]: {escape(report.why)}", soft_wrap=True
     )
-    shown.print(f"Report: {started.directory / 'report.html'}", soft_wrap=True, markup=False)
+    place = f"{started.settings.records}/{started.name}/report.html"  # on this machine or in S3
+    shown.print(f"Report: {place}", soft_wrap=True, markup=False)
     if report.outcome == "failed":
         shown.print(f"Log: {started.log}", soft_wrap=True, markup=False)
 
@@ -545,10 +573,6 @@ def _in_clone(model: str) -> bool:
     except RoadworthyError:
         return False
     return (root / "src" / "roadworthy" / "models" / model / "__init__.py").is_file()
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 
 if __name__ == "__main__":

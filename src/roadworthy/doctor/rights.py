@@ -1,0 +1,79 @@
+"""What a rollout needs to be allowed in a cluster, and what the pipeline must not be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from roadworthy.doctor.api import Api, RefusedError, Right
+from roadworthy.doctor.finding import Finding, missing, ok, warning
+from roadworthy.doctor.objects import APPLY
+from roadworthy.rollout.kserve_settings import KServeSettings
+
+_KSERVE = "serving.kserve.io"
+_ROLLOUT = (
+    (_KSERVE, "inferenceservices", "", ("get", "create", "patch")),
+    ("policy", "poddisruptionbudgets", "", ("get", "create", "patch")),
+    ("", "pods", "", ("list",)),
+    ("", "events", "", ("list",)),
+    ("", "services", "", ("get",)),
+)
+_ACCOUNT = "roadworthy-pipeline"
+
+
+def own(api: Api, kserve: KServeSettings) -> Finding:
+    """Look whether one may do what a rollout does."""
+    lacking = [right for right in needed(kserve) if not api.may(right)]
+    if not lacking:
+        return ok("own rights", "all that a rollout needs")
+    told = f"{api.who or 'this account'} may not {_listed(lacking)}"
+    return missing("own rights", told, f"kubectl --namespace {kserve.namespace} auth can-i --list")
+
+
+def of_pipeline(api: Api, kserve: KServeSettings) -> Finding:
+    """Look whether the pipeline's account may do what a rollout does, and can read no secret."""
+    name = f"rights of {_ACCOUNT}"
+    may = _asking(api, kserve)
+    try:
+        lacking = [right for right in needed(kserve) if not may(right)]
+        read = [right for right in forbidden(kserve) if may(right)]
+    except RefusedError as error:
+        if not error.is_forbidden:
+            raise
+        told = "one may not ask for another account's (403)"
+        return warning(name, told, f"kubectl auth can-i --list --as {account(kserve)}")
+    if read:
+        told = f"it may {_listed(read)}, and a step must not read what is secret"
+        return missing(name, told, "kubectl get rolebindings,clusterrolebindings -A --output wide")
+    if lacking:
+        return missing(name, f"it may not {_listed(lacking)}", APPLY)
+    return ok(name, "all that a rollout needs, and no secret")
+
+
+def needed(kserve: KServeSettings) -> Iterator[Right]:
+    """Yield what a rollout must be allowed."""
+    for group, resource, name, verbs in _ROLLOUT:
+        for verb in verbs:
+            yield Right(verb, group, resource, kserve.namespace, name)
+    yield Right("get", _KSERVE, "servingruntimes", kserve.namespace, kserve.runtime)
+    yield Right("get", "", "configmaps", "kserve", "inferenceservice-config")
+
+
+def forbidden(kserve: KServeSettings) -> Iterator[Right]:
+    """Yield what the pipeline must not be allowed."""
+    for verb in ("get", "list", "watch"):
+        yield Right(verb, "", "secrets", kserve.namespace)
+
+
+def account(kserve: KServeSettings) -> str:
+    """Return the name by which the API server knows the pipeline's account."""
+    return f"system:serviceaccount:{kserve.namespace}:{_ACCOUNT}"
+
+
+def _asking(api: Api, kserve: KServeSettings) -> Callable[[Right], bool]:
+    """Return what tells whether the pipeline may do something; of oneself everybody may ask."""
+    named = account(kserve)
+    return api.may if api.who == named else lambda right: api.may(right, named)
+
+
+def _listed(rights: list[Right]) -> str:
+    return ", ".join(map(str, rights))

@@ -1,0 +1,64 @@
+"""Whether variables are settings that there are, with values that can be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_settings import BaseSettings
+
+from roadworthy.rollout.kserve_settings import KServeSettings
+from roadworthy.settings import Settings
+
+NEEDED = (
+    *("ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE", "ROADWORTHY_DVC_REMOTE_URL"),
+    *("ROADWORTHY_MLFLOW_TRACKING_URI", "ROADWORTHY_RECORDS", "ROADWORTHY_BUNDLE_STORE"),
+    *("ROADWORTHY_TARGET", "ROADWORTHY_HOME"),
+)
+"""The variables without which a step would write to its pod's own disk, which goes with it."""
+
+_OURS = "ROADWORTHY_"
+_SECRET = re.compile(r".*(SECRET|PASSWORD|TOKEN|ACCESS_KEY).*")
+
+
+def wrong(told: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the variables of the steps: a few words for each.
+
+    No value is told.
+    """
+    lacking = [f"{key} is not given" for key in NEEDED if not told.get(key)]
+    return [*lacking, *(f"{key} {words}" for key in sorted(told) if (words := _odd(key, told)))]
+
+
+def _odd(key: str, told: Mapping[str, str]) -> str:
+    if _SECRET.fullmatch(key):
+        return "is a secret, and others read what is here"
+    if not key.startswith(_OURS):  # of boto3, MLflow, Git and the like
+        return ""
+    for kind in _kinds():
+        prefix = str(kind.model_config.get("env_prefix", ""))
+        field = key.removeprefix(prefix).lower()
+        if key.startswith(prefix) and field in kind.model_fields:
+            return _invalid(kind, field, told[key])
+    return "is no setting"
+
+
+def _kinds() -> tuple[type[BaseSettings], ...]:
+    from roadworthy.kubeflow.settings import KubeflowSettings
+
+    return (KServeSettings, KubeflowSettings, Settings)
+
+
+def _invalid(kind: type[BaseSettings], field: str, value: str) -> str:
+    info = kind.model_fields[field]
+    # A path is one of the pod's own: it cannot be looked for from here.
+    if not value or info.annotation is None or "Path" in str(info.annotation):
+        return ""
+    try:
+        constrained: Any = Annotated[info.annotation, info]
+        TypeAdapter(constrained).validate_python(value)
+    except ValidationError as error:
+        return f"cannot be so: {error.errors()[0]['msg']}"
+    return ""

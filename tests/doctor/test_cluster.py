@@ -1,0 +1,383 @@
+"""What the doctor says of a cluster on a real API server: empty, complete, broken, shut, gone."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from kubernetes.config import kube_config
+
+from roadworthy.doctor import parts, variables
+from roadworthy.doctor.examination import examine
+from roadworthy.doctor.finding import Finding
+from roadworthy.settings import Settings
+from tests.parts.kube import Kube
+
+IMAGE = f"roadworthy/serving:{'4f0c' * 10}"
+KINDS = ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Secret", "ServingRuntime")
+VALUE = "glpat-never-to-be-seen"
+PIPELINE = "roadworthy-pipeline"
+
+
+@dataclass
+class Server(Kube):
+    """An API server of this module's own, and what the doctor said when nothing was on it."""
+
+    empty: dict[str, Finding] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def kube(requires, tmp_path_factory) -> Iterator[Server]:
+    made = Server(
+        Path(requires.variable("KUBEBUILDER_ASSETS", "setup-envtest use -p path prints it")),
+        tmp_path_factory.mktemp("kube"),
+    )
+    crds = requires.variable("KSERVE_CRDS", "name a directory with the YAML of KServe's CRDs")
+    try:
+        made.start()
+        made.empty = looked_at(made.kubeconfig, made.directory)
+        made.install(Path(crds))
+        _wait_for_description(made)
+        yield made
+    finally:
+        made.stop()
+
+
+def _wait_for_description(kube: Kube) -> None:
+    """Wait until the API server describes KServe's kinds, a while after it has them."""
+    deadline = time.monotonic() + 120
+    while "v1beta1.InferenceService" not in kube.kubectl("get", "--raw", "/openapi/v2"):
+        assert time.monotonic() < deadline, "the API server does not describe KServe's kinds"
+        time.sleep(0.2)
+
+
+def looked_at(kubeconfig: Path, home: Path, namespace="roadworthy") -> dict[str, Finding]:
+    """Look at a cluster with a kubeconfig."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", str(kubeconfig))
+        # The client remembers where it was when it was imported.
+        patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
+        patch.setenv("ROADWORTHY_KSERVE_NAMESPACE", namespace)
+        told = examine([parts.cluster(Settings(home=home))], seconds=60)
+        return {one.finding.name: one.finding for one in told}
+
+
+@pytest.fixture
+def looks(tmp_path):
+    return lambda kubeconfig, namespace="roadworthy": looked_at(kubeconfig, tmp_path, namespace)
+
+
+@pytest.fixture(scope="module")
+def manifests(kube, root) -> str:
+    """What a person applies, of the kinds that the doctor looks at; the image is named."""
+    built = yaml.safe_load_all(kube.kubectl("kustomize", root / "deploy" / "overlays" / "staging"))
+    wanted = [one for one in built if one["kind"] in KINDS]
+    for one in wanted:
+        if one["kind"] == "ServingRuntime":
+            one["spec"]["containers"][0]["image"] = IMAGE
+    return yaml.safe_dump_all(wanted)
+
+
+@dataclass
+class Place:
+    """A namespace in which everything is that there has to be."""
+
+    kube: Kube
+    namespace: str
+
+    def kubectl(self, *arguments, **options):
+        return self.kube.kubectl("--namespace", self.namespace, *arguments, **options)
+
+    def patch(self, what, patch, *, kind="merge"):
+        self.kubectl("patch", what, "--type", kind, "--patch", json.dumps(patch))
+
+
+@pytest.fixture
+def complete(kube, manifests) -> Place:
+    # Under the namespace's own names, so that tests do not see each other's.
+    namespace = kube.namespace()
+    mine = [in_namespace(one, namespace) for one in yaml.safe_load_all(manifests)]
+    config = {"deploy": json.dumps({"defaultDeploymentMode": "Standard"})}
+    shared = [
+        {"kind": "Namespace", "apiVersion": "v1"} | named("kserve"),
+        {"kind": "ConfigMap", "apiVersion": "v1", "data": config}
+        | named("inferenceservice-config", "kserve"),
+    ]
+    filled = [
+        {"kind": "Secret", "apiVersion": "v1", "stringData": dict.fromkeys(keys, VALUE)}
+        | named(secret, namespace)
+        for secret, keys in {
+            "roadworthy-git": ["ROADWORTHY_GIT_TOKEN"],
+            "roadworthy-s3": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+            "roadworthy-mlflow": ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"],
+            "roadworthy-serving": ["ROADWORTHY_TOKEN"],
+        }.items()
+    ]
+    apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    kube.kubectl(*apply, stdin=yaml.safe_dump_all([*shared, *mine]))
+    kube.kubectl(*apply, "--field-manager=person", stdin=yaml.safe_dump_all(filled))
+    return Place(kube, namespace)
+
+
+def named(name, namespace=None):
+    return {"metadata": {"name": name} | ({"namespace": namespace} if namespace else {})}
+
+
+def in_namespace(one, namespace):
+    """Return a manifest for a namespace of another name."""
+    if one["metadata"]["namespace"] == "kserve":
+        one["metadata"]["name"] = namespace
+        if one["kind"] == "RoleBinding":
+            one["roleRef"]["name"] = namespace
+    else:
+        one["metadata"]["namespace"] = namespace
+    for subject in one.get("subjects", ()):
+        subject["namespace"] = namespace
+    return one
+
+
+def states(found, state):
+    return {name for name, one in found.items() if one.state == state}
+
+
+def test_of_an_empty_one(kube):
+    # Given an API server and nothing else, when it is looked at
+    found = kube.empty
+    # Then that is told, as whom one looks, and what is missing, each with a command
+    assert states(found, "ok") == {"API server", "own rights"}
+    assert kube.url in found["API server"].told
+    assert states(found, "missing") >= {
+        "namespace",
+        "kind inferenceservices",
+        "KServe's mode",
+        "ServingRuntime roadworthy",
+        "account roadworthy-pipeline",
+        "secret roadworthy-git",
+        "ConfigMap roadworthy",
+        "rights of roadworthy-pipeline",
+    }
+    assert all(one.remedy for one in found.values() if one.state != "ok")
+
+
+def test_of_one_that_is_gone(looks, kube, tmp_path):
+    # Given a cluster whose API server does not answer, when it is looked at
+    config = yaml.safe_load(kube.kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:9"
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    found = looks(tmp_path / "kubeconfig")
+    # Then one line tells it, and what could not be looked at
+    assert list(found) == ["API server"]
+    assert found["API server"].state == "missing"
+    assert "does not answer" in found["API server"].told
+    assert "secrets" in found["API server"].told
+    assert found["API server"].remedy == "kubectl cluster-info"
+
+
+@pytest.mark.parametrize("content", [None, "", "clusters: ["], ids=["none", "empty", "broken"])
+def test_of_one_that_nobody_named(looks, tmp_path, content):
+    file = tmp_path / "kubeconfig"
+    if content is not None:
+        file.write_text(content)
+    found = looks(file)
+    assert list(found) == ["API server"]
+    assert found["API server"].remedy == "kubectl config get-contexts"
+
+
+def test_of_one_that_does_not_know_one(looks, kube, tmp_path):
+    config = yaml.safe_load(kube.kubeconfig.read_text())
+    config["users"][0]["user"] = {"token": "nobody's"}
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    found = looks(tmp_path / "kubeconfig")
+    assert list(found) == ["API server"]
+    assert "does not know the credentials of tests" in found["API server"].told
+    assert "nobody's" not in str(found)
+
+
+def test_of_a_complete_one(looks, complete):
+    # Given a cluster with all that deploy/ has, and filled secrets, when it is looked at
+    found = looks(complete.kube.kubeconfig, complete.namespace)
+    # Then all is well, but that nothing is served yet
+    assert states(found, "missing") == set(), found
+    assert states(found, "warning") == {"models on KServe"}
+    assert found["KServe's mode"].told == "Standard, which shares the traffic by spec.canary"
+    assert found["ServingRuntime roadworthy"].told == IMAGE
+    # And no value of a secret is told
+    assert VALUE not in str(found)
+
+
+def test_of_a_complete_one_by_the_pipeline(looks, complete):
+    # Given the account of the pipeline, when it looks itself
+    kubeconfig = complete.kube.kubeconfig_for(PIPELINE, complete.namespace)
+    found = looks(kubeconfig, complete.namespace)
+    # Then it is known by its name, has its rights, and is told what it may not look at
+    who = f"system:serviceaccount:{complete.namespace}:{PIPELINE}"
+    assert f"as {who}" in found["API server"].told
+    assert states(found, "missing") == set(), found
+    assert {"own rights", f"rights of {PIPELINE}", "KServe's mode", "spec.canary"} <= states(
+        found, "ok"
+    )
+    for name in ("namespace", "accounts", "secrets", "ConfigMap roadworthy"):
+        assert found[name].state == "warning"
+        assert found[name].told == "one may not look (403)"
+
+
+def test_of_a_complete_one_by_somebody_without_rights(looks, complete):
+    kubeconfig = complete.kube.kubeconfig_for("roadworthy-client", complete.namespace)
+    found = looks(kubeconfig, complete.namespace)
+    assert states(found, "missing") == {"own rights"}
+    assert "patch inferenceservices.serving.kserve.io" in found["own rights"].told
+    assert "may not ask for another account's (403)" in found[f"rights of {PIPELINE}"].told
+
+
+def test_of_a_model_that_is_not_ready(looks, complete):
+    # Given a model that KServe was told of, and that it does not serve, when it is looked at
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": "fuel", "labels": {"app.kubernetes.io/managed-by": "roadworthy"}},
+        "spec": {"predictor": {"model": {"modelFormat": {"name": "roadworthy"}}}},
+    }
+    complete.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(service))
+    found = looks(complete.kube.kubeconfig, complete.namespace)
+    # Then its line says so
+    assert found["model fuel"].state == "missing"
+    assert found["model fuel"].remedy == "roadworthy status fuel"
+
+
+def no_runtime(place):
+    place.kubectl("delete", "servingruntime", "roadworthy")
+
+
+def moving_image(place):
+    change = {"op": "replace", "path": "/spec/containers/0/image", "value": "serving:latest"}
+    place.patch("servingruntime/roadworthy", [change], kind="json")
+
+
+def null_image(place):
+    null = f"roadworthy/serving:{'0' * 40}"
+    change = {"op": "replace", "path": "/spec/containers/0/image", "value": null}
+    place.patch("servingruntime/roadworthy", [change], kind="json")
+
+
+def disabled_runtime(place):
+    place.patch("servingruntime/roadworthy", {"spec": {"disabled": True}})
+
+
+def no_account(place):
+    place.kubectl("delete", "serviceaccount", "roadworthy-serving")
+
+
+def no_secret(place):
+    place.kubectl("delete", "secret", "roadworthy-git")
+
+
+def empty_secret(place):
+    place.kubectl("delete", "secret", "roadworthy-s3")
+    place.kubectl("create", "secret", "generic", "roadworthy-s3")
+
+
+def unknown_setting(place):
+    place.patch("configmap/roadworthy", {"data": {"ROADWORTHY_GIT_REMOT": "x"}})
+
+
+def impossible_setting(place):
+    place.patch("configmap/roadworthy", {"data": {"ROADWORTHY_LEASE_SECONDS": "-1"}})
+
+
+def lacking_setting(place):
+    place.patch("configmap/roadworthy", {"data": {"ROADWORTHY_RECORDS": None}})
+
+
+def secret_setting(place):
+    place.patch("configmap/roadworthy", {"data": {"ROADWORTHY_GIT_TOKEN": VALUE}})
+
+
+def no_rights(place):
+    place.kubectl("delete", "rolebinding", PIPELINE)
+
+
+def reader_of_secrets(place):
+    account = f"--serviceaccount={place.namespace}:{PIPELINE}"
+    place.kubectl("create", "role", "reader", "--verb=get", "--resource=secrets")
+    place.kubectl("create", "rolebinding", "reader", "--role=reader", account)
+
+
+def unknown_mode(place):
+    told = {"data": {"deploy": json.dumps({"defaultDeploymentMode": "ModelMesh"})}}
+    options = ("--namespace", "kserve", "--type", "merge", "--patch", json.dumps(told))
+    place.kube.kubectl("patch", "configmap/inferenceservice-config", *options)
+
+
+def no_mode(place):
+    options = ("--namespace", "kserve", "--type", "merge", "--patch", '{"data": null}')
+    place.kube.kubectl("patch", "configmap/inferenceservice-config", *options)
+
+
+# Each thing is broken once; what has lines of its own is broken together.
+RUNTIME, CONFIG, RIGHTS = (
+    "ServingRuntime roadworthy",
+    "ConfigMap roadworthy",
+    f"rights of {PIPELINE}",
+)
+BROKEN = [
+    [
+        (moving_image, RUNTIME, "is not pinned", "(cd deploy/overlays/"),
+        (no_account, "account roadworthy-serving", "not there", "kubectl apply"),
+        (no_secret, "secret roadworthy-git", "not there", "kubectl --namespace"),
+        (unknown_setting, CONFIG, "ROADWORTHY_GIT_REMOT is no setting", "kubectl --namespace"),
+        (no_rights, RIGHTS, "it may not get inferenceservices", "kubectl apply"),
+        (unknown_mode, "KServe's mode", "ModelMesh, in which nothing", "kubectl --namespace"),
+    ],
+    [
+        (null_image, RUNTIME, "stands for one", "(cd deploy/overlays/"),
+        (empty_secret, "secret roadworthy-s3", "it has no AWS_ACCESS", "kubectl --namespace"),
+        (impossible_setting, CONFIG, "LEASE_SECONDS cannot be so", "kubectl --namespace"),
+        (reader_of_secrets, RIGHTS, "it may get secrets", "kubectl get rolebindings"),
+        (no_mode, "KServe's mode", "names no default mode", "kubectl --namespace"),
+    ],
+    [
+        (disabled_runtime, RUNTIME, "disabled", "kubectl apply"),
+        (secret_setting, CONFIG, "ROADWORTHY_GIT_TOKEN is a secret", "kubectl --namespace"),
+    ],
+    [
+        (no_runtime, RUNTIME, "not there", "kubectl apply"),
+        (lacking_setting, CONFIG, "ROADWORTHY_RECORDS is not given", "kubectl --namespace"),
+    ],
+]
+
+
+@pytest.mark.parametrize("together", BROKEN, ids=lambda all_: "+".join(b[0].__name__ for b in all_))
+def test_of_one_where_something_is_broken(looks, complete, together):
+    # Given a complete cluster in which some things are broken, when it is looked at
+    for broken, *_ in together:
+        broken(complete)
+    found = looks(complete.kube.kubeconfig, complete.namespace)
+    # Then the line of each says what is wrong and what mends it, and no other line does
+    for _, name, told, remedy in together:
+        assert found[name].state == "missing", found[name]
+        assert told in found[name].told
+        assert found[name].remedy.startswith(remedy)
+    assert states(found, "missing") == {name for _, name, *_ in together}
+    assert VALUE not in str(found)
+
+
+def test_of_settings_of_ours_that_cannot_be(looked, monkeypatch, tmp_path):
+    monkeypatch.setenv("ROADWORTHY_KSERVE_MIN_REPLICAS", "many")
+    found = looked(parts.cluster(Settings(home=tmp_path)))
+    assert found["settings"].told.startswith("ROADWORTHY_KSERVE_MIN_REPLICAS: ")
+
+
+def test_every_setting_of_the_steps_is_known():
+    told = dict.fromkeys(variables.NEEDED, "x") | {
+        "ROADWORTHY_TARGET": "kserve",
+        "ROADWORTHY_KSERVE_MIN_REPLICAS": "2",
+        "ROADWORTHY_KFP_URL": "https://kubeflow.example",
+        "AWS_ENDPOINT_URL": "https://s3.example",
+    }
+    assert variables.wrong(told) == []
+    assert variables.wrong(told | {"ROADWORTHY_TARGET": "moon"}) == [
+        "ROADWORTHY_TARGET cannot be so: Input should be 'local' or 'kserve'"
+    ]
