@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from roadworthy.errors import RoadworthyError
-from roadworthy.terminal import print_json
+from roadworthy.terminal import MODELS, print_json
 from roadworthy.workplace import settings_here
 
 _aside = Console(stderr=True, highlight=False)
@@ -19,7 +19,8 @@ _aside = Console(stderr=True, highlight=False)
 def mount(app: typer.Typer) -> None:
     """Add this command to the ``roadworthy`` command."""
     app.command(
-        epilog="Examples:  roadworthy examine fuel    roadworthy examine --markdown candidate.md"
+        epilog="Examples:  roadworthy examine fuel    roadworthy examine --markdown candidate.md",
+        rich_help_panel=MODELS,
     )(examine)
 
 

@@ -21,7 +21,7 @@ from roadworthy import (
 )
 from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.rollout.state import Strategy
-from roadworthy.terminal import print_json
+from roadworthy.terminal import HERE, KUBEFLOW, MODELS, print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-for commands in (rollout_commands, kubeflow_commands, candidacy_commands, doctor_commands):
-    commands.mount(app)
 # What is read by a program, or from a file, is not cut at the width of a terminal.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 complaints = Console(stderr=True, highlight=False)
@@ -74,7 +72,9 @@ def main() -> None:
     sys.exit(code)
 
 
-@app.command(epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v")
+@app.command(
+    epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v", rich_help_panel=HERE
+)
 def run(
     model: ModelName,
     *,
@@ -94,7 +94,10 @@ def run(
     raise typer.Exit(report.exit_code)
 
 
-@app.command(epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000")
+@app.command(
+    epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000",
+    rich_help_panel=HERE,
+)
 def up(
     model: ModelName,
     *,
@@ -119,7 +122,10 @@ def up(
     raise typer.Exit(report.exit_code)
 
 
-@app.command(epilog="Examples:  roadworthy serve    roadworthy serve --host 0.0.0.0 --port 9000")
+@app.command(
+    epilog="Examples:  roadworthy serve    roadworthy serve --host 0.0.0.0 --port 9000",
+    rich_help_panel=HERE,
+)
 def serve(
     *,
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
@@ -177,7 +183,9 @@ def serve(
     raise typer.Exit(code)
 
 
-@app.command(epilog="Examples:  roadworthy models    roadworthy models --json")
+@app.command(
+    epilog="Examples:  roadworthy models    roadworthy models --json", rich_help_panel=MODELS
+)
 def models(*, as_json: AsJson = False) -> None:
     """List every version: aliases, metrics, age."""
     from roadworthy.lineage import describe
@@ -210,7 +218,10 @@ def models(*, as_json: AsJson = False) -> None:
         )
 
 
-@app.command(epilog="Examples:  roadworthy lineage fuel    roadworthy lineage fuel:3 --json")
+@app.command(
+    epilog="Examples:  roadworthy lineage fuel    roadworthy lineage fuel:3 --json",
+    rich_help_panel=MODELS,
+)
 def lineage(
     version: Annotated[
         str, typer.Argument(help="MODEL, MODEL@champion, MODEL@challenger or MODEL:N.")
@@ -233,7 +244,10 @@ def lineage(
     console.print(facts((f"  {name}", f"{value:.4f}") for name, value in sorted(metrics.items())))
 
 
-@app.command(epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json")
+@app.command(
+    epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json",
+    rich_help_panel=MODELS,
+)
 def reproduce(
     version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
     *,
@@ -262,7 +276,8 @@ def reproduce(
 
 
 @app.command(
-    epilog="Examples:  roadworthy compare fuel:3 fuel:4    roadworthy compare fuel:4 --json"
+    epilog="Examples:  roadworthy compare fuel:3 fuel:4    roadworthy compare fuel:4 --json",
+    rich_help_panel=MODELS,
 )
 def compare(
     version: Annotated[str, typer.Argument(help="MODEL:N; what it is compared with comes first.")],
@@ -300,7 +315,10 @@ def compare(
     console.print(f"Page: {page}", soft_wrap=True, markup=False)
 
 
-@app.command(epilog="Example:  roadworthy new boats --data boats.csv --target length_m")
+@app.command(
+    epilog="Example:  roadworthy new boats --data boats.csv --target length_m",
+    rich_help_panel=MODELS,
+)
 def new(
     name: Annotated[str, typer.Argument(help="The model's name, e.g. boats.", show_default=False)],
     *,
@@ -332,6 +350,7 @@ def new(
     "compile",
     epilog="Examples:  roadworthy compile fuel    roadworthy compile --check    "
     "roadworthy compile fuel --image registry.example/pipeline@sha256:... --output fuel.yaml",
+    rich_help_panel=KUBEFLOW,
 )
 def compile_(
     model: Annotated[str, typer.Argument(help="The model; all of them when left out.")] = "",
@@ -367,6 +386,10 @@ def compile_(
     command = [sys.executable, "-m", "pipelines.compiler", *options, *names]
     done = subprocess.run(command, cwd=root, check=False)
     raise typer.Exit(done.returncode)
+
+
+for commands in (rollout_commands, kubeflow_commands, candidacy_commands, doctor_commands):
+    commands.mount(app)
 
 
 def _print_unexpected(error: Exception) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from roadworthy.errors import ExitCode
+from roadworthy.terminal import HERE, print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗",
 
 def mount(app: typer.Typer) -> None:
     """Add this command to the ``roadworthy`` command."""
-    app.command(epilog="Examples:  roadworthy doctor    roadworthy doctor --target cluster --json")(
-        doctor
-    )
+    app.command(
+        epilog="Examples:  roadworthy doctor    roadworthy doctor --target cluster --json",
+        rich_help_panel=HERE,
+    )(doctor)
 
 
 def doctor(
@@ -88,4 +89,4 @@ def _print_json(told: list[Told], *, is_well: bool) -> None:
     from dataclasses import asdict
 
     findings = [{"part": one.part, **asdict(one.finding)} for one in told]
-    sys.stdout.write(json.dumps({"well": is_well, "findings": findings}, indent=2) + "\n")
+    print_json({"well": is_well, "findings": findings})

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from roadworthy.errors import ExitCode
 from roadworthy.rollout.state import Strategy
-from roadworthy.terminal import print_json
+from roadworthy.terminal import KUBEFLOW, print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -37,13 +37,18 @@ def mount(app: typer.Typer) -> None:
     """Add these commands to the ``roadworthy`` command."""
     app.command(
         epilog="Examples:  roadworthy submit fuel    "
-        "roadworthy submit fuel --trigger data --timestamp 2026-11-21T10:00:00Z"
+        "roadworthy submit fuel --trigger data --timestamp 2026-11-21T10:00:00Z",
+        rich_help_panel=KUBEFLOW,
     )(submit)
     app.command(
         epilog='Examples:  roadworthy schedule fuel --cron "0 3 * * 1"    '
-        "roadworthy schedule fuel --remove"
+        "roadworthy schedule fuel --remove",
+        rich_help_panel=KUBEFLOW,
     )(schedule)
-    app.command(epilog="Examples:  roadworthy runs    roadworthy runs --model fuel --json")(runs)
+    app.command(
+        epilog="Examples:  roadworthy runs    roadworthy runs --model fuel --json",
+        rich_help_panel=KUBEFLOW,
+    )(runs)
 
 
 def submit(

@@ -14,7 +14,7 @@ from roadworthy.errors import ExitCode
 from roadworthy.rollout import server
 from roadworthy.rollout.state import RolloutError, Strategy
 from roadworthy.settings import Settings
-from roadworthy.terminal import print_json
+from roadworthy.terminal import ROAD, print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -57,13 +57,17 @@ def mount(app: typer.Typer) -> None:
         name="rollout",
         help="See a version's way on the road, and steer it.",
         epilog="Examples:  roadworthy rollout status    roadworthy rollout abort fuel",
+        rich_help_panel=ROAD,
     )
-    app.command(epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3")(
-        rollback
-    )
-    app.command("status", epilog="Examples:  roadworthy status    roadworthy status fuel --json")(
-        standing
-    )
+    app.command(
+        epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3",
+        rich_help_panel=ROAD,
+    )(rollback)
+    app.command(
+        "status",
+        epilog="Examples:  roadworthy status    roadworthy status fuel --json",
+        rich_help_panel=ROAD,
+    )(standing)
 
 
 @steering_app.command(

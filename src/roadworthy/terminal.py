@@ -17,6 +17,14 @@ from rich.text import Text
 if TYPE_CHECKING:
     from roadworthy.records import Record
 
+HERE, MODELS, ROAD, KUBEFLOW = (
+    "On this machine",
+    "Models and where they came from",
+    "On the road",
+    "On Kubeflow",
+)
+"""What the commands are listed under."""
+
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red")}
 _NAME_WIDTH = 9
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
