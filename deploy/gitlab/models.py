@@ -33,7 +33,7 @@ def _is_known(commit: str) -> bool:
 
 
 def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def main() -> None:
@@ -43,7 +43,13 @@ def main() -> None:
     parser.add_argument("before")
     parser.add_argument("commit")
     options = parser.parse_args()
-    found = concerned(options.trigger, options.before, options.commit)
+    try:
+        found = concerned(options.trigger, options.before, options.commit)
+    except subprocess.CalledProcessError:
+        sys.exit(
+            f"Error: Git cannot tell what changed between {options.before} and {options.commit}: "
+            f"name two commits that this clone has."
+        )
     sys.stdout.write("".join(f"{name}\n" for name in found))
 
 

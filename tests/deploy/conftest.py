@@ -12,6 +12,9 @@ import yaml
 from tests.parts.kube import Kube
 
 NAMESPACE = "roadworthy"
+KUBEFLOW = "kubeflow"
+SINGLE_USER = ("kind", "production for a single user")
+"""The builds for a Kubeflow that runs the steps in its own namespace."""
 MONITORING = Path(__file__).with_name("monitoring.yaml")
 BUILDS = {
     "base": ["base"],
@@ -19,6 +22,7 @@ BUILDS = {
     "staging": ["overlays/staging"],
     "production": ["overlays/production"],
     "production on Knative": ["overlays/production", "components/knative"],
+    "production for a single user": ["overlays/production", "components/kfp-single-user"],
 }
 """What is built, of which directories of deploy/: the second one is a component."""
 
@@ -57,10 +61,10 @@ def build(requires: Any, root: Path, tmp_path_factory: pytest.TempPathFactory) -
 def cluster(kube: Kube) -> Iterator[Kube]:
     """The API server with the namespaces, KServe's settings, and the kinds of monitoring."""
     kube.install(MONITORING)
-    for namespace in (NAMESPACE, "kserve"):
+    for namespace in (NAMESPACE, "kserve", KUBEFLOW):
         kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     yield kube
-    for namespace in (NAMESPACE, "kserve"):
+    for namespace in (NAMESPACE, "kserve", KUBEFLOW):
         kube.kubectl("delete", "role,rolebinding", "--all", "--namespace", namespace)
 
 

@@ -20,9 +20,19 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from pipelines import cluster as of_steps
+from roadworthy.kubeflow.settings import KubeflowSettings
 from roadworthy.rollout.kserve_settings import KServeSettings
 from roadworthy.settings import Settings
-from tests.deploy.conftest import BUILDS, MONITORING, NAMESPACE, Build, Documents
+from tests.deploy.conftest import (
+    BUILDS,
+    KUBEFLOW,
+    MONITORING,
+    NAMESPACE,
+    SINGLE_USER,
+    Build,
+    Documents,
+)
 from tests.parts.kube import Kube, KubectlError
 
 COMMIT = "4f0c" * 10
@@ -141,12 +151,32 @@ def test_rights_name_what_they_are_for(documents: Documents, name: str) -> None:
 
 def test_secrets_have_no_values(documents: Documents) -> None:
     secrets = _all(documents, "Secret")
-    assert {"roadworthy-git", "roadworthy-s3", "roadworthy-mlflow", "roadworthy-serving"} <= {
-        secret["metadata"]["name"] for secret in secrets
-    }
     for secret in secrets:
         assert not {"data", "stringData"} & secret.keys()
         assert secret["metadata"]["annotations"]["roadworthy/keys"]
+
+
+def test_what_a_step_is_given_is_where_it_runs(documents: Documents, name: str) -> None:
+    runs = KUBEFLOW if name in SINGLE_USER else NAMESPACE
+    placed: dict[str, set[str]] = {}
+    for document in documents:
+        named = f"{document['kind']} {document['metadata']['name']}"
+        placed.setdefault(named, set()).add(document["metadata"].get("namespace", ""))
+    # given to the steps
+    steps = KubeflowSettings().service_account
+    assert placed[f"ServiceAccount {steps}"] == {runs}
+    assert placed[f"ConfigMap {of_steps.CONFIG_MAP}"] == {runs}
+    for secret in {*of_steps.SECRETS} - {of_steps.SERVING}:
+        assert placed[f"Secret {secret}"] == {runs}
+    # given to them and to the model servers
+    assert placed[f"Secret {of_steps.SERVING}"] == {runs, NAMESPACE}
+    # given to the model servers alone
+    assert placed["Secret roadworthy-s3-read"] == {NAMESPACE}
+    # and every right is that account's
+    for binding in _all(documents, "RoleBinding"):
+        (subject,) = binding["subjects"]
+        assert (subject["name"], subject["namespace"]) == (steps, runs)
+        assert binding["metadata"]["namespace"] in placed[f"Role {binding['roleRef']['name']}"]
 
 
 def test_settings_are_known_and_agree(
@@ -170,10 +200,29 @@ def test_settings_are_known_and_agree(
     assert settings.target == "kserve"
     assert kserve.namespace == NAMESPACE
     assert _only(documents, "ServingRuntime")["metadata"]["name"] == kserve.runtime
-    assert _only(documents, "ServiceAccount", kserve.service_account)["secrets"]
-    s3 = _only(documents, "Secret", "roadworthy-s3")["metadata"]["annotations"]
+    (fetching,) = _only(documents, "ServiceAccount", kserve.service_account)["secrets"]
+    s3 = _only(documents, "Secret", fetching["name"])["metadata"]["annotations"]
     scheme = "https" if s3["serving.kserve.io/s3-usehttps"] == "1" else "http"
     assert told["AWS_ENDPOINT_URL"] == f"{scheme}://{s3['serving.kserve.io/s3-endpoint']}"
+
+
+def test_a_stage_sees_several_figures(documents: Documents) -> None:
+    told = _only(documents, "ConfigMap", "roadworthy")["data"]
+    (endpoint,) = _only(documents, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    interval = int(endpoint["interval"].removesuffix("s"))
+    assert float(told["ROADWORTHY_STAGE_SECONDS"]) >= 8 * interval
+    assert float(told["ROADWORTHY_QUIET_SECONDS"]) >= 4 * interval
+
+
+def test_the_gateway_is_for_a_person_to_name(documents: Documents) -> None:
+    told = _only(documents, "ConfigMap", "roadworthy")["data"]
+    conf = next(
+        of["data"]["gateway.conf"]
+        for of in _all(documents, "ConfigMap")
+        if "gateway.conf" in of["data"]
+    )
+    assert told["ROADWORTHY_KSERVE_ENDPOINT"] == "http://gateway.example"
+    assert "server gateway.example:80;" in conf
 
 
 def test_no_address_is_a_real_one(documents: Documents) -> None:
@@ -224,6 +273,11 @@ def test_the_image_of_a_commit_gets_in(
     documents = list(yaml.safe_load_all(done.stdout))
     assert image in [container["image"] for container in _containers(documents)]
     assert len(documents) == len(build("production"))
+    # and what is still an example is told beside it
+    assert "Addresses of overlay production that are examples yet" in done.stderr
+    told = set(done.stderr.rpartition(": ")[2].split())
+    assert {"gateway.example", "git.example", "models.example", "s3.example"} <= told
+    assert ("registry.example" in told) is ("registry.example" in done.stdout)
     assert not list((root / "deploy" / "overlays").glob(".render*"))
 
 
@@ -281,10 +335,54 @@ def test_who_reaches_a_model(
     documents: Documents, name: str, namespace: str, labels: dict[str, str], on: str, may: bool
 ) -> None:
     mode = "Knative" if "Knative" in name else "Standard"
+    if name in SINGLE_USER and on == "Standard" and namespace == NAMESPACE:
+        namespace = KUBEFLOW  # where the steps are
     reached = _reaches(
         documents, (namespace, labels), {"serving.kserve.io/inferenceservice": "fuel"}
     )
     assert reached is (may and on in ("", mode))
+
+
+def test_other_pods_of_the_namespace_are_left_alone(documents: Documents) -> None:
+    policies = [of["spec"]["podSelector"] for of in _all(documents, "NetworkPolicy")]
+    for labels in (
+        {"app": "ml-pipeline-ui-artifact"},
+        {"notebook-name": "mine"},
+        {"app.kubernetes.io/part-of": "something"},
+    ):
+        assert not [selector for selector in policies if _selects(selector, labels)]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"serving.kserve.io/inferenceservice": "fuel"},
+        {"app.kubernetes.io/name": "roadworthy-client"},
+        {"pipelines.kubeflow.org/v2_component": "true"},
+    ],
+    ids=["model", "page", "step"],
+)
+def test_ours_are_shut_both_ways_but_for_names(
+    documents: Documents, labels: dict[str, str]
+) -> None:
+    policies = [
+        of["spec"]
+        for of in _all(documents, "NetworkPolicy")
+        if of["metadata"]["namespace"] == NAMESPACE and _selects(of["spec"]["podSelector"], labels)
+    ]
+    assert {way for policy in policies for way in policy["policyTypes"]} == {"Ingress", "Egress"}
+    ports = [
+        port for of in policies for rule in of.get("egress", []) for port in rule.get("ports", [])
+    ]
+    assert {"port": 53, "protocol": "UDP"} in ports
+
+
+def test_istio_puts_no_proxy_into_our_pods(documents: Documents) -> None:
+    ours = [
+        _only(documents, "ServingRuntime")["spec"]["labels"],
+        _only(documents, "Deployment")["spec"]["template"]["metadata"]["labels"],
+    ]
+    assert {labels["sidecar.istio.io/inject"] for labels in ours} == {"false"}
 
 
 def _render(

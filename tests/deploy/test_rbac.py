@@ -20,7 +20,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.deploy.conftest import NAMESPACE, Build
+from tests.deploy.conftest import KUBEFLOW, NAMESPACE, SINGLE_USER, Build
 from tests.parts.kube import Kube, KubectlError
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
@@ -44,24 +44,25 @@ NOT_THERE = (
 )
 """Resources that a cluster has and this server has not; of rights it knows all the same."""
 EVERYWHERE = ""
-PLACES = (NAMESPACE, "kserve", "default", "kube-system", EVERYWHERE)
+PLACES = (NAMESPACE, KUBEFLOW, "kserve", "default", "kube-system", EVERYWHERE)
 WORK = {
     ("serving.kserve.io", "inferenceservices"): {"get", "create", "patch"},
     ("policy", "poddisruptionbudgets"): {"get", "create", "patch"},
     ("", "pods"): {"list"},
     ("", "events"): {"list"},
     ("", "services"): {"get"},
-    ("argoproj.io", "workflowtaskresults"): {"create", "patch"},
 }
-"""What the pipeline's account may do with any object of a resource, in its own namespace."""
+"""What the pipeline's account may do with any object of a resource, where the models are."""
+RUNS = {("argoproj.io", "workflowtaskresults"): {"create", "patch"}}
+"""What it may where the steps run."""
 NAMED = {
     (NAMESPACE, "serving.kserve.io", "servingruntimes", "roadworthy"): {"get"},
-    (NAMESPACE, "", "configmaps", "kfp-launcher"): {"get"},
     ("kserve", "", "configmaps", "inferenceservice-config"): {"get"},
 }
 """What it may do with one object."""
-STORE = {(NAMESPACE, "", "secrets", "mlpipeline-minio-artifact"): {"get"}}
-"""What more it may where Kubeflow has a store of its own."""
+LAUNCHER = ("", "configmaps", "kfp-launcher")
+STORE = ("", "secrets", "mlpipeline-minio-artifact")
+"""What more it may read where the steps run: the second where Kubeflow has a store of its own."""
 
 Right = tuple[str, str, str, str]
 Rule = tuple[str, str, str, str, str]
@@ -76,7 +77,7 @@ def granted(cluster: Kube, build: Build) -> Iterator[Callable[[str], None]]:
         cluster.apply(*(document for document in build(name) if document["kind"] in kinds))
 
     yield grant
-    for namespace in (NAMESPACE, "kserve"):
+    for namespace in (NAMESPACE, KUBEFLOW, "kserve"):
         cluster.kubectl("delete", "role,rolebinding", "--all", "--namespace", namespace)
 
 
@@ -113,7 +114,7 @@ def test_the_pipeline_may_do_its_work_and_nothing_else(
     # then it is the work, where the models are, and nothing in any other place
     assert may == {
         (NAMESPACE, group, resource, verb)
-        for (group, resource), verbs in WORK.items()
+        for (group, resource), verbs in (WORK | RUNS).items()
         for verb in verbs
     }
 
@@ -123,18 +124,18 @@ def test_the_pipeline_may_read_single_objects_by_name(
     name: str, granted: Callable[[str], None], cluster: Kube
 ) -> None:
     granted(name)
-    cluster.apply(_account("nobody"))
-    assert _rules(cluster, "roadworthy-pipeline") - _rules(cluster, "nobody") == {
+    runs = KUBEFLOW if name in SINGLE_USER else NAMESPACE
+    cluster.apply(_account("nobody", runs))
+    may = _rules(cluster, "roadworthy-pipeline", runs) - _rules(cluster, "nobody", runs)
+    assert may == {
         *(
-            (NAMESPACE, group, resource, "", verb)
-            for (group, resource), verbs in WORK.items()
+            (place, group, resource, "", verb)
+            for place, table in ((NAMESPACE, WORK), (runs, RUNS))
+            for (group, resource), verbs in table.items()
             for verb in verbs
         ),
-        *(
-            (*place, verb)
-            for place, verbs in (NAMED | (STORE if name == "kind" else {})).items()
-            for verb in verbs
-        ),
+        *((*named, verb) for named, verbs in NAMED.items() for verb in verbs),
+        *((runs, *named, "get") for named in (LAUNCHER, *([STORE] if name == "kind" else []))),
     }
 
 
@@ -254,8 +255,8 @@ def test_who_speaks_for_another_is_refused(granted: Callable[[str], None], clust
         cluster.kubectl("--kubeconfig", file, "get", "secrets", as_="system:admin")
 
 
-def _account(name: str) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": NAMESPACE}
+def _account(name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
@@ -333,10 +334,10 @@ def _resources(admin: httpx.Client) -> list[tuple[str, str]]:
     return sorted(found | set(NOT_THERE))
 
 
-def _rules(cluster: Kube, account: str) -> set[Rule]:
+def _rules(cluster: Kube, account: str, namespace: str = NAMESPACE) -> set[Rule]:
     """Return place, group, resource, name and verb of each rule that an account has."""
     found = set()
-    with _client(cluster, account, NAMESPACE) as client:
+    with _client(cluster, account, namespace) as client:
         for place in PLACES[:-1]:
             status = (
                 client.post(

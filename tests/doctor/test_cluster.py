@@ -54,26 +54,33 @@ def _wait_for_description(kube: Kube) -> None:
         time.sleep(0.2)
 
 
-def looked_at(kubeconfig: Path, home: Path, namespace="roadworthy") -> dict[str, Finding]:
+def looked_at(
+    kubeconfig: Path, home: Path, namespace="roadworthy", runs=None
+) -> dict[str, Finding]:
     """Look at a cluster with a kubeconfig."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(kubeconfig))
         # The client remembers where it was when it was imported.
         patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
         patch.setenv("ROADWORTHY_KSERVE_NAMESPACE", namespace)
+        patch.setenv("ROADWORTHY_KFP_NAMESPACE", namespace if runs is None else runs)
         told = examine([parts.cluster(Settings(home=home))], seconds=60)
         return {one.finding.name: one.finding for one in told}
 
 
 @pytest.fixture
 def looks(tmp_path):
-    return lambda kubeconfig, namespace="roadworthy": looked_at(kubeconfig, tmp_path, namespace)
+    def look(kubeconfig, namespace="roadworthy", runs=None):
+        return looked_at(kubeconfig, tmp_path, namespace, runs)
+
+    return look
 
 
 @pytest.fixture(scope="module")
 def manifests(kube, root) -> str:
     """What a person applies, of the kinds that the doctor looks at; the image is named."""
-    built = yaml.safe_load_all(kube.kubectl("kustomize", root / "deploy" / "overlays" / "staging"))
+    text = kube.kubectl("kustomize", root / "deploy" / "overlays" / "staging")
+    built = yaml.safe_load_all(text.replace(".example", ".invalid"))
     wanted = [one for one in built if one["kind"] in KINDS]
     for one in wanted:
         if one["kind"] == "ServingRuntime":
@@ -100,7 +107,10 @@ def complete(kube, manifests) -> Place:
     # Under the namespace's own names, so that tests do not see each other's.
     namespace = kube.namespace()
     mine = [in_namespace(one, namespace) for one in yaml.safe_load_all(manifests)]
-    config = {"deploy": json.dumps({"defaultDeploymentMode": "Standard"})}
+    config = {
+        "deploy": json.dumps({"defaultDeploymentMode": "Standard"}),
+        "ingress": json.dumps({"enableGatewayApi": True}),
+    }
     shared = [
         {"kind": "Namespace", "apiVersion": "v1"} | named("kserve"),
         {"kind": "ConfigMap", "apiVersion": "v1", "data": config}
@@ -112,6 +122,7 @@ def complete(kube, manifests) -> Place:
         for secret, keys in {
             "roadworthy-git": ["ROADWORTHY_GIT_TOKEN"],
             "roadworthy-s3": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
+            "roadworthy-s3-read": ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"],
             "roadworthy-mlflow": ["MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"],
             "roadworthy-serving": ["ROADWORTHY_TOKEN"],
         }.items()
@@ -232,6 +243,57 @@ def test_of_a_complete_one_by_somebody_without_rights(looks, complete):
     assert "may not ask for another account's (403)" in found[f"rights of {PIPELINE}"].told
 
 
+def test_of_one_whose_steps_run_where_nothing_is_for_them(looks, complete):
+    # Given a Kubeflow that runs the steps elsewhere, when the cluster is looked at
+    runs = complete.kube.namespace()
+    found = looks(complete.kube.kubeconfig, complete.namespace, runs)
+    # Then all that a step is given is missing there, and nothing that a model is given
+    lacking = {f"account {PIPELINE}", "secret roadworthy-git", "secret roadworthy-s3", CONFIG}
+    assert states(found, "missing") == {f"{one} in {runs}" for one in lacking} | {RIGHTS}
+    assert {found[f"{one} in {runs}"].told for one in lacking} == {"not there, where the steps run"}
+    assert found[f"secret roadworthy-git in {runs}"].remedy.startswith(
+        f"kubectl --namespace {runs} create secret"
+    )
+    assert found[RIGHTS].told.startswith("it may not get inferenceservices")
+
+
+def test_of_a_complete_one_with_a_kubeflow_of_a_single_user(looks, complete, manifests, root):
+    # Given what the steps are given, put where a Kubeflow of a single user runs them
+    kubectl = complete.kube.kubectl
+    built = kubectl("kustomize", root / "deploy" / "overlays" / "kind")
+    steps = [
+        one
+        for one in yaml.safe_load_all(built.replace(".example", ".invalid"))
+        if one["kind"] in KINDS and one["metadata"].get("namespace") == "kubeflow"
+    ]
+    bindings = {
+        "kind": "RoleBinding",
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "subjects": [{"kind": "ServiceAccount", "name": PIPELINE, "namespace": "kubeflow"}],
+    }
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role"}
+    steps += [
+        bindings | named("single", complete.namespace) | {"roleRef": role | {"name": PIPELINE}},
+        bindings
+        | named(f"{complete.namespace}-single", "kserve")
+        | {"roleRef": role | {"name": complete.namespace}},
+    ]
+    for one in steps:
+        keys = one["metadata"].get("annotations", {}).get("roadworthy/keys", "").split()
+        if keys:
+            one["stringData"] = dict.fromkeys(keys, VALUE)
+    namespace = {"kind": "Namespace", "apiVersion": "v1"} | named("kubeflow")
+    apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    kubectl(*apply, stdin=yaml.safe_dump_all([namespace, *steps]))
+
+    # When it is looked at, and nobody says that Kubeflow has several users
+    found = looks(complete.kube.kubeconfig, complete.namespace, "")
+
+    # Then nothing is missing
+    assert states(found, "missing") == set(), found
+    assert {"secret roadworthy-git in kubeflow", "secret roadworthy-s3-read"} <= set(found)
+
+
 def test_of_a_model_that_is_not_ready(looks, complete):
     # Given a model that KServe was told of, and that it does not serve, when it is looked at
     service = {
@@ -295,6 +357,16 @@ def secret_setting(place):
     place.patch("configmap/roadworthy", {"data": {"ROADWORTHY_GIT_TOKEN": VALUE}})
 
 
+def example_setting(place):
+    change = {"ROADWORTHY_KSERVE_ENDPOINT": "http://gateway.example:80/"}
+    place.patch("configmap/roadworthy", {"data": change})
+
+
+def example_store(place):
+    change = {"serving.kserve.io/s3-endpoint": "s3.example"}
+    place.patch("secret/roadworthy-s3-read", {"metadata": {"annotations": change}})
+
+
 def no_rights(place):
     place.kubectl("delete", "rolebinding", PIPELINE)
 
@@ -307,6 +379,12 @@ def reader_of_secrets(place):
 
 def unknown_mode(place):
     told = {"data": {"deploy": json.dumps({"defaultDeploymentMode": "ModelMesh"})}}
+    options = ("--namespace", "kserve", "--type", "merge", "--patch", json.dumps(told))
+    place.kube.kubectl("patch", "configmap/inferenceservice-config", *options)
+
+
+def no_gateway_api(place):
+    told = {"data": {"ingress": json.dumps({"enableGatewayApi": False})}}
     options = ("--namespace", "kserve", "--type", "merge", "--patch", json.dumps(told))
     place.kube.kubectl("patch", "configmap/inferenceservice-config", *options)
 
@@ -324,26 +402,29 @@ RUNTIME, CONFIG, RIGHTS = (
 )
 BROKEN = [
     [
-        (moving_image, RUNTIME, "is not pinned", "(cd deploy/overlays/"),
-        (no_account, "account roadworthy-serving", "not there", "kubectl apply"),
+        (moving_image, RUNTIME, "is not pinned", "deploy/render"),
+        (no_account, "account roadworthy-serving", "not there", "deploy/render OVERLAY"),
         (no_secret, "secret roadworthy-git", "not there", "kubectl --namespace"),
         (unknown_setting, CONFIG, "ROADWORTHY_GIT_REMOT is no setting", "kubectl --namespace"),
-        (no_rights, RIGHTS, "it may not get inferenceservices", "kubectl apply"),
+        (no_rights, RIGHTS, "it may not get inferenceservices", "deploy/render OVERLAY"),
         (unknown_mode, "KServe's mode", "ModelMesh, in which nothing", "kubectl --namespace"),
     ],
     [
-        (null_image, RUNTIME, "stands for one", "(cd deploy/overlays/"),
+        (null_image, RUNTIME, "stands for one", "deploy/render"),
         (empty_secret, "secret roadworthy-s3", "it has no AWS_ACCESS", "kubectl --namespace"),
         (impossible_setting, CONFIG, "LEASE_SECONDS cannot be so", "kubectl --namespace"),
         (reader_of_secrets, RIGHTS, "it may get secrets", "kubectl get rolebindings"),
         (no_mode, "KServe's mode", "names no default mode", "kubectl --namespace"),
     ],
     [
-        (disabled_runtime, RUNTIME, "disabled", "kubectl apply"),
+        (disabled_runtime, RUNTIME, "disabled", "deploy/render OVERLAY"),
+        (example_setting, "addresses", "in ROADWORTHY_KSERVE_ENDPOINT", '"$EDITOR" deploy/'),
+        (example_store, "secret roadworthy-s3-read", "s3.example, which is", '"$EDITOR" deploy/'),
+        (no_gateway_api, "KServe's mode", "without enableGatewayApi", "kubectl --namespace"),
         (secret_setting, CONFIG, "ROADWORTHY_GIT_TOKEN is a secret", "kubectl --namespace"),
     ],
     [
-        (no_runtime, RUNTIME, "not there", "kubectl apply"),
+        (no_runtime, RUNTIME, "not there", "deploy/render OVERLAY"),
         (lacking_setting, CONFIG, "ROADWORTHY_RECORDS is not given", "kubectl --namespace"),
     ],
 ]

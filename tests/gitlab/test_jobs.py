@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,20 @@ def test_a_compiled_pipeline_that_is_old_fails_its_job(checkout):
     assert "Installing" not in told(old)
 
 
+def test_a_line_that_breaks_the_style_fails_its_job(checkout):
+    wrong = checkout.project / "src" / "roadworthy" / "wrong.py"
+    wrong.write_text("import os\n")
+    variables = {"AWS_SECRET_ACCESS_KEY": TOKEN, "ROADWORTHY_DVC_REMOTE": "s3"}
+    try:
+        done = run(checkout, "lint", Event("merge_request_event", variables=variables))
+    finally:
+        wrong.unlink()
+    assert done.returncode != 0
+    assert re.search(r"wrong\.py:1:8", told(done))
+    assert "F401" in told(done)
+    assert TOKEN not in told(done)
+
+
 def test_a_merge_request_gets_the_report_of_its_candidate(checkout, seed, tmp_path):
     variables = {
         "ROADWORTHY_GIT_REMOTE": str(seed / "remote.git"),
@@ -95,16 +110,19 @@ def kubeflow(kfp_api):
     return kfp_api, Event(variables=variables)
 
 
-def test_new_data_ends_in_a_run_of_the_merged_commit(checkout, kubeflow):
+@pytest.mark.parametrize(
+    ("trigger", "changed"), [("data", "data.csv.dvc"), ("feature", "src/roadworthy/gate.py")]
+)
+def test_a_merge_ends_in_a_run_of_its_commit(checkout, kubeflow, trigger, changed):
     kfp_api, event = kubeflow
 
-    done = run(checkout, "data", event, "data.csv.dvc")
+    done = run(checkout, trigger, event, changed)
 
     assert done.returncode == 0, told(done)
     (submitted,) = kfp_api.runs.values()
-    assert submitted.display_name == "[data] at [2031-05-06T07:08:09Z]"
+    assert submitted.display_name == f"[{trigger}] at [2031-05-06T07:08:09Z]"
     parameters = submitted.runtime_config.parameters
-    assert parameters["trigger"] == "data"
+    assert parameters["trigger"] == trigger
     assert parameters["commit"] == git(checkout.project, "rev-parse", "HEAD")
     (version,) = kfp_api.versions.values()
     assert IMAGE in json.dumps(version.to_dict(), default=str)

@@ -128,7 +128,7 @@ def test_other_paths_have_none(project):
         (Event("trigger"), set()),
         (Event("pipeline"), set()),
         (Event("web"), set()),
-        (Event("web", variables={"KUBE_CONTEXT": "group/project:agent"}), {"deploy"}),
+        (Event("web", variables={"KUBE_CONTEXT": "group/project:agent"}), {"publish", "deploy"}),
         (Event("web", branch="topic", variables={"KUBE_CONTEXT": "group/project:agent"}), set()),
         (Event(first=True), started("data")),
     ],
@@ -157,7 +157,33 @@ def test_every_event_has_its_jobs(project, event, jobs):
 
     assert set(found) == jobs
     assert len(set(found) & set(TRIGGERS)) <= 1
-    assert "deploy" not in found or found["deploy"]["when"] == "manual"
+    if "deploy" in found:
+        assert found["deploy"]["when"] == "manual"
+        assert found["deploy"]["needs"] == "[publish]"
+        assert found["publish"]["when"] == "on_success"
+
+
+def test_what_is_put_on_a_cluster_by_hand_has_its_images(project, jobs):
+    # given that the pipeline has released: the tip of main is its own commit
+    project.change("bundles/fuel.dvc")
+    project.commit("Release fuel-v3 [skip ci]")
+    by_hand = Event("web", variables=KUBEFLOW | {"KUBE_CONTEXT": "group/project:agent"})
+    # when somebody starts a pipeline, then images are made first, and named by digest
+    assert set(project.jobs(by_hand)) == {"publish", "deploy"}
+    (rendered,) = (line for line in jobs["deploy"]["script"] if "deploy/render" in line)
+    done = subprocess.run(
+        ["sh", "-euc", rendered.partition(">")[0].replace("deploy/render", "printf '%s\\n'")],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "CI_REGISTRY_IMAGE": "registry.example/group/project",
+            "SERVING_IMAGE": "registry.example/group/project/roadworthy/serving@sha256:12",
+            "OVERLAY": "production",
+        },
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split() == ["production", "sha256:12"]
 
 
 def test_a_fork_and_a_project_without_kubeflow_start_nothing(project):
@@ -279,23 +305,39 @@ def test_no_job_shows_a_secret_or_hands_one_over_as_an_argument(root):
             assert not SHOWS_ONE.search(line) or "| " in line, line
 
 
-def test_tests_are_kept_from_the_projects_variables(jobs):
-    for name in ("tests", "notebook", "parity"):
-        assert ".tests" in jobs[name]["extends"]
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {
+            "ROADWORTHY_KFP_TOKEN": "1",
+            "AWS_SECRET_ACCESS_KEY": "1",
+            "MLFLOW_TRACKING_PASSWORD": "two\nlines",
+        },
+    ],
+    ids=["none", "some"],
+)
+def test_jobs_are_kept_from_the_projects_variables(jobs, shell, given):
+    (unset,) = jobs[".alone"]["before_script"]
+    done = subprocess.run(
+        [shell, "-euc", f"{unset}\nenv"],
+        env={"PATH": "/usr/bin:/bin", "CI_REGISTRY": "registry.example"} | given,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert {"PATH=/usr/bin:/bin", "CI_REGISTRY=registry.example"} <= set(done.stdout.split())
+    assert not re.search(r"ROADWORTHY|AWS|MLFLOW", done.stdout)
+
+
+def test_every_job_of_a_merge_request_is_kept_from_them_but_one(jobs):
+    alone = [".alone", "before_script"]
+    kept = {name for name in (".python", ".docker") if jobs[name]["before_script"][0] == alone}
+    assert kept == {".python", ".docker"}
+    assert jobs[".tests"]["before_script"][0] == [".python", "before_script"]
+    kept.add(".tests")
+    for name in CHECKED - {"candidate"}:
+        assert kept & set(jobs[name]["extends"]), name
         assert "before_script" not in jobs[name]
-    last = jobs[".tests"]["before_script"][-1]
-    secrets = {
-        "ROADWORTHY_KFP_TOKEN": "1",
-        "AWS_SECRET_ACCESS_KEY": "1",
-        "MLFLOW_TRACKING_PASSWORD": "1",
-    }
-    for given in (secrets, {}):
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", f"{last}\ncompgen -e"],
-            env={"PATH": "/usr/bin:/bin"} | given,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        assert "PATH" in done.stdout.split()
-        assert not re.search(r"ROADWORTHY|AWS|MLFLOW", done.stdout)
+    assert not kept & set(jobs["candidate"]["extends"])

@@ -76,6 +76,13 @@ def test_every_other_merge_concerns_all_models(models, history, trigger):
     assert models.concerned(trigger, history[1], history[2]) == contract.available()
 
 
+def test_a_commit_that_is_not_there_is_a_sentence(models, history, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["models.py", "data", history[0], "nonsense"])
+
+    with pytest.raises(SystemExit, match=r"^Error: Git cannot tell what changed .* and nonsense: "):
+        models.main()
+
+
 @pytest.mark.parametrize("before", ["0" * 40, "e" * 40], ids=["first push", "commit that is gone"])
 def test_where_the_commit_before_is_not_known_all_are_concerned(models, history, before):
     assert models.concerned("data", before, history[2]) == contract.available()
@@ -141,6 +148,17 @@ def test_every_model_is_submitted_also_after_one_that_failed(submitting):
             f"--image image@sha256:1"
         )
     assert "The run of cars ended with exit code 3." in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("codes", "worst"), [("013", 1), ("31", 1), ("34", 4), ("03", 3), ("42", 2), ("00", 0)]
+)
+def test_the_worst_verdict_is_told(submitting, codes, worst):
+    models = [f"model{number}" for number, _ in enumerate(codes)]
+    for model, code in zip(models, codes, strict=True):
+        (submitting.place / model).write_text(code)
+    assert submitting.run(*models, PIPELINE_IMAGE="image@sha256:1").returncode == worst
+    assert len(submitting.calls) == len(codes)
 
 
 def test_data_that_no_model_is_made_of_starts_no_run(submitting):

@@ -73,11 +73,32 @@ def mode(api: Api, kserve: KServeSettings) -> Finding:
         if error.is_absent:
             return missing(name, "there is no ConfigMap kserve/inferenceservice-config", _INSTALL)
         if error.is_forbidden:
-            return forbidden(name, kserve)
+            return forbidden(name, kserve.namespace)
         raise
+    return _judged(name, told, kserve)
+
+
+def models(api: Api, settings: Settings, kserve: KServeSettings) -> Sequence[Finding]:
+    """Look how each model stands that KServe serves."""
+    path = f"/apis/{_GROUP}/{KINDS['inferenceservices']}/namespaces/{kserve.namespace}"
+    try:
+        listed = api.get(f"{path}/inferenceservices?labelSelector={_OURS}")["items"]
+    except RefusedError as error:
+        if error.is_forbidden:
+            return [forbidden("models on KServe", kserve.namespace)]
+        return []  # that the kind is not there has a line of its own
+    names = [one["metadata"]["name"] for one in listed]
+    if not names:
+        told = "none is served yet"
+        return [warning("models on KServe", told, "roadworthy submit fuel --trigger data")]
+    return [_standing(settings, name) for name in names]
+
+
+def _judged(name: str, config: Mapping[str, str], kserve: KServeSettings) -> Finding:
+    """Judge the mode that KServe's settings name."""
     remedy = "kubectl --namespace kserve edit configmap inferenceservice-config"
     try:
-        chosen = json.loads(told["deploy"])["defaultDeploymentMode"]
+        chosen = json.loads(config["deploy"])["defaultDeploymentMode"]
     except (KeyError, TypeError, ValueError):
         return missing(name, "kserve/inferenceservice-config names no default mode", remedy)
     known = _OLD_NAMES.get(chosen, chosen)
@@ -88,23 +109,19 @@ def mode(api: Api, kserve: KServeSettings) -> Finding:
         kserve.check(known)
     except RolloutError as error:
         return missing(name, str(error), "env | grep ROADWORTHY_KSERVE_")
+    if known == "Standard" and not _has_gateway_api(config):
+        words = "Standard without enableGatewayApi: versions get no share of the traffic"
+        return missing(name, words, remedy)
     return ok(name, f"{known}, which {_DOES[known]}")
 
 
-def models(api: Api, settings: Settings, kserve: KServeSettings) -> Sequence[Finding]:
-    """Look how each model stands that KServe serves."""
-    path = f"/apis/{_GROUP}/{KINDS['inferenceservices']}/namespaces/{kserve.namespace}"
+def _has_gateway_api(config: Mapping[str, str]) -> bool:
+    """Return whether KServe makes routes of the Gateway API; what is not told is off."""
     try:
-        listed = api.get(f"{path}/inferenceservices?labelSelector={_OURS}")["items"]
-    except RefusedError as error:
-        if error.is_forbidden:
-            return [forbidden("models on KServe", kserve)]
-        return []  # that the kind is not there has a line of its own
-    names = [one["metadata"]["name"] for one in listed]
-    if not names:
-        told = "none is served yet"
-        return [warning("models on KServe", told, "roadworthy submit fuel --trigger data")]
-    return [_standing(settings, name) for name in names]
+        told: object = json.loads(config["ingress"])["enableGatewayApi"]
+    except (KeyError, TypeError, ValueError):
+        return False
+    return told is True
 
 
 def _described(api: Api) -> Mapping[str, Any] | None:

@@ -1,4 +1,8 @@
-"""What a cluster must have in the namespace: accounts, secrets, settings and the runtime."""
+"""What a cluster must have: accounts, secrets, settings and the runtime.
+
+Models are served in one namespace, and the steps of a pipeline run in one. It is the same where
+Kubeflow has several users, each with a namespace; with a single one it is Kubeflow's own.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +11,34 @@ from typing import Any
 
 from roadworthy.doctor.api import Api, RefusedError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.doctor.variables import wrong
+from roadworthy.doctor.variables import examples, wrong
 from roadworthy.kubeflow.image import NULL_COMMIT, ImageError, pinned
 from roadworthy.rollout.kserve_settings import KServeSettings
 
-APPLY = "kubectl apply --server-side --kustomize deploy/overlays/OVERLAY"
-"""What makes all that is not a secret. The overlay is a person's choice."""
-_SET_IMAGE = (
-    "(cd deploy/overlays/OVERLAY && kustomize edit set image roadworthy/serving=IMAGE:COMMIT) && "
-    + APPLY
-)
+APPLY = 'deploy/render OVERLAY "$(git rev-parse HEAD)" | kubectl apply --server-side --filename -'
+"""What makes all but the values of secrets. The overlay is a person's choice."""
+SINGLE_USER = "kubeflow"
+"""The namespace in which a Kubeflow of a single user runs the steps."""
+_ADDRESS = f'"$EDITOR" deploy/overlays/OVERLAY/*.yaml && {APPLY}'
 
-ACCOUNTS = ("roadworthy-pipeline", "roadworthy-serving", "roadworthy-client")
+ACCOUNT = "roadworthy-pipeline"
+"""The account of the steps."""
+_ACCOUNTS = ("roadworthy-serving", "roadworthy-client")
+_FETCHING = "roadworthy-s3-read"
 SECRETS: Mapping[str, tuple[str, ...]] = {
     "roadworthy-git": ("ROADWORTHY_GIT_TOKEN",),
     "roadworthy-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
     "roadworthy-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
     "roadworthy-serving": ("ROADWORTHY_TOKEN",),
 }
-"""The secrets, and the keys of each, which are variables."""
-NEEDED = ("roadworthy-git", "roadworthy-s3")
+"""The secrets of the steps, and the keys of each, which are variables."""
+_OF_MODELS = {_FETCHING: SECRETS["roadworthy-s3"], "roadworthy-serving": ("ROADWORTHY_TOKEN",)}
+"""Those of the model servers."""
+NEEDED = ("roadworthy-git", "roadworthy-s3", _FETCHING)
 """Those without which no release can be pushed and no bundle fetched; the others have defaults."""
 _NAME = "roadworthy"
 _HIDDEN = "one may not look (403)"
+_ENDPOINT = "serving.kserve.io/s3-endpoint"
 _RUNTIMES = "/apis/serving.kserve.io/v1alpha1/namespaces"
 
 
@@ -38,7 +47,7 @@ def namespace(api: Api, kserve: KServeSettings) -> Finding:
     name = kserve.namespace
     return _there(
         api,
-        kserve,
+        name,
         missing("namespace", f"{name} is not there", APPLY),
         f"/api/v1/namespaces/{name}",
         lambda found: ok("namespace", f"{name}, {found['status'].get('phase', '')}".rstrip(", ")),
@@ -60,75 +69,103 @@ def runtime(api: Api, kserve: KServeSettings) -> Finding:
         for image in images:
             problem = unpinned(image)
             if problem:
-                return missing(name, problem, _SET_IMAGE)
+                return missing(name, problem, APPLY)
         return ok(name, ", ".join(images))
 
     path = f"{_RUNTIMES}/{kserve.namespace}/servingruntimes/{kserve.runtime}"
-    return _there(api, kserve, missing(name, "not there", APPLY), path, judged)
+    return _there(api, kserve.namespace, missing(name, "not there", APPLY), path, judged)
 
 
-def accounts(api: Api, kserve: KServeSettings) -> Sequence[Finding]:
-    """Look whether each service account is there; the one of the servers with its secret."""
+def accounts(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
+    """Look whether each service account is there; the one of the servers with its secret.
 
-    def judge(account: str) -> Callable[[Any], Finding]:
+    Parameters
+    ----------
+    runs
+        The namespace in which the steps run.
+    """
+
+    def judge(account: str, name: str) -> Callable[[Any], Finding]:
         def judged(found: Any) -> Finding:
-            name = f"account {account}"
             named = {one.get("name") for one in found.get("secrets") or []}
-            if account == kserve.service_account and "roadworthy-s3" not in named:
-                told = "it names no secret roadworthy-s3: only a pod's own identity can fetch"
+            if account == kserve.service_account and _FETCHING not in named:
+                told = f"it names no secret {_FETCHING}: only a pod's own identity can fetch"
                 return warning(name, told, APPLY)
             return ok(name, "there")
 
         return judged
 
-    wanted = dict.fromkeys((*ACCOUNTS, kserve.service_account))
-    path = f"/api/v1/namespaces/{kserve.namespace}/serviceaccounts"
-    found = [
-        _there(
-            api, kserve, missing(f"account {one}", "not there", APPLY), f"{path}/{one}", judge(one)
-        )
-        for one in wanted
-    ]
+    served = dict.fromkeys((*_ACCOUNTS, kserve.service_account))
+    found = []
+    for one, place in ((ACCOUNT, runs), *((one, kserve.namespace) for one in served)):
+        name, absent = _placed(f"account {one}", place, kserve)
+        path = f"/api/v1/namespaces/{place}/serviceaccounts/{one}"
+        found.append(_there(api, place, missing(name, absent, APPLY), path, judge(one, name)))
     return _together("accounts", found, kserve)
 
 
-def secrets(api: Api, kserve: KServeSettings) -> Sequence[Finding]:
-    """Look whether each secret is there and has its keys. Its values are never asked for."""
+def secrets(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
+    """Look whether each secret is there and has its keys. Its values are never asked for.
 
-    def judge(secret: str) -> Callable[[Any], Finding]:
+    Parameters
+    ----------
+    runs
+        The namespace in which the steps run.
+    """
+
+    def judge(secret: str, keys: Sequence[str], name: str, place: str) -> Callable[[Any], Finding]:
         def judged(found: Any) -> Finding:
             metadata = found["metadata"]
-            named = (metadata.get("annotations") or {}).get("roadworthy/keys", "").split()
-            keys = named or SECRETS[secret]
-            lacking = sorted(set(keys) - _keys(metadata))
-            if not lacking:
-                return ok(f"secret {secret}", f"has {' and '.join(keys)}")
-            return _unfilled(secret, f"it has no {' and '.join(lacking)}", keys, kserve)
+            notes = metadata.get("annotations") or {}
+            named = notes.get("roadworthy/keys", "").split() or keys
+            lacking = sorted(set(named) - _keys(metadata))
+            if lacking:
+                told = f"it has no {' and '.join(lacking)}"
+                return _unfilled(name, secret, told, named, place)
+            if examples(notes.get(_ENDPOINT, "")):
+                told = f"KServe is told to fetch from {notes[_ENDPOINT]}, which is an example"
+                return missing(name, told, _ADDRESS)
+            return ok(name, f"has {' and '.join(named)}")
 
         return judged
 
+    wanted = {(secret, runs): keys for secret, keys in SECRETS.items()}
+    wanted |= {(secret, kserve.namespace): keys for secret, keys in _OF_MODELS.items()}
     found = []
-    for secret, keys in SECRETS.items():
-        path = f"/api/v1/namespaces/{kserve.namespace}/secrets/{secret}"
-        absent = _unfilled(secret, "not there", keys, kserve)
-        found.append(_there(api, kserve, absent, path, judge(secret), metadata=True))
+    for (secret, place), keys in wanted.items():
+        name, told = _placed(f"secret {secret}", place, kserve)
+        path = f"/api/v1/namespaces/{place}/secrets/{secret}"
+        absent = _unfilled(name, secret, told, keys, place)
+        look = judge(secret, keys, name, place)
+        found.append(_there(api, place, absent, path, look, metadata=True))
     return _together("secrets", found, kserve)
 
 
-def settings_of_steps(api: Api, kserve: KServeSettings) -> Finding:
-    """Look whether what the steps are told are settings that there are, and all they need."""
-    name = f"ConfigMap {_NAME}"
+def settings_of_steps(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
+    """Look whether what the steps are told are settings that there are, and all they need.
+
+    Parameters
+    ----------
+    runs
+        The namespace in which the steps run.
+    """
+    name, absent = _placed(f"ConfigMap {_NAME}", runs, kserve)
+    left: list[Finding] = []
 
     def judged(found: Any) -> Finding:
         told = dict(found.get("data") or {})
+        unreplaced = [key for key in sorted(told) if examples(told[key])]
+        if unreplaced:
+            words = f"still an example in {', '.join(unreplaced)}"
+            left.append(missing("addresses", words, _ADDRESS))
         problems = wrong(told)
         if problems:
-            remedy = f"kubectl --namespace {kserve.namespace} edit configmap {_NAME}"
+            remedy = f"kubectl --namespace {runs} edit configmap {_NAME}"
             return missing(name, "; ".join(problems), remedy)
         return ok(name, f"{len(told)} settings, all known")
 
-    path = f"/api/v1/namespaces/{kserve.namespace}/configmaps/{_NAME}"
-    return _there(api, kserve, missing(name, "not there", APPLY), path, judged)
+    path = f"/api/v1/namespaces/{runs}/configmaps/{_NAME}"
+    return [_there(api, runs, missing(name, absent, APPLY), path, judged), *left]
 
 
 def unpinned(image: str) -> str:
@@ -142,21 +179,28 @@ def unpinned(image: str) -> str:
     return ""
 
 
-def forbidden(name: str, kserve: KServeSettings) -> Finding:
+def forbidden(name: str, namespace: str) -> Finding:
     """Return that one may not look."""
-    remedy = f"kubectl --namespace {kserve.namespace} auth can-i --list"
+    remedy = f"kubectl --namespace {namespace} auth can-i --list"
     return warning(name, _HIDDEN, remedy)
 
 
 def _together(name: str, found: Sequence[Finding], kserve: KServeSettings) -> Sequence[Finding]:
     """Return the findings, or one in their place where nothing of it may be looked at."""
     hidden = all(one.told == _HIDDEN for one in found)
-    return [forbidden(name, kserve)] if hidden else found
+    return [forbidden(name, kserve.namespace)] if hidden else found
+
+
+def _placed(name: str, place: str, kserve: KServeSettings) -> tuple[str, str]:
+    """Return the name of a line, and that the thing is not there."""
+    if place == kserve.namespace:
+        return name, "not there"
+    return f"{name} in {place}", "not there, where the steps run"
 
 
 def _there(
     api: Api,
-    kserve: KServeSettings,
+    namespace: str,
     absent: Finding,
     path: str,
     judge: Callable[[Any], Finding],
@@ -170,7 +214,7 @@ def _there(
         if error.is_absent:
             return absent
         if error.is_forbidden:
-            return forbidden(absent.name, kserve)
+            return forbidden(absent.name, namespace)
         raise
     return judge(found)
 
@@ -186,17 +230,17 @@ def _keys(metadata: Any) -> set[str]:
     }
 
 
-def _unfilled(secret: str, told: str, keys: Sequence[str], kserve: KServeSettings) -> Finding:
+def _unfilled(name: str, secret: str, told: str, keys: Sequence[str], namespace: str) -> Finding:
     """Return that a secret lacks something, and the command that fills it from files.
 
     A value is never typed in a command.
     """
     files = " ".join(f"--from-file={key}=FILE" for key in keys)
     remedy = (
-        f"kubectl --namespace {kserve.namespace} create secret generic {secret} {files} "
+        f"kubectl --namespace {namespace} create secret generic {secret} {files} "
         f"--dry-run=client --output yaml | "
         f"kubectl apply --server-side --field-manager=person --filename -"
     )
     if secret in NEEDED:
-        return missing(f"secret {secret}", told, remedy)
-    return warning(f"secret {secret}", f"{told}; some installations need it", remedy)
+        return missing(name, told, remedy)
+    return warning(name, f"{told}; some installations need it", remedy)

@@ -86,17 +86,18 @@ def cluster(settings: Settings) -> Part:
         )
         found = missing("settings", told, "env | grep ROADWORTHY_KSERVE_")
         return Part("Cluster", (Check("settings", lambda: found, found.remedy),))
+    runs = os.environ.get("ROADWORTHY_KFP_NAMESPACE") or objects.SINGLE_USER
     connection = Connection(partial(connect, where.context))
     asked: dict[str, Callable[[Api], Finding | Sequence[Finding]]] = {
         "namespace": lambda api: objects.namespace(api, where),
         "KServe's kinds": kserve.kinds,
         "KServe's mode": lambda api: kserve.mode(api, where),
         "ServingRuntime": lambda api: objects.runtime(api, where),
-        "accounts": lambda api: objects.accounts(api, where),
-        "secrets": lambda api: objects.secrets(api, where),
-        "ConfigMap": lambda api: objects.settings_of_steps(api, where),
+        "accounts": lambda api: objects.accounts(api, where, runs),
+        "secrets": lambda api: objects.secrets(api, where, runs),
+        "ConfigMap": lambda api: objects.settings_of_steps(api, where, runs),
         "own rights": lambda api: rights.own(api, where),
-        "rights of the pipeline": lambda api: rights.of_pipeline(api, where),
+        "rights of the pipeline": lambda api: rights.of_pipeline(api, where, runs),
         "models": lambda api: kserve.models(api, settings, where),
     }
     return Part(

@@ -76,7 +76,11 @@ def prometheus(settings: Settings) -> Finding:
     name, url = "Prometheus", settings.prometheus_url
     remedy = "export ROADWORTHY_PROMETHEUS_URL=http://PROMETHEUS:9090"
     if not url:
-        return warning(name, "not named, so versions on a cluster are not judged", remedy)
+        return warning(
+            name,
+            "not named, so versions on a cluster are judged by their golden batch alone",
+            remedy,
+        )
     try:
         answer = httpx.get(
             f"{url.rstrip('/')}/api/v1/query",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from roadworthy.doctor.api import Api, RefusedError, Right
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.doctor.objects import APPLY
+from roadworthy.doctor.objects import ACCOUNT, APPLY
 from roadworthy.rollout.kserve_settings import KServeSettings
 
 _KSERVE = "serving.kserve.io"
@@ -17,7 +17,6 @@ _ROLLOUT = (
     ("", "events", "", ("list",)),
     ("", "services", "", ("get",)),
 )
-_ACCOUNT = "roadworthy-pipeline"
 
 
 def own(api: Api, kserve: KServeSettings) -> Finding:
@@ -29,18 +28,24 @@ def own(api: Api, kserve: KServeSettings) -> Finding:
     return missing("own rights", told, f"kubectl --namespace {kserve.namespace} auth can-i --list")
 
 
-def of_pipeline(api: Api, kserve: KServeSettings) -> Finding:
-    """Look whether the pipeline's account may do what a rollout does, and can read no secret."""
-    name = f"rights of {_ACCOUNT}"
-    may = _asking(api, kserve)
+def of_pipeline(api: Api, kserve: KServeSettings, runs: str) -> Finding:
+    """Look whether the pipeline's account may do what a rollout does, and can read no secret.
+
+    Parameters
+    ----------
+    runs
+        The namespace in which the steps run, and the account is.
+    """
+    name = f"rights of {ACCOUNT}"
+    may = _asking(api, account(runs))
     try:
         lacking = [right for right in needed(kserve) if not may(right)]
-        read = [right for right in forbidden(kserve) if may(right)]
+        read = [right for right in forbidden(kserve, runs) if may(right)]
     except RefusedError as error:
         if not error.is_forbidden:
             raise
         told = "one may not ask for another account's (403)"
-        return warning(name, told, f"kubectl auth can-i --list --as {account(kserve)}")
+        return warning(name, told, f"kubectl auth can-i --list --as {account(runs)}")
     if read:
         told = f"it may {_listed(read)}, and a step must not read what is secret"
         return missing(name, told, "kubectl get rolebindings,clusterrolebindings -A --output wide")
@@ -58,20 +63,20 @@ def needed(kserve: KServeSettings) -> Iterator[Right]:
     yield Right("get", "", "configmaps", "kserve", "inferenceservice-config")
 
 
-def forbidden(kserve: KServeSettings) -> Iterator[Right]:
+def forbidden(kserve: KServeSettings, runs: str) -> Iterator[Right]:
     """Yield what the pipeline must not be allowed."""
-    for verb in ("get", "list", "watch"):
-        yield Right(verb, "", "secrets", kserve.namespace)
+    for namespace in dict.fromkeys((kserve.namespace, runs)):
+        for verb in ("get", "list", "watch"):
+            yield Right(verb, "", "secrets", namespace)
 
 
-def account(kserve: KServeSettings) -> str:
+def account(namespace: str) -> str:
     """Return the name by which the API server knows the pipeline's account."""
-    return f"system:serviceaccount:{kserve.namespace}:{_ACCOUNT}"
+    return f"system:serviceaccount:{namespace}:{ACCOUNT}"
 
 
-def _asking(api: Api, kserve: KServeSettings) -> Callable[[Right], bool]:
+def _asking(api: Api, named: str) -> Callable[[Right], bool]:
     """Return what tells whether the pipeline may do something; of oneself everybody may ask."""
-    named = account(kserve)
     return api.may if api.who == named else lambda right: api.may(right, named)
 
 

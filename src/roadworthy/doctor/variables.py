@@ -20,6 +20,7 @@ NEEDED = (
 """The variables without which a step would write to its pod's own disk, which goes with it."""
 
 _OURS = "ROADWORTHY_"
+_EXAMPLE = re.compile(r"\.example(?=[:/]|$)")
 _SECRET = re.compile(r".*(SECRET|PASSWORD|TOKEN|ACCESS_KEY).*")
 
 
@@ -30,6 +31,11 @@ def wrong(told: Mapping[str, str]) -> list[str]:
     """
     lacking = [f"{key} is not given" for key in NEEDED if not told.get(key)]
     return [*lacking, *(f"{key} {words}" for key in sorted(told) if (words := _odd(key, told)))]
+
+
+def examples(value: str) -> bool:
+    """Return whether a value is the address of an example, which a person has to replace."""
+    return bool(_EXAMPLE.search(value))
 
 
 def _odd(key: str, told: Mapping[str, str]) -> str:
