@@ -35,6 +35,13 @@ class Images:
 
     client: engine.DockerClient
     commit: str
+    root: Path
+    environment: dict[str, str]
+
+    def push_commit(self, remote: Path) -> None:
+        """Make the images' commit known to a Git remote, as that of an image has to be."""
+        command = ["git", "push", "--quiet", str(remote), f"{self.commit}:refs/heads/images"]
+        subprocess.run(command, cwd=self.root, env=self.environment, check=True)
 
     @property
     def pipeline(self) -> str:
@@ -81,7 +88,7 @@ def docker(requires, root: Path, tmp_path_factory) -> Iterator[Images]:
     requires.variable("DOCKER_HOST", "start an engine and export what `.ci/dockerd start` prints")
     commit, environment = _commit(root, tmp_path_factory.mktemp("objects"))
     client = engine.from_env()
-    images = Images(client, commit)
+    images = Images(client, commit, root, environment)
     with filelock.FileLock(Path(tempfile.gettempdir()) / "roadworthy-images.lock"):
         if not _has(client, images.pipeline) or not _has(client, images.serving):
             for command in ([root / ".ci" / "base-image"], [root / "deploy" / "image", commit]):

@@ -80,6 +80,10 @@ class Kubeflow:
         How many of the next changes are made, and then cut off without an answer.
     page
         Whether every request is answered by the page where people sign in.
+    body
+        What every request is answered with, said to be JSON; None for what is right.
+    content_type
+        What such a body is said to be.
     requests
         Method and path of every request.
     """
@@ -101,6 +105,8 @@ class Kubeflow:
         self.on_poll: Callable[[api.V2beta1Run], object] = lambda run: None
         self.cuts = self.refusal = self.lost_answers = 0
         self.page = False
+        self.body: bytes | None = None
+        self.content_type = "application/json"
         self.requests: list[tuple[str, str]] = []
         self.pipelines: dict[str, api.V2beta1Pipeline] = {}
         self.versions: dict[str, api.V2beta1PipelineVersion] = {}
@@ -171,6 +177,8 @@ class Kubeflow:
             return _cut(request)
         if self.page:
             return flask.Response("<html>Sign in</html>", content_type="text/html")
+        if self.body is not None:
+            return flask.Response(self.body, content_type=self.content_type)
         if self.refusal:
             return _answer(self.refusal, "It is refused.", {"Location": f"{self.url}/sign-in"})
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":

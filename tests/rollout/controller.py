@@ -2,7 +2,8 @@
 
 It does what KServe's controller was seen to do, also where that is awkward: annotations are part of
 the pods, a Deployment that is not named any more is gone at once, and Knative's newest revision is
-the newest that is ready. It can also be told to behave badly.
+the newest that is ready. Deployments have pods that can be listed, and an autoscaler that follows
+the traffic. It can also be told to behave badly.
 """
 
 from __future__ import annotations
@@ -150,10 +151,19 @@ class Pods:
     ready_at: float = 0.0
     former: Pods | None = None
     """What a Deployment still has while its new pods come up."""
+    made: list[float] = field(default_factory=list)
+    """When each pod of a Deployment is ready."""
+    share: int = 0
+    """The percent of the traffic that it had last."""
 
     @property
     def is_ready(self) -> bool:
         return time.monotonic() >= self.ready_at
+
+    @property
+    def ready(self) -> int:
+        now = time.monotonic()
+        return sum(when <= now for when in self.made)
 
     @property
     def serving(self) -> tuple[int, str]:
@@ -174,8 +184,17 @@ class Controller:
         How long a version's pods take until they are ready, in seconds.
     bad
         What befalls the pods of a version, which are never ready then.
+    load
+        How many pods the autoscaler finds that all the traffic needs.
+    stalled
+        Whether it looks at nothing, and all goes on as it was.
+    ignores_weights
+        Whether all the traffic goes to the predictor, whatever the status tells.
     restarts
         Of which version pods were made, in order: a version that is there twice was restarted.
+    capacity
+        For how much traffic there were ready pods, in pods, each time it changed: those of the
+        version that has the fewest for its share count.
     """
 
     api: ApiClient
@@ -184,12 +203,17 @@ class Controller:
     mode: str
     slow: dict[int, float] = field(default_factory=dict)
     bad: dict[int, str] = field(default_factory=dict)
+    load: int = 0
+    stalled: bool = False
+    ignores_weights: bool = False
     restarts: list[int] = field(default_factory=list)
+    capacity: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._pods: dict[str, Pods] = {}
+        self._listed: dict[str, list[str]] = {}
         self._revisions: list[Pods] = []
         self._rolled = self._previous = ""
         self._number = itertools.count(1)
@@ -232,6 +256,8 @@ class Controller:
 
     def _run(self) -> None:
         while not self._stop.wait(0.03):
+            if self.stalled:
+                continue
             try:
                 self._reconcile(self.get())
             except ApiException as error:
@@ -258,6 +284,7 @@ class Controller:
         if status != self._told:
             self.ask("PATCH", f"{self.path}/status", {"status": status})
             self._told = status
+        self._list(live["spec"])
 
     def _standard(self, live: Any, annotations: Any) -> Any:
         spec = live["spec"]
@@ -283,9 +310,11 @@ class Controller:
             host = f"{name}.{self.namespace}.svc"
             self.gateway.routes[host] = [(100, *pods.serving)]
         rest = 100 - sum(weight for weight, _ in split)
+        weights = [(100, stable)] if self.ignores_weights else [*split, (rest, stable)]
         self.gateway.routes[self.host] = [
-            (weight, *self._pods[name].serving) for weight, name in [*split, (rest, stable)]
+            (weight, *self._pods[name].serving) for weight, name in weights
         ]
+        self._scale(spec, stable, weights)
         canaries = [
             {
                 "name": name.split("-")[1],
@@ -300,6 +329,50 @@ class Controller:
             "canaryStatuses": canaries or None,
             "conditions": [_condition("Ready", ready), _condition("PredictorReady", ready)],
         }
+
+    def _scale(self, spec: Any, stable: str, weights: list[tuple[int, str]]) -> None:
+        """Make as many pods as are wanted: KServe takes the canaries' from the predictor's."""
+        predictor, canaries = spec["predictor"], spec.get("canary") or []
+        beside = sum(entry["predictor"]["minReplicas"] for entry in canaries)
+        assert beside < predictor["minReplicas"] <= predictor["maxReplicas"]
+        # The autoscaler knows what was, and not what will be in a moment.
+        needed = -(-self.load * self._pods[stable].share // 100)
+        needed = min(needed, predictor["maxReplicas"])
+        wanted = {stable: max(predictor["minReplicas"] - beside, needed)}
+        for entry in canaries:
+            wanted[_deployment(entry["predictor"])] = entry["predictor"]["minReplicas"]
+        for name, count in wanted.items():
+            pods = self._pods[name]
+            ready = max(pods.ready_at, time.monotonic() + self.slow.get(pods.version, 0.0))
+            pods.made = sorted([*pods.made, *[ready] * (count - len(pods.made))])[:count]
+        now = min(self._pods[name].ready * 100 / weight for weight, name in weights if weight)
+        if not self.capacity or self.capacity[-1] != now:
+            self.capacity.append(now)
+        for name, pods in self._pods.items():
+            pods.share = sum(weight for weight, of in weights if of == name)
+
+    def _list(self, spec: Any) -> None:
+        """Let the API server list the pods of Deployments that are ready, and no others."""
+        core = CoreV1Api(self.api)
+        predictors = [spec["predictor"], *(one["predictor"] for one in spec.get("canary") or [])]
+        named = {_deployment(one): one for one in predictors}
+        for name in [*self._listed]:
+            wanted = self._pods[name].ready if name in self._pods else 0
+            while len(self._listed[name]) > wanted:
+                with contextlib.suppress(ApiException):  # somebody else took it away
+                    core.delete_namespaced_pod(
+                        self._listed[name][-1], self.namespace, grace_period_seconds=0
+                    )
+                self._listed[name].pop()
+        for name in self._pods:
+            listed, predictor = self._listed.setdefault(name, []), named[name]
+            while len(listed) < self._pods[name].ready:
+                made = f"{name}-ready-{next(self._number)}"
+                core.create_namespaced_pod(self.namespace, _pod(made, predictor))
+                path = f"/api/v1/namespaces/{self.namespace}/pods/{made}/status"
+                ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+                self.ask("PATCH", path, {"status": ready})
+                listed.append(made)
 
     def _knative(self, live: Any, annotations: Any) -> Any:
         predictor = deepcopy(live["spec"]["predictor"])
@@ -363,19 +436,11 @@ class Controller:
     def _befall(self, owner: str, version: int, what: str, predictor: Any) -> None:
         """Let the pods of a version fare badly, as a kubelet or a scheduler would tell it."""
         core = CoreV1Api(self.api)
-        labels = {**predictor["labels"], "serving.kserve.io/inferenceservice": MODEL}
         name = f"{owner}-{len(self._befell)}"
         self._befell.add(name)
-        pod = {
-            "metadata": {"name": name, "labels": labels},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "containers": [{"name": "kserve-container", "image": "roadworthy/serving:none"}],
-            },
-        }
         try:
             if what != "never":
-                core.create_namespaced_pod(self.namespace, pod)
+                core.create_namespaced_pod(self.namespace, _pod(name, predictor))
         except ApiException as error:
             self._warn(
                 owner, "FailedCreate", f"Error creating: {json.loads(error.body)['message']}"
@@ -410,6 +475,17 @@ class Controller:
 
 def _deployment(predictor: Any) -> str:
     return "-".join(part for part in (MODEL, predictor.get("name", ""), "predictor") if part)
+
+
+def _pod(name: str, predictor: Any) -> Any:
+    labels = {**predictor["labels"], "serving.kserve.io/inferenceservice": MODEL}
+    return {
+        "metadata": {"name": name, "labels": labels},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "containers": [{"name": "kserve-container", "image": "roadworthy/serving:none"}],
+        },
+    }
 
 
 def _template(predictor: Any, annotations: Any) -> Any:

@@ -284,6 +284,77 @@ def test_a_server_that_stays_away_is_a_problem(held, place):
     assert 30 < place.now < 32
 
 
+def read_every(place, seconds, **counted):
+    """Let somebody read the figures anew now and then, as Prometheus does."""
+    sleep = place.sleep
+
+    def later(pause):
+        before = place.now
+        sleep(pause)
+        if place.now // seconds > before // seconds:
+            place.total = place.total.plus(Counts(**counted))
+
+    place.sleep = later
+    place.total = Counts(reads=0, champion_reads=0)
+
+
+def test_a_stage_goes_on_until_both_versions_were_read_twice(held, place):
+    read_every(place, 8, reads=1, champion_reads=1)
+
+    found = drive(held, place).verify()
+
+    assert found.state == "shifting"
+    assert all(8 <= stage.seconds < 17 for stage in found.stages)
+    assert place.now > 4 * 8
+
+
+@pytest.mark.parametrize(
+    ("read", "unread"),
+    [({"reads": 1}, "version 1"), ({"champion_reads": 1}, "version 2"), ({}, "version 2 and 1")],
+    ids=["the version alone", "the champion alone", "nothing"],
+)
+def test_a_stage_that_nobody_reads_is_none(held, place, read, unread):
+    read_every(place, 1, **read)
+
+    found = drive(held, place).verify()
+
+    assert found.state == "rolled back"
+    unread = unread.replace(" and ", " and version ")
+    assert f"did not read the figures of {unread} twice" in found.problem
+    assert "ROADWORTHY_PROMETHEUS_URL" in found.problem
+    assert place.done == [0, "roll back"]
+    assert 40 <= place.now < 42  # what a stage and a start may take
+
+
+def test_a_champion_that_nobody_asks_any_more_need_not_be_read(held, place):
+    read_every(place, 1, reads=1, champion_reads=1)
+    shift = place.shift
+
+    def last(rollout, meanwhile):
+        shift(rollout, meanwhile)
+        if rollout.share == 100:
+            read_every(place, 1, reads=1)
+            place.total = Counts(reads=0, champion_reads=0)
+
+    place.shift = last
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.left) == ("shifting", ())
+
+
+def test_a_prometheus_that_is_silent_is_named(held, place):
+    place.unreachable = True
+    held.settings = held.settings.model_copy(
+        update={"target": "kserve", "prometheus_url": "http://prometheus.example"}
+    )
+
+    found = drive(held, place).verify()
+
+    assert "Prometheus told no figures for 30 s" in found.problem
+    assert "ROADWORTHY_PROMETHEUS_URL, or unset it" in found.problem
+
+
 def test_a_share_that_the_server_does_not_take_is_a_problem(held, place):
     place.when["shift"] = RolloutError("it did not get 0 %")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import kubernetes_validate
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.rollout import inference_service
@@ -25,9 +25,9 @@ def crd(requires):
     return strictly.schema(Path(directory), "InferenceService")
 
 
-def made(after, mode, now=None, **settings):
+def made(after, mode, now=None, **more):
     return inference_service.manifest(
-        "fuel", after, mode=mode, settings=KServeSettings(**settings), now=now
+        "fuel", after, mode=mode, settings=KServeSettings(**more), now=now
     )
 
 
@@ -139,6 +139,52 @@ def test_a_canary_has_pods_for_its_share_and_one_at_least(share, pods):
     canary = made(Placed(OLD, NEW, share), "Standard", min_replicas=6)["spec"]["canary"][0]
 
     assert canary["predictor"]["minReplicas"] == pods
+
+
+@settings(max_examples=30)
+@given(
+    own=st.integers(1, 9),
+    ready=st.integers(0, 20),
+    shares=st.lists(st.integers(0, 100), min_size=1, max_size=3),
+)
+def test_pods_for_every_share_are_there_first_and_the_champion_keeps_its_own(own, ready, shares):
+    now = made(Placed(OLD), "Standard", min_replicas=own, max_replicas=9)
+    share, whole = 0, max(own, min(ready, 9))
+
+    for wanted in [0, *shares]:
+        for after, cover in ((share, wanted), (wanted, 0)):
+            now = inference_service.manifest(
+                *("fuel", Placed(OLD, NEW, after)),
+                mode="Standard",
+                settings=KServeSettings(min_replicas=own, max_replicas=9),
+                now=now,
+                ready=ready if not after else 0,
+                cover=cover,
+            )
+            predictor, canary = now["spec"]["predictor"], now["spec"]["canary"][0]["predictor"]
+            # what KServe leaves the champion, and what there is for each percent
+            assert predictor["minReplicas"] - canary["minReplicas"] == whole
+            assert predictor["maxReplicas"] >= predictor["minReplicas"]
+            assert canary["minReplicas"] * 100 >= whole * max(after, cover)
+        share = wanted
+    off = made(Placed(OLD), "Standard", now, min_replicas=own, max_replicas=9)
+    assert off["spec"]["predictor"]["minReplicas"] == whole
+    assert made(Placed(NEW), "Standard", now)["spec"]["predictor"]["minReplicas"] == 2
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pods_of_a_version_are_kept_apart_where_that_is_possible(mode):
+    predictor = made(Placed(OLD), mode)["spec"]["predictor"]
+
+    wishes = predictor.get("affinity", {}).get("podAntiAffinity", {})
+    terms = wishes.get("preferredDuringSchedulingIgnoredDuringExecution", [])
+    found = [one["podAffinityTerm"] for one in terms]
+    assert [one["topologyKey"] for one in found] == (
+        ["kubernetes.io/hostname"] if mode == "Standard" else []
+    )
+    for one in found:  # the labels that its own pods have
+        told = {**predictor["labels"], inference_service.SERVICE_LABEL: "fuel"}
+        assert one["labelSelector"]["matchLabels"].items() <= told.items()
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import socket
 import threading
 import time
 from collections import Counter
@@ -105,12 +106,16 @@ class Watched(Cluster):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.applied = []
-        self.before = lambda: None
+        self.before = self.before_note = lambda: None
 
     def apply_service(self, manifest, *, force):
         self.applied.append(manifest)
         self.before()
         return super().apply_service(manifest, force=force)
+
+    def annotate_budget(self, found, name, value):
+        self.before_note()
+        return super().annotate_budget(found, name, value)
 
 
 @dataclass
@@ -164,8 +169,8 @@ class Place:
         self.target.clear(note)
         self.target.roll_back(off)
 
-    def drive(self, settings, version=3, champion=2):
-        """Roll a version out as the pipeline does."""
+    def begin(self, settings, version=3, champion=2):
+        """Begin a rollout as the pipeline does."""
         registry = Registry.of(settings)
         run = registry.log_candidate(
             MODEL, name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
@@ -174,13 +179,17 @@ class Place:
             digest = self.bundles[number].digest if number in self.bundles else str(number)
             registry.register(MODEL, run_id=run, digest=digest, tags={})
         registry.set_alias(registry.version(MODEL, champion), "champion")
-        held = lease.begin(
+        return lease.begin(
             *(settings, registry, MODEL, version),
             champion=champion,
             strategy="canary",
             owner="me",
             why="",
         )
+
+    def drive(self, settings, version=3):
+        """Roll a version out as the pipeline does."""
+        held = self.begin(settings, version)
         driver = Driver(held, self.target, _few(self.bundles[version].golden))
         try:
             driver.stage(self.bundles[version])
@@ -316,6 +325,65 @@ def test_a_version_goes_through_all_stages(make, mode, packed):
     assert min(asked["2"], asked["3"]) > 3
     # no share, no promotion and nothing else made the pods of a version anew
     assert place.controller.restarts == [2, 3]
+
+
+def test_customers_have_as_many_pods_as_before(make):
+    # given a champion that the autoscaler gave more pods than the fewest, and pods that are slow
+    place = make("Standard", max_replicas=8)
+    controller = place.controller
+    controller.load = 8
+    place.wait(lambda: controller.capacity[-1:] == [8])
+    controller.slow.update({2: 0.2, 3: 0.2})
+    before = len(controller.capacity) - 1
+
+    # when a version has a share and is taken off, another one is promoted by hand and then it is
+    # rolled back
+    place.back(place.share(place.share(place.stage(), 10), 50))
+    place.wait_for_answers()
+    rollout = place.share(place.stage(), 10)
+    place.target.promote(replace(rollout, state="promoted", share=0))
+    place.wait_for_answers()
+    place.target.put_back(Note(MODEL, 2, (3,), "ada", AT, "x"), place.digest(MODEL, 2))
+
+    # then there never were fewer pods for what each version had
+    place.check(2)
+    assert min(controller.capacity[before:]) == 8
+    assert len(controller.capacity) > before + 1
+
+
+def test_a_share_waits_for_all_its_pods(make):
+    place = make("Standard", min_replicas=4, ready_seconds=2)
+    rollout = place.share(place.stage(), 10)
+    place.controller.slow[3] = float("inf")
+
+    with pytest.raises(RolloutError, match=r"1 of its 2 pods are ready"):
+        place.share(rollout, 50)
+
+    assert place.target.standing(MODEL).share == 10
+    place.back(rollout)
+    place.check(2)
+
+
+def test_a_gateway_that_ignores_weights_is_seen(make):
+    place = make("Standard")
+    place.controller.ignores_weights = True
+    rollout = place.share(place.stage(), 10)
+
+    found = place.target.verify(rollout, _few(place.bundles[3].golden))
+
+    assert "none of 132 requests" in found.problem
+    assert found.unreachable  # it is asked again for a while
+    place.check(2)
+
+
+def test_without_a_split_of_traffic_nothing_begins(make, api):
+    place = make("Standard")
+    _configure(api, "Standard", gateway_api=False)
+
+    for begin in (lambda: place.target.check("canary"), place.stage):
+        with pytest.raises(RolloutError, match="set enableGatewayApi to true under `ingress`"):
+            begin()
+    place.check(2)
 
 
 @pytest.mark.parametrize("share", [0, 50, 100])
@@ -479,6 +547,15 @@ def test_a_conflict_on_every_other_write_is_borne(make, mode):
             place.controller.ask("PATCH", place.controller.path, label)
 
     place.cluster.before = disturb
+    notes = itertools.count()
+
+    def disturb_note():
+        turn = next(notes)
+        if turn % 2 == 0:
+            label = {"metadata": {"labels": {"turn": str(turn)}}}
+            place.controller.ask("PATCH", place.cluster._budget(MODEL), label)
+
+    place.cluster.before_note = disturb_note
 
     rollout = place.share(place.share(place.stage(), 10), 0)
     place.back(rollout)
@@ -486,7 +563,87 @@ def test_a_conflict_on_every_other_write_is_borne(make, mode):
     place.target.promote(replace(rollout, state="promoted", share=0))
 
     assert next(turns) > 8
+    assert next(notes) == 4  # a note is written and taken away, each at the second try
     place.check(3)
+
+
+@pytest.mark.parametrize(("mode", "seconds"), [("Knative", 0.5), ("Standard", 10)])
+def test_an_api_server_that_goes_in_the_middle_of_each_verb_is_waited_for(make, mode, seconds):
+    place = make(mode, ready_seconds=60)
+    there = place.api.configuration.host
+    back = []
+
+    @contextmanager
+    def away(long=0.5):
+        """Let nobody reach the API server from the next write on, for some seconds."""
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))  # and does not listen: connections are refused
+
+            def cut():
+                place.cluster.before = lambda: None
+                place.api.configuration.host = f"https://127.0.0.1:{nobody.getsockname()[1]}"
+                back.append(threading.Timer(long, come_back))
+                back[-1].start()
+
+            before, place.cluster.before = len(back), cut
+            try:
+                yield
+            finally:
+                assert len(back) == before + 1
+                back[-1].join()
+
+    def come_back():
+        place.api.configuration.host = there
+
+    with away():
+        rollout = place.stage()
+    with away(seconds):
+        rollout = place.share(rollout, 50)
+    with away():
+        place.back(rollout)
+    place.check(2)
+    rollout = place.share(place.stage(), 10)
+    with away():
+        place.target.promote(replace(rollout, state="promoted", share=0))
+    place.check(3)
+
+
+@pytest.mark.parametrize("then", ["finished", "rolled back"])
+def test_a_promotion_that_took_too_long_is_told_and_ended_by_who_comes_next(
+    make, mode, settings, then
+):
+    # given a rollout that is promoted by hand, and a KServe that does nothing just then
+    place = make(mode)
+    settings = settings.model_copy(update=_brief(place))
+    held = place.begin(settings)
+    place.target.stage(held.rollout, place.bundles[3])
+    held.put(replace(place.share(held.rollout, 10), by_hand="ada"))
+    place.controller.stalled = True
+    short = place.settings.model_copy(update={"ready_seconds": 0.5})
+    hasty = KServeTarget(short, place.kserve, place.cluster, place.digest)
+
+    with pytest.raises(RolloutError, match=r"did not get .* within 0\.5 s"):
+        closing.promote(held, hasty)
+
+    # then that is to be seen, and nobody is the champion yet who was not
+    registry = Registry.of(settings)
+    found = lease.read(registry, MODEL)
+    assert (found.state, found.settled) == ("promoted", False)
+    assert registry.aliased(MODEL, "champion").number == 2
+    place.wait_for_answers()
+
+    place.controller.stalled = False
+    if then == "rolled back":
+        note = Note(MODEL, 2, (3,), "ada", AT, "it took too long")
+        place.target.put_back(note, place.digest(MODEL, 2))
+    closing.catch_up(settings, registry, place.target, MODEL)
+
+    version = 3 if then == "finished" else 2
+    found = lease.read(registry, MODEL)
+    assert (found.state == "promoted", found.settled) == (version == 3, True)
+    assert registry.aliased(MODEL, "champion").number == version
+    assert place.target.left(MODEL) is None
+    place.check(version)
 
 
 def test_an_api_server_that_is_gone_is_waited_for_or_told(make, kube):
@@ -640,7 +797,7 @@ def test_what_is_missing_is_told_with_the_command_that_mends_it(make, api, tmp_p
     target = KServeTarget(place.settings, other, place.cluster, place.digest)
     here = place.settings.model_copy(update={"bundle_store": str(tmp_path)})
 
-    with pytest.raises(RolloutError, match="no ServingRuntime other: `kubectl apply"):
+    with pytest.raises(RolloutError, match=r"no ServingRuntime other: `deploy/render"):
         target.check("canary")
     with pytest.raises(RolloutError, match="s3://bucket/bundles in ROADWORTHY_BUNDLE_STORE"):
         KServeTarget(here, place.kserve, place.cluster, place.digest).check("canary")
@@ -717,10 +874,13 @@ def _brief(place):
     return {name: getattr(place.settings, name) for name in names}
 
 
-def _configure(api, mode):
+def _configure(api, mode, *, gateway_api=True):
     body = {
         "metadata": {"name": "inferenceservice-config"},
-        "data": {"deploy": json.dumps({"defaultDeploymentMode": mode})},
+        "data": {
+            "deploy": json.dumps({"defaultDeploymentMode": mode}),
+            "ingress": json.dumps({"enableGatewayApi": gateway_api}),
+        },
     }
     core = CoreV1Api(api)
     try:

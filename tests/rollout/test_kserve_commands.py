@@ -38,6 +38,7 @@ kind: ConfigMap
 metadata: {name: inferenceservice-config, namespace: kserve}
 data:
   deploy: '{"defaultDeploymentMode": "MODE"}'
+  ingress: '{"enableGatewayApi": true}'
 """
 RUNTIME = """
 apiVersion: serving.kserve.io/v1alpha1
@@ -127,7 +128,9 @@ class Place:
 def place(request, kube, gateway, settings, packed, simple, monkeypatch, tmp_path):
     """A cluster on which version 1 is the champion; the registry has version 2, too."""
     namespace = kube.namespace()
-    kube.kubectl("apply", "--server-side", "-f", "-", stdin=CONFIG.replace("MODE", request.param))
+    # Another test may have written it under another name.
+    apply = ("apply", "--server-side", "--force-conflicts", "-f", "-")
+    kube.kubectl(*apply, stdin=CONFIG.replace("MODE", request.param))
     kube.kubectl("apply", "--server-side", "-n", namespace, "-f", "-", stdin=RUNTIME)
     variables = {
         "KUBECONFIG": str(kube.kubeconfig),

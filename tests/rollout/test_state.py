@@ -152,3 +152,16 @@ def test_the_verdict_leaves_out_who_held_it():
     assert not {"holder", "renewed", "settled"} & set(begun().verdict())
     assert str(begun().back("it smokes")) == "version 4 of fuel is rolled back: it smokes"
     assert str(begun(paused=True)) == "version 4 of fuel is staged at 0 %, paused"
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "quiet"),
+    [
+        (Stage(10, 1.0), "no live request", True),
+        (Stage(10, 1.0, blind=True), "requests not counted", False),
+        (Stage(10, 1.0, requests=3, champion_requests=27), "3 of 30 requests", False),
+    ],
+)
+def test_a_stage_tells_what_was_asked_and_whether_that_is_known(stage, told, quiet):
+    assert (stage.traffic, stage.quiet) == (told, quiet)
+    assert f"({told})" in str(stage)

@@ -76,6 +76,32 @@ def test_a_rollout_that_has_ended_is_none(served, under_way):
     assert survey(served, "fuel")[0].rollout is None
 
 
+def test_a_rollout_that_nobody_finishes_is_a_problem(served, under_way):
+    gone = f"{served.holder.partition(':')[0]}:999999:1"
+    under_way.settings = served.model_copy(update={"holder": "x"})
+    under_way.put(replace(under_way.rollout, holder=gone, state="promoted"))
+
+    (found,) = survey(served, "fuel")
+
+    assert "Version 2 of fuel is promoted, but run-1 is gone" in found.problem
+    assert "`roadworthy rollout resume fuel` finishes it" in found.problem
+    under_way.put(replace(under_way.rollout, settled=True))
+    assert survey(served, "fuel")[0].problem == ""
+
+
+def test_a_share_that_nobody_looks_after_is_a_problem(served, under_way):
+    now = road.read(served.road, "fuel")
+    road.write(served.road, replace(now, share=10))
+    assert "is gone" not in survey(served, "fuel")[0].problem
+    gone = f"{served.holder.partition(':')[0]}:999999:1"
+    under_way.put(replace(under_way.rollout, holder=gone, state="shifting", share=10))
+
+    (found,) = survey(served, "fuel")
+
+    assert "Version 2 of fuel is shifting at 10 %, but run-1 is gone" in found.problem
+    assert "`roadworthy rollout abort fuel` takes it off the road" in found.problem
+
+
 def test_without_its_registry_a_model_is_told_all_the_same(served):
     lost = served.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
 

@@ -6,6 +6,7 @@ Each step may be repeated, so what a kill left half done is finished by whoever 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -13,18 +14,18 @@ from roadworthy.registry import Registry, Version
 from roadworthy.rollout import lease
 from roadworthy.rollout.lease import Lease, TakenError
 from roadworthy.rollout.note import Note
-from roadworthy.rollout.state import RolledBackError, Rollout
-from roadworthy.rollout.target import Target
+from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
+from roadworthy.rollout.target import GoneError, Target
 from roadworthy.settings import Settings
 
 _TRIES = 5
 
+log = logging.getLogger(__name__)
+
 
 def catch_up(settings: Settings, registry: Registry, target: Target, model: str) -> None:
     """Finish what an earlier rollout or rollback of a model has left half done."""
-    left = target.left(model)
-    if left is not None:
-        record(settings, registry, target, left)
+    record_found(settings, registry, target, model)
     rollout = lease.read(registry, model)
     if rollout is not None and rollout.ended and not rollout.settled:
         settle(Lease(settings, registry, rollout), target)
@@ -82,7 +83,11 @@ def take_off(held: Lease, target: Target, after: Rollout) -> None:
     left = Note(
         after.model, after.champion, (after.version,), settings.actor, at, why=after.problem
     )
-    target.roll_back(after, left)
+    try:
+        target.roll_back(after, left)
+    except GoneError as error:  # off it is: the registry is told that nobody answers
+        log.error("%s", error)  # noqa: TRY400 - a sentence
+        after = replace(after, problem=f"{after.problem}. {error}")
     try:
         held.put(after)
     except TakenError:
@@ -103,7 +108,10 @@ def settle(held: Lease, target: Target) -> Rollout:
         held.put(rollout)  # whoever rolled it back meanwhile has the last word
         _note_promotion(registry, version, rollout)
     else:
-        target.roll_back(rollout)
+        try:
+            target.roll_back(rollout)
+        except GoneError as error:
+            log.warning("%s", error)
         registry.tag(version, {"rolled_back": rollout.problem})
     registry.tag(version, {"rollout": verdict(rollout)})
     if "challenger" in version.aliases:
@@ -111,8 +119,33 @@ def settle(held: Lease, target: Target) -> Rollout:
     return held.put(replace(rollout, settled=True))
 
 
+def record_found(settings: Settings, registry: Registry, target: Target, model: str) -> None:
+    """Finish a rollback whose note was found: whoever wrote it may have died at once.
+
+    The road comes first, so that the registry is told nothing that is not so.
+
+    Raises
+    ------
+    RolloutError
+        The registry does not know what the note names, or would be left without a champion.
+    """
+    left = target.left(model)
+    if left is None:
+        return
+    _check_known(registry, target, left)
+    if target.redo(left):
+        record(settings, registry, target, left)
+
+
 def record(settings: Settings, registry: Registry, target: Target, left: Note) -> None:
-    """Tell the registry of a rollback that the road already shows."""
+    """Tell the registry of a rollback that the road already shows.
+
+    Raises
+    ------
+    RolloutError
+        The registry does not know what the note names, or would be left without a champion.
+    """
+    _check_known(registry, target, left)
     for _ in range(_TRIES):
         try:
             _end(settings, registry, left)
@@ -137,6 +170,26 @@ def record(settings: Settings, registry: Registry, target: Target, left: Note) -
 def verdict(rollout: Rollout) -> str:
     """Return how a rollout ended as the JSON of a tag."""
     return json.dumps(rollout.verdict(), separators=(",", ":"), ensure_ascii=False)
+
+
+def _check_known(registry: Registry, target: Target, left: Note) -> None:
+    """Refuse a note before it is acted upon that no rollback of this registry's can have left."""
+    known = {version.number for version in registry.versions(left.model)}
+    unknown = sorted({*left.taken_off, *([left.champion] if left.champion else [])} - known)
+    champion = registry.aliased(left.model, "champion")
+    wrong = ""
+    if unknown:
+        wrong = f"names version {unknown[0]}, which the registry does not know"
+    elif not left.champion and champion is not None and champion.number in left.taken_off:
+        if target.standing(left.model).champion == champion.number:
+            wrong = f"takes off version {champion.number}, the champion, and leaves none"
+    if wrong:
+        raise RolloutError(
+            f"What is still to be recorded of a rollback of {left.model} {wrong}: use the registry "
+            f"that knows it, or take the note away (`kubectl annotate poddisruptionbudget "
+            f"{left.model} roadworthy/note-` on a cluster, .{left.model}.note beside the road "
+            f"elsewhere), and run again."
+        )
 
 
 def _end(settings: Settings, registry: Registry, left: Note) -> None:

@@ -23,6 +23,8 @@ from roadworthy.rollout.state import RolloutError
 Json = dict[str, Any]
 _Answer = TypeVar("_Answer")
 
+APPLY = "`deploy/render OVERLAY COMMIT | kubectl apply --server-side --filename -`"
+"""The command that makes what the project needs on a cluster."""
 _TIMEOUT_SECONDS = (5, 30)
 """To connect, and to read."""
 _LONGEST_WAIT = 2.0
@@ -120,6 +122,17 @@ class Cluster:
         path = self._serving("inferenceservices", manifest["metadata"]["name"])
         return self._apply(path, manifest, force=force)
 
+    def check_service(self, manifest: Json) -> None:
+        """See that an InferenceService would be taken as it is, without changing anything.
+
+        Raises
+        ------
+        TakenFieldError
+            Somebody else says what one of our fields is.
+        """
+        path = self._serving("inferenceservices", manifest["metadata"]["name"])
+        self._apply(path, manifest, force=False, dry=True)
+
     def has_runtime(self, name: str) -> bool:
         """Return whether a ServingRuntime is there."""
         path = f"/apis/serving.kserve.io/v1alpha1/namespaces/{self._namespace}/servingruntimes"
@@ -128,7 +141,7 @@ class Cluster:
     def default_mode(self) -> str:
         """Return how KServe serves what does not say how, as KServe's settings tell it."""
         namespace, name = _CONFIG
-        found = self._find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        found = self._config()
         try:
             told = json.loads(found["data"]["deploy"])["defaultDeploymentMode"] if found else ""
         except (ValueError, KeyError, TypeError) as error:
@@ -142,6 +155,15 @@ class Cluster:
                 f"there: install it, or name another cluster in ROADWORTHY_KSERVE_CONTEXT."
             )
         return str(told)
+
+    def has_gateway_api(self) -> bool:
+        """Return whether KServe makes routes of the Gateway API, as its settings tell it."""
+        found = self._config()
+        try:
+            told = json.loads(found["data"]["ingress"])["enableGatewayApi"] if found else False
+        except (ValueError, KeyError, TypeError):  # what is not told is off
+            return False
+        return told is True
 
     def pods(self, selector: str) -> list[Json]:
         """Return the pods with some labels."""
@@ -200,6 +222,10 @@ class Cluster:
         path = self._budget(metadata["name"])
         self._ask("PATCH", path, query, patch, "application/merge-patch+json")
 
+    def _config(self) -> Json | None:
+        namespace, name = _CONFIG
+        return self._find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
     def _serving(self, kind: str, name: str) -> str:
         return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{kind}/{name}"
 
@@ -207,8 +233,9 @@ class Cluster:
         path = f"/apis/{self.budget_version}/namespaces/{self._namespace}"
         return f"{path}/poddisruptionbudgets/{name}"
 
-    def _apply(self, path: str, manifest: Json, *, force: bool) -> Json:
+    def _apply(self, path: str, manifest: Json, *, force: bool, dry: bool = False) -> Json:
         query = [("fieldManager", MANAGER), ("force", str(force).lower())]
+        query += [("dryRun", "All")] if dry else []
         return self._ask("PATCH", path, query, manifest, "application/apply-patch+yaml")
 
     def _find(self, path: str) -> Json | None:
@@ -282,14 +309,14 @@ class Cluster:
         if status == _GONE:
             return _MissingError(
                 f"The cluster knows no {what} {where} ({message}): see that KServe is installed "
-                f"there and the namespace is made (`kubectl apply -k deploy/base`)."
+                f"there and the namespace is made ({APPLY})."
             )
         if status == _CONFLICT:
             return StaleError(f"{what} {where} was changed by somebody else meanwhile: run again.")
         if status in _FORBIDDEN:
             return ClusterError(
                 f"The cluster refuses access to {what} {where} ({message}): give this account the "
-                f"role roadworthy-pipeline (`kubectl apply -k deploy/base`)."
+                f"role roadworthy-pipeline ({APPLY})."
             )
         return ClusterError(
             f"The cluster does not take {what} {where} ({status}: {message}). Mend what it names, "

@@ -18,7 +18,7 @@ import tenacity
 from roadworthy.bundle import Bundle, BundleError, Golden
 from roadworthy.data import store
 from roadworthy.registry import Registry, Version
-from roadworthy.rollout import closing, targets
+from roadworthy.rollout import closing, lease, targets
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.rollback import former, goal, taken_off
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
@@ -106,13 +106,14 @@ def roll_back(settings: Settings, model: str, *, to: int, why: str) -> UndoneThe
     """
     registry = Registry.of(settings)
     target = cast("Returning", targets.target(settings, registry))
-    _record_earlier(settings, registry, target, model)
+    closing.record_found(settings, registry, target, model)
     now = target.standing(model)
     if not now.champion and now.problem:
         raise RolloutError(now.problem)
-    number = goal(model, now.champion, now.challenger, to)
+    challenger = now.challenger or _opened(registry, model, now.champion)
+    number = goal(model, now.champion, challenger, to)
     chosen = registry.version(model, number) if number else former(registry, model, now.champion)
-    off = taken_off(model, now.champion, now.challenger, chosen.number)
+    off = taken_off(model, now.champion, challenger, chosen.number)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     left = Note(model, chosen.number, off, settings.actor, at, why)
     digest = targets.digests(settings, registry)(model, chosen.number)
@@ -158,8 +159,11 @@ def stored(settings: Settings, version: Version) -> Iterator[Bundle]:
             yield kept
 
 
-def _record_earlier(settings: Settings, registry: Registry, target: Target, model: str) -> None:
-    """Record a rollback that a kill kept from being recorded."""
-    left = target.left(model)
-    if left is not None:
-        closing.record(settings, registry, target, left)
+def _opened(registry: Registry, model: str, champion: int) -> int:
+    """Return the version that the registry says is being rolled out; 0 if none is.
+
+    A rollout that was killed before its version came on the road is taken back all the same.
+    """
+    found = lease.read(registry, model)
+    going = found is not None and not found.ended and found.version != champion
+    return found.version if found is not None and going else 0

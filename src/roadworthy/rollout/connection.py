@@ -7,6 +7,8 @@ import ipaddress
 import httpx
 from pydantic import SecretStr
 
+from roadworthy.settings import presentable
+
 TIMEOUT_SECONDS = 10.0
 
 
@@ -17,13 +19,19 @@ def connect(url: str, token: SecretStr | None = None, host: str = "") -> httpx.C
 
     A proxy that the environment names is used for a server elsewhere, and not for one on this
     machine, which no proxy could reach.
+
+    Raises
+    ------
+    TokenError
+        The token is none that can be shown.
     """
     client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=not _is_here(url))
     client.headers["accept"] = "application/json"
     if host:
         client.headers["host"] = host
-    if token is not None and token.get_secret_value():
-        client.headers["authorization"] = f"Bearer {token.get_secret_value()}"
+    # The client's own complaint of a header that cannot be sent would tell the token.
+    if shown := presentable(token or SecretStr("")).get_secret_value():
+        client.headers["authorization"] = f"Bearer {shown}"
     return client
 
 

@@ -71,6 +71,13 @@ def diagnose(
     return min(found, key=lambda finding: finding.passing, default=None)
 
 
+def is_ready(pod: Json) -> bool:
+    """Return whether a pod may be asked: it is ready, and not about to end."""
+    told = (pod.get("status") or {}).get("conditions") or []
+    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in told)
+    return ready and not pod["metadata"].get("deletionTimestamp")
+
+
 def conditions(live: Json) -> str:
     """Return what the conditions of an InferenceService complain of; nothing if of nothing."""
     return "; ".join(finding.problem for finding in _of_conditions(live))

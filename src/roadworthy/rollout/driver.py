@@ -25,6 +25,9 @@ _LOOKS = 5
 """How often they are looked at in a stage, at least."""
 FLUSH_SECONDS = 0.25
 """A process of the server tells what it counted to the others after so long."""
+_READS = 2
+"""A stage was watched if the figures were read so often in it: one may be of its first instant."""
+_WHOLE = 100
 _GOLDEN_BATCHES = 10
 """How often a champion was asked its golden batch on its own way on the road, at most."""
 
@@ -188,20 +191,38 @@ class Driver:
             if now >= look_at:
                 counts = counts.plus(self._look())
                 judged = judge(counts, self._baseline(), self._bounds)
+                unread = self._unread(share, counts)
                 if judged.problem or (
-                    not self._lease.rollout.paused and self._is_over(spent, judged)
+                    not self._lease.rollout.paused
+                    and self._is_over(spent, in_doubt=bool(judged.doubt or unread))
                 ):
-                    problem = judged.problem or judged.doubt
+                    problem = judged.problem or judged.doubt or unread
                     return self._stage(share, began, counts, judged, problem)
                 look_at = now + self._pause(spent)
             self._obey()
             self._lease.renew()
             self._sleep(TICK_SECONDS)
 
-    def _is_over(self, spent: float, judged: Judgement) -> bool:
+    def _unread(self, share: int, counts: Counts) -> str:
+        """Return what is wrong if the figures were not read often enough in a stage."""
+        rollout, reads = self._lease.rollout, counts.reads
+        versions = [(rollout.version, reads)]
+        if share != _WHOLE:  # then a place may take away the pods of a champion that nobody asks
+            versions.append((rollout.champion, counts.champion_reads))
+        told = [f"version {number}" for number, read in versions if (read or 0) < _READS]
+        if reads is None or not told:
+            return ""
+        return (
+            f"Prometheus did not read the figures of {' and '.join(told)} twice in the stage: let "
+            f"it read the pods of the model more often than every "
+            f"{self._settings.stage_seconds:g} s, or unset ROADWORTHY_PROMETHEUS_URL to roll out "
+            f"without figures"
+        )
+
+    def _is_over(self, spent: float, *, in_doubt: bool) -> bool:
         if self._silent:  # that no figures are told is not that there are none
             return False
-        if judged.doubt:
+        if in_doubt:
             return spent >= self._settings.stage_seconds + self._settings.ready_seconds
         # Once somebody has asked, more will: only what nobody uses is not waited for.
         quiet = not self._used and self._clock() - self._began >= self._settings.quiet_seconds
@@ -216,13 +237,11 @@ class Driver:
 
     def _look(self) -> Counts:
         """Return what was counted since the last look."""
-        now = self._target.observe(self._lease.rollout)
+        now = self._observed()
         self._silent = now is None
         if now is None:
             if self._clock() - self._heard > self._settings.ready_seconds:
-                raise self._back(
-                    f"the server told no figures for {self._settings.ready_seconds:g} s"
-                )
+                raise self._back(self._silence())
             return Counts()
         if self._before is None:
             # More than its own golden batches: customers use it, if perhaps not in this moment.
@@ -233,6 +252,25 @@ class Driver:
         self._all = self._all.plus(grown)
         self._used |= bool(grown.traffic)
         return grown
+
+    def _observed(self) -> Counts | None:
+        try:
+            return self._target.observe(self._lease.rollout)
+        except RolledBackError:
+            raise
+        except RolloutError:
+            # Whoever changed the road may have told the registry: then that was their rollback.
+            self._lease.put(self._lease.rollout)
+            raise
+
+    def _silence(self) -> str:
+        settings = self._settings
+        if settings.target == "local":
+            return f"the server told no figures for {settings.ready_seconds:g} s"
+        return (
+            f"Prometheus told no figures for {settings.ready_seconds:g} s: name one that answers "
+            f"in ROADWORTHY_PROMETHEUS_URL, or unset it to roll out without figures"
+        )
 
     def _baseline(self) -> Counts:
         """Return the whole rollout, with the champion's times of earlier where there are few."""
@@ -267,6 +305,7 @@ class Driver:
             champion_p99_ms=None if judged is None else judged.champion_p99_ms,
             figures=() if judged is None else judged.figures,
             problem=problem,
+            blind=counts.blind,
         )
 
     def _obey(self) -> None:

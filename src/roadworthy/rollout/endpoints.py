@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from roadworthy.rollout import inference_service
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.kserve_settings import KServeSettings, Mode
 from roadworthy.rollout.workers import NotYetError
+
+_MISSED = 1e-6
+"""How unlikely it must be that a version is missed which has its share."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,39 @@ def answering(address: Address, model: str, token: SecretStr, version: int = 0) 
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         cause = str(error) or type(error).__name__
         raise NotYetError(f"it gives no answer at {_named(address)}: {cause}") from error
-    told = answer.headers.get(VERSION_HEADER, "")
-    if not answer.is_success or not told.isdigit():
+    told = inference_service.number(answer.headers.get(VERSION_HEADER, ""))
+    if not answer.is_success or not told:
         raise NotYetError(f"{_named(address)} answers {answer.status_code} and no version")
-    return int(told)
+    return told
+
+
+def check_reached(address: Address, model: str, token: SecretStr, version: int, share: int) -> None:
+    """See that who names no version gets a version's answers too, where it has a share.
+
+    Parameters
+    ----------
+    share
+        Its percent of the traffic, above 0 and below 100.
+
+    Raises
+    ------
+    NotYetError
+        It does not, or nobody answers.
+    """
+    count = tries(share)
+    for _ in range(count):
+        if answering(address, model, token) == version:
+            return
+    raise NotYetError(
+        f"none of {count} requests at {_named(address)} reached version {version}, which is to "
+        f"have {share} % of them: see that the gateway splits the traffic (in the mode Standard by "
+        f"a KServe newer than 0.20 with the Gateway API)"
+    )
+
+
+def tries(share: int) -> int:
+    """Return after how many requests a version with a share [percent] is missed by no chance."""
+    return math.ceil(math.log(_MISSED) / math.log1p(-share / 100))
 
 
 def _through(url: str, endpoint: str) -> Address:

@@ -10,6 +10,9 @@ everything before. There the predictor's annotations tell which version that is.
 KServe copies the annotations of an InferenceService to its pods, and makes the pods anew when one
 changes. So none here ever changes: shares and versions are read where KServe reads them too, and a
 version is described once and kept word for word as long as it is on the road.
+
+In the mode `Standard` KServe scales the predictor only, and takes the canary's pods from those that
+the predictor has at least. So the challenger's pods are told here, and added to the champion's.
 """
 
 from __future__ import annotations
@@ -42,6 +45,9 @@ _USER = 65532
 _SCALING = ("maxReplicas", "autoScaling")
 """What a canary may not say: KServe scales the predictor only."""
 _PERCENT = "canaryTrafficPercent"
+_WHOLE = 100
+_DIGITS = 18
+"""So many a version has at most."""
 
 Json = dict[str, Any]
 
@@ -103,6 +109,29 @@ def read(now: Mapping[str, Any], mode: Mode) -> Placed:
     return _standard(name, spec, found) if mode == "Standard" else _knative(predictor, found)
 
 
+def ours(now: Mapping[str, Any], mode: Mode) -> Json:
+    """Return it without what no rollout put beside its predictor.
+
+    For the way back, which nothing may hold up: what cannot be read is taken off.
+    """
+    found: Json = deepcopy(dict(now))
+    spec = found.get("spec") or {}
+    entries = [one for one in spec.pop("canary", None) or [] if _found(one.get("predictor"))]
+    if mode == "Standard":
+        for one in (spec, *entries):
+            (one.get("predictor") or {}).pop(_PERCENT, None)
+        if entries:
+            spec["canary"] = entries
+    return found
+
+
+def number(told: object) -> int:
+    """Return the version that a text names; 0 if it names none."""
+    text = str(told)
+    plain = text.isascii() and text.isdecimal() and len(text) <= _DIGITS
+    return int(text) if plain else 0
+
+
 def projected(now: Placed, rollout: Rollout, release: Release | None = None) -> Placed:
     """Return what is on the road once it is as a rollout stands for.
 
@@ -140,6 +169,8 @@ def manifest(
     mode: Mode,
     settings: KServeSettings,
     now: Mapping[str, Any] | None = None,
+    ready: int = 0,
+    cover: int = 0,
 ) -> Json:
     """Return the InferenceService of what is to be on the road, as it is applied.
 
@@ -147,6 +178,11 @@ def manifest(
     ----------
     now
         What was applied before: of it each version that stays is kept as it is.
+    ready
+        How many pods the champion has, in the mode `Standard`: beside a challenger it keeps them.
+    cover
+        For how many percent of the traffic the challenger is to have pods there, if that is more
+        than its share.
 
     Raises
     ------
@@ -162,7 +198,7 @@ def manifest(
     if after.stopped is not None:
         annotations[_STOP] = "true"
     made = _Maker(model, mode, settings, now or {})
-    spec = made.standard(after) if mode == "Standard" else made.knative(after)
+    spec = made.standard(after, ready, cover) if mode == "Standard" else made.knative(after)
     return {
         "apiVersion": API_VERSION,
         "kind": KIND,
@@ -217,12 +253,19 @@ def service_name(now: Mapping[str, Any], version: int) -> str:
     """
     model = now["metadata"]["name"]
     for predictor in _predictors(now):
-        if _release(model, predictor).version == version:
+        found = _found(predictor)
+        if found is not None and found.version == version:
             parts = (model, predictor.get("name", ""), "predictor")
             return "-".join(part for part in parts if part)
     raise RolloutError(
         f"Version {version} of {model} is not on the road: run `roadworthy run {model}` again."
     )
+
+
+def pods_of_challenger(live: Mapping[str, Any]) -> int:
+    """Return how many pods the challenger is to have in the mode `Standard`; 0 without one."""
+    entries = [one.get("predictor") or {} for one in live["spec"].get("canary") or []]
+    return sum(one.get("minReplicas", 0) for one in entries)
 
 
 def told_share(live: Mapping[str, Any], mode: Mode) -> int | None:
@@ -252,7 +295,7 @@ def newest_revision(live: Mapping[str, Any]) -> str:
 def follows(live: Mapping[str, Any]) -> Release | None:
     """Return which version the predictor's followed, in the mode `Knative`; None if none."""
     told = live["spec"]["predictor"].get("annotations") or {}
-    found = Release(int(told.get(_FOLLOWS, 0)), told.get(_FOLLOWS_URI, ""))
+    found = Release(number(told.get(_FOLLOWS)), told.get(_FOLLOWS_URI, ""))
     return found if found.version and found.uri else None
 
 
@@ -289,15 +332,16 @@ class _Maker:
         self._settings = settings
         self._now = now
 
-    def standard(self, after: Placed) -> Json:
+    def standard(self, after: Placed, ready: int, cover: int) -> Json:
         champion = self._kept(self._only(after))
-        for name in ("minReplicas", *_SCALING):
-            # A canary has none of its own; one that was promoted is scaled like any champion.
-            champion.setdefault(name, self._scaling()[name])
+        # A canary has none of its own; one that was promoted is scaled like any champion.
+        champion.setdefault("autoScaling", self._scaling()["autoScaling"])
         champion["model"].pop("name", None)
-        if not self._is_predictor(self._only(after)):
-            champion["minReplicas"] = self._settings.min_replicas
+        # What a rollout demanded is kept when it is rolled back: the autoscaler has seen a champion
+        # with little to do, and would take its pods in the moment when all the load is back.
+        own = self._pods_of_champion(self._only(after))
         if after.challenger is None:
+            champion |= self._bounds(own, 0)
             # Said and not left out: what is left out stays, if somebody else wrote it too.
             return {"predictor": champion, "canary": []}
         predictor = self._kept(after.challenger)
@@ -305,9 +349,12 @@ class _Maker:
             predictor.pop(name, None)
         # Demanded by the schema, and refused by KServe unless it is empty.
         predictor["model"]["name"] = ""
-        # Else KServe makes the share of the champion's pods: none at 0 %.
-        share = self._settings.min_replicas * after.share / 100
-        predictor["minReplicas"] = max(1, math.ceil(share))
+        # A newer KServe takes the challenger's pods from the champion's when they are ready only:
+        # until then the champion may have more than it ever needed.
+        own = max(own, min(ready, self._settings.max_replicas))
+        pods = self._pods_of_challenger(after.challenger, own, max(after.share, cover))
+        predictor["minReplicas"] = pods
+        champion |= self._bounds(own, pods)
         canary = {"trafficPercent": after.share, "predictor": predictor}
         return {"predictor": champion, "canary": [canary]}
 
@@ -327,14 +374,32 @@ class _Maker:
             )
         return found
 
-    def _is_predictor(self, release: Release) -> bool:
+    def _pods_of_champion(self, release: Release) -> int:
+        """Return how many pods a version is to have at least, beside those of a challenger."""
         predictor = (self._now.get("spec") or {}).get("predictor") or {}
-        return bool(predictor) and _release(self._model, predictor) == release
+        own = 0
+        if predictor and self._is_of(predictor, release):
+            own = predictor.get("minReplicas", 0) - pods_of_challenger(self._now)
+        return max(self._settings.min_replicas, int(own))
+
+    def _pods_of_challenger(self, release: Release, own: int, percent: int) -> int:
+        """Return the pods for a percentage of the traffic, never fewer than it has."""
+        entries = [one["predictor"] for one in (self._now.get("spec") or {}).get("canary") or []]
+        now = [one.get("minReplicas", 0) for one in entries if self._is_of(one, release)]
+        return max(1, math.ceil(own * percent / _WHOLE), *map(int, now))
+
+    def _is_of(self, predictor: Mapping[str, Any], release: Release) -> bool:
+        return _found(predictor) == release
+
+    def _bounds(self, own: int, beside: int) -> Json:
+        """Return the bounds of the champion's pods, from which KServe takes the challenger's."""
+        most = max(self._settings.max_replicas, own)
+        return {"minReplicas": own + beside, "maxReplicas": most + beside}
 
     def _kept(self, release: Release, after: Release | None = None) -> Json:
         """Return the predictor of a version as it is, or a new one."""
         for predictor in _predictors(self._now):
-            if _release(self._model, predictor) == release:
+            if self._is_of(predictor, release):
                 return deepcopy(predictor)
         return self._new(release, after)
 
@@ -362,8 +427,10 @@ class _Maker:
             if settings.container_concurrency:
                 made["containerConcurrency"] = settings.container_concurrency
         key = settings.spread or ("kubernetes.io/hostname" if self._mode == "Standard" else "")
+        alike = {SERVICE_LABEL: self._model, VERSION_LABEL: str(release.version)}
+        if self._mode == "Standard":  # Knative takes no affinity unless it is switched on there
+            made["affinity"] = _apart(alike)
         if key:
-            alike = {SERVICE_LABEL: self._model, VERSION_LABEL: str(release.version)}
             made["topologySpreadConstraints"] = [
                 {
                     "maxSkew": 1,
@@ -428,6 +495,16 @@ def _component(live: Mapping[str, Any]) -> Mapping[str, Any]:
     return components.get("predictor") or {}
 
 
+def _apart(alike: Mapping[str, str]) -> Json:
+    """Return the wish that pods with some labels run on nodes of their own."""
+    term = {
+        "labelSelector": {"matchLabels": dict(alike)},
+        "topologyKey": "kubernetes.io/hostname",
+    }
+    wish = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wish}}
+
+
 def _route(what: str) -> Json:
     return {"path": f"/v2/health/{what}", "port": _PORT}
 
@@ -436,26 +513,41 @@ def _predictors(now: Mapping[str, Any]) -> Iterator[Json]:
     spec = now.get("spec") or {}
     if spec.get("predictor"):
         yield spec["predictor"]
-    yield from (entry["predictor"] for entry in spec.get("canary") or [])
+    yield from (entry.get("predictor") or {} for entry in spec.get("canary") or [])
+
+
+def _found(predictor: Mapping[str, Any] | None) -> Release | None:
+    """Return the version that a predictor serves; None if it is not one of ours."""
+    container = (predictor or {}).get("model") or {}
+    told = {one.get("name"): one.get("value", "") for one in container.get("env") or []}
+    version = number(told.get(_VARIABLE))
+    uri = container.get("storageUri")
+    return Release(version, uri) if version and uri else None
 
 
 def _release(model: str, predictor: Mapping[str, Any]) -> Release:
-    container = predictor.get("model") or {}
-    told = {one.get("name"): one.get("value", "") for one in container.get("env") or []}
-    if not str(told.get(_VARIABLE) or "").isdigit() or "storageUri" not in container:
+    found = _found(predictor)
+    if found is None:
         raise RolloutError(
             f"The InferenceService {model} serves something that no rollout put there: delete it "
             f"(`kubectl delete inferenceservice {model}`) or rename it, and run again."
         )
-    return Release(int(told[_VARIABLE]), container["storageUri"])
+    return found
 
 
 def _standard(model: str, spec: Mapping[str, Any], found: Release) -> Placed:
     canaries = spec.get("canary") or []
     if not canaries:
         return Placed(found)
-    challenger = _release(model, canaries[0]["predictor"])
-    return Placed(found, challenger, int(canaries[0]["trafficPercent"]))
+    challenger = _found(canaries[0].get("predictor"))
+    if challenger is None:
+        raise RolloutError(
+            f"The canary of the InferenceService {model} is not one that a rollout put there: "
+            f"`roadworthy rollout abort {model}` takes it off, or where no rollout is under way "
+            f"`kubectl patch inferenceservice {model} --type=json "
+            f'--patch \'[{{"op":"remove","path":"/spec/canary"}}]\'`.'
+        )
+    return Placed(found, challenger, int(canaries[0].get("trafficPercent", 0)))
 
 
 def _knative(predictor: Mapping[str, Any], found: Release) -> Placed:
@@ -463,7 +555,7 @@ def _knative(predictor: Mapping[str, Any], found: Release) -> Placed:
     if percent is None:
         return Placed(found)
     told = predictor.get("annotations") or {}
-    before = Release(int(told.get(_FOLLOWS, 0)), told.get(_FOLLOWS_URI, ""))
+    before = Release(number(told.get(_FOLLOWS)), told.get(_FOLLOWS_URI, ""))
     if before.version in (0, found.version):
         return Placed(found, pinned=True)
     return Placed(before, found, int(percent))

@@ -83,6 +83,9 @@ class Counts:
         Of each output the sum of the relative differences, and the number of rows.
     blind
         Whether nobody counts: then nothing is known of the customers, not that there are none.
+    reads, champion_reads
+        How often the figures of each version were read anew, where somebody else does that now and
+        then, as Prometheus does; None where they are those of the moment.
     """
 
     requests: float = 0
@@ -96,6 +99,8 @@ class Counts:
     champion_predictions: Mapping[str, Histogram] = field(default_factory=dict)
     differences: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     blind: bool = False
+    reads: int | None = None
+    champion_reads: int | None = None
 
     @property
     def asked(self) -> int:
@@ -137,6 +142,8 @@ class Counts:
                 for name in {**self.differences, **more.differences}
             },
             blind=self.blind or more.blind,
+            reads=_read_also(self.reads, more.reads),
+            champion_reads=_read_also(self.champion_reads, more.champion_reads),
         )
 
     def since(self, before: Counts) -> Counts:
@@ -155,6 +162,8 @@ class Counts:
             ),
             differences=_sums(self.differences, before.differences),
             blind=self.blind,
+            reads=_read_since(self.reads, before.reads),
+            champion_reads=_read_since(self.champion_reads, before.champion_reads),
         )
 
 
@@ -453,6 +462,14 @@ def _bins(histogram: Histogram) -> list[float]:
     """Return the values of each bin from those at most each edge."""
     counts = [histogram[edge] for edge in sorted(histogram)]
     return [count - below for count, below in zip(counts, [0.0, *counts], strict=False)]
+
+
+def _read_also(before: int | None, more: int | None) -> int | None:
+    return None if before is None and more is None else (before or 0) + (more or 0)
+
+
+def _read_since(now: int | None, before: int | None) -> int | None:
+    return None if now is None else now - (before or 0)
 
 
 def _added(one: Mapping[Key, float], other: Mapping[Key, float]) -> dict[Key, float]:

@@ -23,7 +23,7 @@ import tenacity
 from roadworthy.bundle import Bundle, Golden
 from roadworthy.data import store
 from roadworthy.rollout import diagnosis, endpoints, inference_service
-from roadworthy.rollout.cluster import Cluster, ClusterError, StaleError
+from roadworthy.rollout.cluster import APPLY, Cluster, ClusterError, StaleError
 from roadworthy.rollout.diagnosis import Finding
 from roadworthy.rollout.endpoints import Address
 from roadworthy.rollout.figures import Figures
@@ -33,7 +33,7 @@ from roadworthy.rollout.kserve_settings import KServeSettings, Mode
 from roadworthy.rollout.local import RefusedError
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError, Strategy
-from roadworthy.rollout.target import Standing, nothing
+from roadworthy.rollout.target import GoneError, Standing, nothing
 from roadworthy.rollout.verification import Verification, verify
 from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
@@ -50,6 +50,8 @@ _MODES: dict[str, Mode] = {
 }
 """The modes, by the names that they had and have."""
 _WHOLE = 100
+_SEEN = 10
+"""From this share on, in percent, a version must be seen among the answers that customers get."""
 _SURE = 3
 """So many answers one after the other are not chance."""
 _LONGEST_PAUSE = 1.0
@@ -61,6 +63,11 @@ log = logging.getLogger(__name__)
 
 class KServeTarget:
     """The InferenceServices of one namespace.
+
+    The serving image is no part of a rollout: it is the ServingRuntime's, which all versions share,
+    and a newer KServe makes all pods anew when that changes, a few at a time. Its annotation
+    ``serving.kserve.io/disable-auto-update`` is no way out, as KServe then heeds no change of a
+    ready InferenceService, a share's neither.
 
     Parameters
     ----------
@@ -108,7 +115,9 @@ class KServeTarget:
                 "no pod is replaced by one of another version: use `--strategy canary` or "
                 "`--strategy blue-green`."
             )
-        self._kserve.check(self._mode(None))
+        mode = self._mode(None)
+        self._kserve.check(mode)
+        self._check_split(mode)
         self._check_place()
 
     def stage(
@@ -117,11 +126,16 @@ class KServeTarget:
         """Publish the bundle, put the version beside the champion, and wait until it answers."""
         model = rollout.model
         self._check_place()
+        if rollout.champion:
+            self._check_split(self._mode(self._cluster.service(model)))
         self._check_undisturbed(model)
         release = Release(rollout.version, store.publish(self._settings.bundle_store, bundle))
+        self._check_free(model, release)
         self._keep_budget(model)
         self._have_champion(rollout, meanwhile)
-        self._change(rollout, lambda now: inference_service.projected(now, rollout, release))
+        self._change(
+            rollout, lambda now: inference_service.projected(now, rollout, release), cover=0
+        )
         self._wait(
             model,
             lambda live: self._check_answers(live, rollout.version),
@@ -131,7 +145,8 @@ class KServeTarget:
         )
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Apply the share, and wait until KServe tells it."""
+        """Apply the share once there are pods for it, and wait until KServe tells it."""
+        self._cover(rollout.model, rollout.version, rollout.share, meanwhile)
         self._change(rollout, lambda now: inference_service.projected(now, rollout))
         if rollout.plan:
             self._wait(
@@ -163,11 +178,24 @@ class KServeTarget:
             host=common.host,
             beside=beside,
         )
-        return replace(shared, difference=max(found.difference, shared.difference))
+        shared = replace(shared, difference=max(found.difference, shared.difference))
+        if not shared.good or not beside or now.share < _SEEN:
+            return shared
+        try:
+            endpoints.check_reached(common, model, settings.token, version, now.share)
+        except NotYetError as error:  # a gateway may take a while to do as KServe tells
+            return replace(shared, problem=str(error), unreachable=True)
+        return shared
 
     def observe(self, rollout: Rollout) -> Counts | None:
-        """Read Prometheus, if one is named: what nobody counts is not judged."""
-        self._check_undisturbed(rollout.model)
+        """Read Prometheus, if one is named: what nobody counts is not judged.
+
+        Raises
+        ------
+        RolloutError
+            Somebody changed the InferenceService, or deleted it.
+        """
+        self._check_unchanged(rollout)
         url = self._settings.prometheus_url
         if not url:
             return Counts(blind=True)
@@ -178,6 +206,7 @@ class KServeTarget:
 
     def promote(self, rollout: Rollout) -> None:
         """Apply it as the only version, and wait until customers get its answers."""
+        self._hand_over(rollout.model, rollout.version)
         self._change(rollout, lambda now: inference_service.projected(now, rollout))
         self._wait(
             rollout.model,
@@ -217,6 +246,7 @@ class KServeTarget:
             It does not come up; what answered before still does.
         """
         model = left.model
+        self._live(model)
         self._leave(left)
         self._keep_budget(model)
         now = self._placed(model)
@@ -228,9 +258,30 @@ class KServeTarget:
             self._restore(model, Release(left.champion, uri))
         except (ClusterError, RolledBackError):  # of which nothing is known, or another one knows
             raise
-        except RolloutError:
+        except BaseException:  # Ctrl-C, too: nobody else knows that it was given up
             self._withdraw(left)
             raise
+
+    def redo(self, left: Note) -> bool:
+        """Make the road as the note says, or withdraw it."""
+        now = self._placed(left.model)
+        known = (left.champion, *left.taken_off)
+        try:
+            if now.champion is not None and left.champion and now.champion.version not in known:
+                raise RolloutError(  # noqa: TRY301
+                    f"Version {now.champion.version} of {left.model} was put on the road by "
+                    f"somebody since."
+                )
+            self._follow(left)
+        except (ClusterError, RolledBackError):
+            raise
+        except BaseException as error:
+            self._withdraw(left)
+            if not isinstance(error, RolloutError) or self.left(left.model) == left:
+                raise
+            log.error("%s The rollback to version %d is given up.", error, left.champion)  # noqa: TRY400
+            return False
+        return True
 
     def left(self, model: str) -> Note | None:
         """Read the note."""
@@ -240,6 +291,11 @@ class KServeTarget:
         """Take the note away, once the road is as it says: whoever wrote it may have died then."""
         if self.left(note.model) != note:
             return
+        self._follow(note)
+        self._annotate(note.model, lambda found: None if found == note else found)
+
+    def _follow(self, note: Note) -> None:
+        """Make the road as a note says."""
         now = self._placed(note.model)
         off = {release.version for release in now.releases} & set(note.taken_off)
         if now.champion is not None and now.champion.version in off and note.champion:
@@ -247,7 +303,6 @@ class KServeTarget:
         elif off:
             first = not note.champion
             self._take_off(note.model, off, first=first, finish=False)
-        self._annotate(note.model, lambda found: None if found == note else found)
 
     def standing(self, model: str) -> Standing:
         """Read the InferenceService, and ask it."""
@@ -259,7 +314,7 @@ class KServeTarget:
             if live is None:
                 told = f"There is no InferenceService {model}: `roadworthy run {model}` makes one."
                 return Standing(model, place, problem=told)
-            now = inference_service.read(live, mode)
+            now = inference_service.read(inference_service.ours(live, mode), mode)
             found = Standing(
                 model,
                 place,
@@ -268,9 +323,14 @@ class KServeTarget:
                 challenger=now.challenger.version if now.challenger else 0,
                 share=now.share,
             )
-            problem = self._problem(live, now, model)
         except RolloutError as error:
             return Standing(model, place, problem=str(error))
+        try:
+            self._check_kept(live)
+            inference_service.read(live, mode)
+            problem = self._problem(live, now, model)
+        except RolloutError as error:
+            problem = str(error)
         return replace(found, ready=not problem, problem=problem)
 
     def _problem(self, live: Json, now: Placed, model: str) -> str:
@@ -293,9 +353,13 @@ class KServeTarget:
         return ""
 
     def _change(
-        self, rollout: Rollout, project: Callable[[Placed], Placed], *, force: bool = False
+        self,
+        rollout: Rollout,
+        project: Callable[[Placed], Placed],
+        *,
+        cover: int | None = None,
     ) -> None:
-        self._apply(rollout.model, project, force=force, undisturbed=True)
+        self._apply(rollout.model, project, force=False, undisturbed=True, cover=cover)
 
     def _apply(
         self,
@@ -304,8 +368,16 @@ class KServeTarget:
         *,
         force: bool,
         undisturbed: bool = False,
+        cover: int | None = None,
     ) -> None:
-        """Apply what is made of what is on the road, unless that changes meanwhile: then again."""
+        """Apply what is made of what is on the road, unless that changes meanwhile: then again.
+
+        Parameters
+        ----------
+        cover
+            For how many percent of the traffic a challenger is to have pods of those that the
+            champion has now, in the mode `Standard`; None for its share of those it had.
+        """
 
         @self._again(StaleError, _random())
         def once() -> None:
@@ -313,22 +385,84 @@ class KServeTarget:
             if undisturbed:  # asked after the road was read: who rolls back changes it after that
                 self._check_undisturbed(model)
             mode = self._mode(live)
-            now = inference_service.read(live or {}, mode) if live else Placed()
+            before = inference_service.applied(live) if live else None
+            if live is not None:
+                self._check_kept(live)
+            if live is not None and force:
+                live = inference_service.ours(live, mode)
+                before = inference_service.ours(before or {}, mode)
+            now = inference_service.read(live, mode) if live else Placed()
             after = project(now)
             if live is None and after == Placed():
                 return
+            beside = mode == "Standard" and after.challenger is not None
+            counted = after.champion if beside and cover is not None else None
             made = inference_service.manifest(
                 model,
                 after,
                 mode=mode,
                 settings=self._kserve,
-                now=inference_service.applied(live) if live else None,
+                now=before,
+                ready=self._ready(model, counted) if counted else 0,
+                cover=cover or 0,
             )
             if live is not None:
                 made["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
             self._cluster.apply_service(made, force=force)
 
         once()
+
+    def _cover(
+        self,
+        model: str,
+        version: int,
+        share: int,
+        meanwhile: Callable[[], None] = nothing,
+        *,
+        force: bool = False,
+    ) -> None:
+        """See that a challenger has the pods for a share, in the mode `Standard`.
+
+        Knative itself makes pods as they are needed, and keeps requests until then.
+        """
+        live = self._cluster.service(model)
+        if live is None or not share or self._mode(live) != "Standard":
+            return
+        challenger = inference_service.read(live, "Standard").challenger
+        if challenger is None or challenger.version != version:
+            return
+        self._apply(model, lambda now: now, force=force, undisturbed=not force, cover=share)
+        self._wait(
+            model,
+            lambda live: self._check_pods(live, challenger),
+            meanwhile,
+            version=version,
+            what=f"Version {version} of {model} did not get the pods for {share} % of the traffic",
+        )
+
+    def _hand_over(self, model: str, version: int, *, force: bool = False) -> None:
+        """Give a challenger everything before the champion goes, in the mode `Standard`.
+
+        There KServe takes the champion's pods away as soon as it is not named any more.
+        """
+        live = self._cluster.service(model)
+        if live is None or self._mode(live) != "Standard":
+            return
+        now = inference_service.read(live, "Standard")
+        if now.challenger is None or now.challenger.version != version:
+            return
+        self._cover(model, version, _WHOLE, force=force)
+        if now.share == _WHOLE:
+            return
+        self._apply(
+            model, lambda now: replace(now, share=_WHOLE), force=force, undisturbed=not force
+        )
+        self._wait(
+            model,
+            lambda live: self._check_told(live, _WHOLE),
+            version=version,
+            what=f"Version {version} of {model} did not get everything",
+        )
 
     def _take_off(self, model: str, off: set[int], *, first: bool, finish: bool) -> None:
         """Let the champion alone answer; without one, nobody.
@@ -348,10 +482,16 @@ class KServeTarget:
             return replace(now, challenger=None, share=0) if gone else now
 
         live = self._cluster.service(model)
-        if live is None:
+        if live is None and first:
             return
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            told = "There is no" if live is None else "Somebody is deleting the"
+            raise GoneError(
+                f"{told} InferenceService {model}, so its champion answers nobody either: "
+                f"`roadworthy run {model}` puts it on the road again."
+            )
         mode = self._mode(live)
-        now = inference_service.read(live, mode)
+        now = inference_service.read(inference_service.ours(live, mode), mode)
         if mode == "Standard" or first:
             self._apply(model, without, force=True)
             self._wait_for_share(model, None)
@@ -389,7 +529,7 @@ class KServeTarget:
     def _restore(self, model: str, release: Release) -> None:
         """Make a version the only one that is not on the road, or is one it follows."""
         live = self._live(model)
-        now = inference_service.read(live, self._mode(live))
+        now = self._placed(model)
         if self._mode(live) == "Knative" and self._has_returned(model, release, now, live):
             return
         what = f"Version {release.version} of {model} did not come up"
@@ -397,13 +537,14 @@ class KServeTarget:
         def beside(now: Placed) -> Placed:
             return Placed(release) if now.champion is None else Placed(now.champion, release)
 
-        self._apply(model, beside, force=True)
+        self._apply(model, beside, force=True, cover=_WHOLE)
         self._wait(
             model,
             lambda live: self._check_answers(live, release.version),
             version=release.version,
             what=what,
         )
+        self._hand_over(model, release.version, force=True)
         self._apply(model, lambda _: Placed(release), force=True)
         self._wait(
             model,
@@ -437,8 +578,14 @@ class KServeTarget:
         return True
 
     def _withdraw(self, left: Note) -> None:
-        """Forget a rollback to a version that does not come up: whoever comes next goes on."""
+        """Forget a rollback to a version that does not come up: whoever comes next goes on.
+
+        What is the champion already stays, and so does the note: it is only to be recorded.
+        """
         try:
+            now = self._placed(left.model).champion
+            if now is not None and now.version == left.champion:
+                return
             self._take_off(left.model, {left.champion}, first=False, finish=True)
             self._annotate(left.model, lambda found: None if found == left else found)
         except RolloutError as error:
@@ -471,11 +618,16 @@ class KServeTarget:
                 f"There is no InferenceService {model} in the namespace {self._kserve.namespace}: "
                 f"run `roadworthy run {model}`."
             )
+        self._check_kept(live)
         return live
 
     def _placed(self, model: str) -> Placed:
+        """Return what is on the road, as the way back sees it."""
         live = self._cluster.service(model)
-        return Placed() if live is None else inference_service.read(live, self._mode(live))
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            return Placed()
+        mode = self._mode(live)
+        return inference_service.read(inference_service.ours(live, mode), mode)
 
     def _mode(self, live: Json | None) -> Mode:
         told = ""
@@ -501,7 +653,64 @@ class KServeTarget:
         if not self._cluster.has_runtime(runtime):
             raise RolloutError(
                 f"The namespace {self._kserve.namespace} has no ServingRuntime {runtime}: "
-                f"`kubectl apply -k deploy/base` makes it."
+                f"{APPLY} makes it."
+            )
+
+    def _check_split(self, mode: Mode) -> None:
+        if mode == "Standard" and not self._cluster.has_gateway_api():
+            raise RolloutError(
+                "KServe splits no traffic here, and would ignore a canary's share: set "
+                "enableGatewayApi to true under `ingress` in its ConfigMap "
+                "kserve/inferenceservice-config (a KServe newer than 0.20 with the Gateway API), "
+                "or use the mode Knative."
+            )
+
+    def _check_kept(self, live: Json) -> None:
+        since = live["metadata"].get("deletionTimestamp")
+        if since:
+            name = live["metadata"]["name"]
+            raise ClusterError(
+                f"The InferenceService {name} is being deleted by somebody since {since}: wait "
+                f"until `kubectl get inferenceservice {name}` does not show it any more, and run "
+                f"`roadworthy run {name}`."
+            )
+
+    def _check_free(self, model: str, release: Release) -> None:
+        """See that nobody else says what is to be said when the version is promoted.
+
+        It would be known only then, when customers get its answers already.
+        """
+        live = self._cluster.service(model)
+        if live is None:
+            return
+        self._check_kept(live)
+        made = inference_service.manifest(
+            model,
+            Placed(release),
+            mode=self._mode(live),
+            settings=self._kserve,
+            now=inference_service.applied(live),
+        )
+        self._cluster.check_service(made)
+
+    def _check_unchanged(self, rollout: Rollout) -> None:
+        """See that the road is still as the rollout made it."""
+        model, live = rollout.model, self._cluster.service(rollout.model)
+        self._check_undisturbed(model)  # asked then: who rolls back changes the road after that
+        if live is None:
+            raise RolloutError(
+                f"Somebody deleted the InferenceService {model} during the rollout of version "
+                f"{rollout.version}."
+            )
+        self._check_kept(live)
+        now = inference_service.read(live, self._mode(live))
+        number = now.challenger.version if now.challenger else 0
+        if rollout.plan and (number, now.share) != (rollout.version, rollout.share):
+            told = f"version {number} {now.share} %" if number else "the champion alone everything"
+            raise RolloutError(
+                f"Somebody changed the InferenceService {model}: it gives {told}, and the rollout "
+                f"version {rollout.version} {rollout.share} %. Run the rollout again when nobody "
+                f"else changes it."
             )
 
     def _check_undisturbed(self, model: str) -> None:
@@ -524,10 +733,24 @@ class KServeTarget:
             if told != version:
                 raise NotYetError(f"customers still get answers of version {told}")
 
-    def _check_share(self, live: Json, rollout: Rollout) -> None:
+    def _check_pods(self, live: Json, release: Release) -> None:
+        wanted = inference_service.pods_of_challenger(live)
+        ready = self._ready(live["metadata"]["name"], release)
+        if ready < wanted:
+            raise NotYetError(f"{ready} of its {wanted} pods are ready")
+
+    def _ready(self, model: str, release: Release) -> int:
+        """Return how many pods of a version are ready."""
+        found = self._cluster.pods(_selector(model, release.version))
+        return sum(diagnosis.is_ready(pod) for pod in found)
+
+    def _check_told(self, live: Json, share: int) -> None:
         told = inference_service.told_share(live, self._mode(live))
-        if told != rollout.share:
+        if told != share:
             raise NotYetError(f"KServe tells a share of {told or 0} %")
+
+    def _check_share(self, live: Json, rollout: Rollout) -> None:
+        self._check_told(live, rollout.share)
         if rollout.share == _WHOLE:
             self._check_customers(live, rollout.version)
 
@@ -588,18 +811,13 @@ class KServeTarget:
 
     def _diagnose(self, live: Json, version: int) -> Finding | None:
         model = live["metadata"]["name"]
-        labels = {
-            inference_service.SERVICE_LABEL: model,
-            inference_service.VERSION_LABEL: str(version),
-        }
-        selector = ",".join(f"{name}={value}" for name, value in labels.items())
         if self._mode(live) == "Standard":
             owner = inference_service.service_name(live, version)
         else:
             owner = inference_service.newest_revision(live) or f"{model}-predictor"
         return diagnosis.diagnose(
             live,
-            self._cluster.pods(selector),
+            self._cluster.pods(_selector(model, version)),
             self._cluster.warnings(),
             owner=owner,
             since=inference_service.applied_at(live),
@@ -659,6 +877,14 @@ class _Patience:
         return not found.passing or now - self._first[found.problem] >= self.seconds
 
 
+def _selector(model: str, version: int) -> str:
+    labels = {
+        inference_service.SERVICE_LABEL: model,
+        inference_service.VERSION_LABEL: str(version),
+    }
+    return ",".join(f"{name}={value}" for name, value in labels.items())
+
+
 def _random() -> tenacity.wait.wait_base:
     return tenacity.wait_random_exponential(multiplier=0.05, max=_LONGEST_PAUSE)
 
@@ -668,11 +894,10 @@ def _note(model: str, budget: Json | None) -> Note | None:
     if not told:
         return None
     try:
-        raw = json.loads(told)
-        return Note(**{**raw, "taken_off": tuple(raw["taken_off"])})
-    except (ValueError, KeyError, TypeError) as error:
+        return Note.decode(told, model)
+    except ValueError as error:
         raise RolloutError(
             f"The annotation {NOTE} of the PodDisruptionBudget {model}, which says what is still "
-            f"to be recorded of a rollback, cannot be read ({error!r}). Delete the annotation, and "
+            f"to be recorded of a rollback, cannot be read ({error}). Delete the annotation, and "
             f"roll back again."
         ) from error

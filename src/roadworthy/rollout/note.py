@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import filelock
+from pydantic import TypeAdapter, ValidationError
 
 from roadworthy.rollout.state import RolloutError
 from roadworthy.settings import Settings
@@ -42,6 +43,28 @@ class Note:
     at: str
     why: str
 
+    @classmethod
+    def decode(cls, text: str | bytes, model: str) -> Note:
+        """Return the note of a JSON.
+
+        Raises
+        ------
+        ValueError
+            It is none, or one of another model.
+        """
+        try:
+            found = TypeAdapter(cls).validate_json(text, strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+        if found.model != model:
+            raise ValueError(f"it is of {found.model}")
+        off = found.taken_off
+        if found.champion < 0 or not off or min(off) < 1:
+            raise ValueError(f"it takes off {list(off)} and leaves {found.champion}")
+        return found
+
     def __str__(self) -> str:
         """Return it in words."""
         return f"rolled back by {self.by} at {self.at}: {self.why}"
@@ -65,14 +88,13 @@ def read(settings: Settings, model: str) -> Note | None:
     """
     file = _file(settings, model)
     try:
-        raw = json.loads(file.read_bytes())
-        return Note(**{**raw, "taken_off": tuple(raw["taken_off"])})
+        return Note.decode(file.read_bytes(), model)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RolloutError(
             f"{file}, which says what is still to be recorded of a rollback, cannot be read "
-            f"({error!r}). Delete it, and roll back again."
+            f"({error}). Delete it, and roll back again."
         ) from error
 
 

@@ -101,6 +101,8 @@ class Stage:
         What was found, each with its bound.
     problem
         Why the stage failed; empty if it passed.
+    blind
+        Whether nobody counts what is asked where the version is served.
     """
 
     share: int
@@ -112,11 +114,21 @@ class Stage:
     champion_p99_ms: float | None = None
     figures: tuple[Figure, ...] = ()
     problem: str = ""
+    blind: bool = False
 
     @property
     def quiet(self) -> bool:
-        """Whether nobody asked anything."""
-        return not (self.requests or self.champion_requests or self.rows)
+        """Whether it is known that nobody asked anything."""
+        return not (self.blind or self.requests or self.champion_requests or self.rows)
+
+    @property
+    def traffic(self) -> str:
+        """How many of the requests the challenger was asked, in words."""
+        if self.blind:
+            return "requests not counted"
+        if self.quiet:
+            return "no live request"
+        return f"{self.requests} of {self.requests + self.champion_requests} requests"
 
     def __str__(self) -> str:
         """Return what it showed, for the log."""
@@ -125,8 +137,7 @@ class Stage:
             for figure in self.figures
             if figure.value is not None
         ]
-        asked = f"{self.requests} of {self.requests + self.champion_requests} requests"
-        told = ", ".join(["no live request" if self.quiet else asked, *figures])
+        told = ", ".join([self.traffic, *figures])
         return f"{self.share} % for {self.seconds:.1f} s: {self.problem or 'passed'} ({told})"
 
 

@@ -119,13 +119,33 @@ def _surveyed(
     """Add what the registry says, or ``problem``, which is what is wrong with it."""
     from roadworthy.rollout import lease
 
-    rollout, alive = None, False
+    rollout, alive, left = None, False, ""
     if registry is not None:
         try:
             found = lease.read(registry, standing.model)
             rollout = None if found is None or found.ended else found
-            alive = rollout is not None and lease.is_alive(settings, rollout)
+            going = found is not None and lease.is_alive(settings, found)
+            alive = rollout is not None and going
+            left = "" if found is None or going else _left(found, standing)
         except RoadworthyError as error:
             problem = str(error)
-    both = " ".join(part for part in (standing.problem, problem) if part)
+    both = " ".join(part for part in (standing.problem, problem, left) if part)
     return Surveyed(replace(standing, problem=both), rollout, alive)
+
+
+def _left(found: Rollout, standing: Standing) -> str:
+    """Return what somebody has to do as the owner of a rollout is gone; nothing if nothing."""
+    model = found.model
+    told = f"{str(found).rstrip('.')}, but {found.owner} is gone"
+    told = f"{told[:1].upper()}{told[1:]}"
+    if found.ended and not found.settled:
+        return (
+            f"{told} before everything said so: `roadworthy rollout resume {model}` finishes it, "
+            f"`roadworthy rollback {model}` goes back."
+        )
+    if not found.ended and standing.share and standing.challenger == found.version:
+        return (
+            f"{told}: `roadworthy rollout resume {model}` goes on with it, `roadworthy rollout "
+            f"abort {model}` takes it off the road."
+        )
+    return ""

@@ -9,12 +9,16 @@ from typing import Protocol
 from roadworthy.bundle import Bundle, Golden
 from roadworthy.rollout.judgement import Counts
 from roadworthy.rollout.note import Note
-from roadworthy.rollout.state import Rollout, Strategy
+from roadworthy.rollout.state import Rollout, RolloutError, Strategy
 from roadworthy.rollout.verification import Verification
 
 
 def nothing() -> None:
     """Do nothing."""
+
+
+class GoneError(RolloutError):
+    """Nothing of the model is there any more: neither the version nor the champion."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +98,26 @@ class Target(Protocol):
         """Take the version off; the champion answers everybody.
 
         ``left`` is what the registry does not know of it yet: kept for whoever comes next.
+
+        Raises
+        ------
+        GoneError
+            It is off, and so is the champion.
         """
         ...
 
     def left(self, model: str) -> Note | None:
         """Return what a rollback here left to be told to the registry, or None."""
+        ...
+
+    def redo(self, note: Note) -> bool:
+        """Make the place as a note says that was found: who wrote it may have died before.
+
+        Returns
+        -------
+        bool
+            Whether it is so. If not, the note is withdrawn, and that is told.
+        """
         ...
 
     def clear(self, note: Note) -> None:
