@@ -105,7 +105,8 @@ NEEDS = {
     "verify": _light(MLFLOW, SERVING, again=False),
     "promote": _light(MLFLOW, SERVING),
     "roll-back": _light(MLFLOW, SERVING),
-    "report": _light(),
+    # It takes back the rollout that a step which was killed has left.
+    "report": _light(MLFLOW, SERVING),
 }
 """What each step needs, by its name among the records."""
 

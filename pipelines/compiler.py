@@ -23,10 +23,14 @@ def compile_pipeline(model: str, target: Path, image: str = IMAGE) -> None:
 
 def is_current(model: str, target: Path, image: str = IMAGE) -> bool:
     """Return whether a file equals a fresh compilation."""
+    return target.exists() and target.read_bytes() == _compiled(model, image)
+
+
+def _compiled(model: str, image: str) -> bytes:
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch) / "fresh.yaml"
         compile_pipeline(model, fresh, image)
-        return target.exists() and target.read_bytes() == fresh.read_bytes()
+        return fresh.read_bytes()
 
 
 def main() -> int:
@@ -48,7 +52,15 @@ def main() -> int:
     for model in options.models:
         target = options.output or Path("pipelines") / f"{model}.yaml"
         if not options.check:
-            compile_pipeline(model, target, image)
+            content = _compiled(model, image)
+            try:
+                target.write_bytes(content)
+            except OSError as error:
+                sys.stderr.write(
+                    f"Error: {target} cannot be written ({error.strerror}): name with --output a "
+                    f"file in a directory that is there and has room.\n"
+                )
+                return 1
             sys.stdout.write(f"Compiled {target}\n")
         elif not is_current(model, target, image):
             sys.stderr.write(f"{target} is not up to date: run `roadworthy compile {model}`.\n")

@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 import uuid
 
 import pytest
@@ -210,3 +213,36 @@ def test_a_reader_never_sees_half_a_record(tmp_path):
     assert failed == []
     assert seen
     assert {len(record.details.get("text", "")) for record in seen} <= {0, 200_000}
+
+
+def test_a_step_that_is_told_to_end_is_interrupted_and_says_so(place):
+    def work():
+        with step(place, RUN, "train"):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        after = signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert after == signal.SIG_IGN
+    (read,) = records.read(place, RUN)
+    assert (read.state, read.error) == ("failed", "KeyboardInterrupt")
+
+
+def test_in_another_thread_the_signal_is_left_as_it_is(place):
+    def work():
+        with step(place, RUN, "train"):
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    before, found = signal.getsignal(signal.SIGTERM), []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+    assert found == [before]
+    assert records.read(place, RUN)[0].state == "done"

@@ -10,6 +10,7 @@ import atexit
 import gc
 import json
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -109,7 +110,8 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
     record = Record(name, started=_now())
     _write(place, run, record)
     try:
-        yield record
+        with _told_to_end():
+            yield record
     except BaseException as error:
         record.state = "failed"
         record.error = _told(error)
@@ -183,6 +185,22 @@ def figures(place: str, run: str) -> dict[str, bytes]:
             for name in _names(files, root)
             if name.startswith(_FIGURE) and name.endswith(".png")
         }
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Make SIGTERM an exception, as Ctrl-C is: a step that is told to end cleans up, and says so.
+
+    Python allows it in the main thread alone; in another one the signal is left as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
 
 
 @contextmanager

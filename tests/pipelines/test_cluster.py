@@ -69,9 +69,15 @@ def settings(pod):
         ("roadworthy-git", {"checkout", "gate", "push"}),
         (
             "roadworthy-mlflow",
-            {"checkout", "reject", "register", "roll-out", "verify", "roll-back", "promote"},
+            {
+                *("checkout", "reject", "register", "roll-out", "verify", "roll-back", "promote"),
+                "report",
+            },
         ),
-        ("roadworthy-serving", {"register", "roll-out", "verify", "roll-back", "promote"}),
+        (
+            "roadworthy-serving",
+            {"register", "roll-out", "verify", "roll-back", "promote", "report"},
+        ),
     ],
 )
 def test_a_secret_comes_to_the_steps_that_need_it_alone(pods, secret, steps):
@@ -103,11 +109,13 @@ def test_a_step_gets_the_settings_that_it_reads(pods):
     kept = {key for keys in cluster.SECRETS.values() for key in keys}
 
     rolling = settings(pods["verify"])
-    assert rolling >= everything - kept - {"ROADWORTHY_HOLDER", "ROADWORTHY_IMAGE"}
+    unset = {f"ROADWORTHY_{name}" for name in ("COMMIT", "HOLDER", "IMAGE")}
+    assert rolling >= everything - kept - unset
     assert rolling >= of_kserve
     assert {"ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE"} <= settings(pods["push"])
     assert not settings(pods["push"]) & of_kserve
-    for step in ("validate", "prepare", "train", "evaluate", "report"):
+    assert settings(pods["report"]) == rolling
+    for step in ("validate", "prepare", "train", "evaluate"):
         assert settings(pods[step]) == set(cluster.RECORDING)
 
 

@@ -167,3 +167,19 @@ def test_the_command_compiles_what_is_missing_or_old(place, monkeypatch, capsys)
 
 def test_a_model_that_is_not_there_is_no_silent_success(place, monkeypatch):
     assert run(monkeypatch, "--check", "nothing") == 1
+
+
+@pytest.mark.parametrize("target", [".", "nowhere/there.yaml", "/dev/full"])
+def test_a_file_that_cannot_be_written_is_a_sentence(place, monkeypatch, capsys, target):
+    assert run(monkeypatch, f"--output={target}", MODELS[0]) == 1
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"Error: {target} cannot be written (")
+    assert told.err.count("\n") == 1
+
+
+def test_a_strange_image_is_refused_as_an_image(place, monkeypatch, capsys):
+    assert run(monkeypatch, f"--image=-x:{'0' * 40}", MODELS[0]) == 1
+
+    assert "is not pinned" in capsys.readouterr().err

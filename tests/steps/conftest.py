@@ -1,12 +1,13 @@
 """What the steps before a step leave for it."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
 
+from roadworthy import road
 from roadworthy.registry import Registry
 from roadworthy.settings import Settings
 from roadworthy.steps import training
@@ -70,6 +71,16 @@ def registered(candidate) -> Registered:
     """Version 1, the challenger."""
     candidate.again()
     return candidate
+
+
+@pytest.fixture
+def live(served_home, empty_registry, registered):
+    """Version 1 registered in a home that a real server watches."""
+    settings = registered.settings.model_copy(
+        update={"home": served_home.home, "serving_url": served_home.serving_url}
+    )
+    yield replace(registered, settings=settings)
+    road.write(served_home.road, road.Road("fuel"))
 
 
 @pytest.fixture(scope="session")

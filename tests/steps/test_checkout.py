@@ -75,3 +75,7 @@ def test_an_image_takes_newer_data_but_no_other_code(call, released_from, tmp_pa
     pushed("src/a.py")
     with pytest.raises(GitError, match=f"not that of this image.*built from {first[:12]}.*submit"):
         checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")
+    # and an image of a commit that nobody else has
+    image = released_from.model_copy(update={"commit": "0f" * 20})
+    with pytest.raises(GitError, match="built from commit 0f0f0f0f0f0f, which the Git remote does"):
+        checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")

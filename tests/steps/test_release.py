@@ -143,16 +143,6 @@ def released(registered, number=1):
     promote(registered.settings, "fuel", version=number, owner="run-1")
 
 
-@pytest.fixture
-def live(served_home, empty_registry, registered):
-    """Version 1 registered in a home that a real server watches."""
-    settings = registered.settings.model_copy(
-        update={"home": served_home.home, "serving_url": served_home.serving_url}
-    )
-    yield replace(registered, settings=settings)
-    road.write(served_home.road, road.Road("fuel"))
-
-
 def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, packed):
     roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
 

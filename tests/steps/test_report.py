@@ -1,11 +1,44 @@
-"""The report is written beside the records, again and again the same."""
+"""The report is written beside the records, again the same; what a run left is taken back first."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from roadworthy import records
+from roadworthy import records, road
+from roadworthy.errors import ExitCode, RoadworthyError
+from roadworthy.registry import Registry
+from roadworthy.rollout import lease, opening
+from roadworthy.rollout.local import LocalTarget
+from roadworthy.steps.promote import promote
 from roadworthy.steps.report import HTML, JSON, report
+from roadworthy.steps.roll_out import roll_out
+from roadworthy.steps.verify import verify
+from tests.steps.test_release import pass_stages, stage
+
+PATIENCE_SECONDS = 60
+VERIFY = """
+import sys
+from pathlib import Path
+from roadworthy.records import step
+from roadworthy.settings import Settings
+from roadworthy.steps.verify import verify
+
+with step(Settings().records, "run-1", "verify"):
+    verify(Settings(), packed=Path(sys.argv[1]), version=2, owner="run-1")
+"""
+REPORT = """
+import sys
+from roadworthy.settings import Settings
+from roadworthy.steps.report import report
+
+print(report(Settings(), "run-1", model="fuel", trigger="data").outcome)
+print(*sys.modules)
+"""
 
 
 @pytest.fixture
@@ -42,3 +75,151 @@ def test_a_run_that_recorded_nothing_has_a_report(settings):
 
     assert found.outcome == "failed"
     assert b"No step was started." in records.get(settings.records, "run-2", HTML)
+
+
+def done(settings, *steps):
+    for name in steps:
+        with records.step(settings.records, "run-1", name):
+            pass
+
+
+def written(settings):
+    return json.loads(records.get(settings.records, "run-1", JSON))
+
+
+def with_a_share(settings, sign, packed):
+    """Begin to verify in a process of its own, and send it a signal when it has a share."""
+    paced = settings.model_copy(update={"stage_seconds": 1.0, "quiet_seconds": 600.0})
+    process = subprocess.Popen(
+        [sys.executable, "-c", VERIFY, packed.path], env=os.environ | paced.environment()
+    )
+    try:
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not road.read(settings.road, "fuel").share:
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        process.send_signal(sign)
+        return process.wait(PATIENCE_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def second(live, packed, simple):
+    """Version 1 is the champion, version 2 is staged."""
+    steps = {"packed": packed.path, "version": 1, "owner": "run-1"}
+    roll_out(live.settings, **steps)
+    verify(live.settings, **steps)
+    promote(live.settings, "fuel", version=1, owner="run-1")
+    live.again(simple.path)
+    roll_out(live.settings, packed=simple.path, version=2, owner="run-1")
+    done(live.settings, "register", "push", "roll-out")
+    return live
+
+
+def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
+    # given a step that is killed while its version has a share
+    settings = second.settings
+    assert with_a_share(settings, signal.SIGKILL, simple) == -signal.SIGKILL
+    assert road.read(settings.road, "fuel").share
+
+    # when the run's last step comes
+    found = report(settings, "run-1", model="fuel", trigger="data")
+
+    # then the champion answers alone, and the report says why
+    assert found.outcome == "failed"
+    assert found.why.startswith("The run was stopped during verify. Run again. ")
+    assert found.why.endswith("Version 2 of fuel is rolled back: its run ended before it did.")
+    assert written(settings)["why"] == found.why
+    standing = LocalTarget(settings).standing("fuel")
+    assert (standing.champion, standing.challenger, standing.share) == (1, 0, 0)
+    assert (standing.ready, standing.problem) == (True, "")
+    assert second.tags(2)["rolled_back"] == "its run ended before it did"
+    assert (second.aliases(1), second.aliases(2)) == (("champion",), ())
+    # and nothing is left that another run would have to wait for
+    assert lease.read(second.registry, "fuel").settled
+    again = report(settings, "run-1", model="fuel", trigger="data")
+    assert again.why == "The run was stopped during verify. Run again."
+
+
+def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
+    assert with_a_share(second.settings, signal.SIGTERM, simple) != 0
+
+    assert road.read(second.settings.road, "fuel").challenger is None
+    found = report(second.settings, "run-1", model="fuel", trigger="data")
+    assert "verify: KeyboardInterrupt" in found.why
+    assert "run-1 broke off" in found.why
+
+
+def test_a_promotion_that_was_killed_is_finished(registered):
+    stage(registered)
+    pass_stages(registered)
+    held = opening.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
+    held.move("promoted", share=0)
+    done(registered.settings, "register", "push", "roll-out", "verify")
+
+    found = report(registered.settings, "run-1", model="fuel", trigger="data")
+
+    assert found.why.endswith("Version 1 of fuel is promoted.")
+    assert road.read(registered.settings.road, "fuel").champion.version == 1
+    assert registered.aliases() == ("champion",)
+
+
+def test_the_rollout_of_another_is_left_alone(registered):
+    stage(registered)
+    held = opening.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
+    lease.take_over(registered.settings, registered.registry, held.rollout, "ada")
+    before = road.read(registered.settings.road, "fuel")
+    done(registered.settings, "register")
+
+    found = report(registered.settings, "run-1", model="fuel", trigger="data")
+
+    assert found.why == "The run was stopped after register. Run again."
+    assert lease.read(registered.registry, "fuel").state == "staged"
+    assert road.read(registered.settings.road, "fuel") == before
+
+
+@pytest.mark.parametrize(
+    "error", [RoadworthyError("The registry is gone. Start it."), KeyError("a bug")]
+)
+def test_what_cannot_be_taken_back_is_told_and_the_report_written(registered, error, monkeypatch):
+    def fail(*arguments):
+        raise error
+
+    done(registered.settings, "register")
+    monkeypatch.setattr(Registry, "model_tags", fail)
+
+    with pytest.raises(RoadworthyError, match="rollout abort fuel") as caught:
+        report(registered.settings, "run-1", model="fuel", trigger="data")
+
+    assert caught.value.exit_code == ExitCode.FAILED
+    told = written(registered.settings)
+    assert (told["outcome"], told["exit_code"]) == ("failed", 1)
+    assert told["why"].startswith("The run was stopped after register. Run again. The run's")
+    assert str(caught.value) in told["why"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "outcome"),
+    [
+        (("checkout", "gate", "register", "push", "roll-out", "verify", "promote"), "released"),
+        (("checkout", "gate", "register", "verify", "roll-back"), "rolled back"),
+        (("checkout", "gate", "reject"), "rejected"),
+        (("checkout", "validate"), "failed"),
+    ],
+)
+def test_a_run_that_left_nothing_imports_neither_registry_nor_cluster(settings, steps, outcome):
+    done(settings, *steps)
+
+    told = subprocess.run(
+        [sys.executable, "-c", REPORT],
+        env=os.environ | settings.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+
+    assert told.startswith(outcome)
+    assert not {"mlflow", "kubernetes", "roadworthy.registry"} & set(told.split())

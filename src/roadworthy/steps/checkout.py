@@ -75,12 +75,18 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
 
 
 def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> None:
-    if of_image in ("", commit) or git.is_same_code(repository, commit, of_image):
+    if of_image in ("", commit):
         return
-    raise git.GitError(
-        f"The code of commit {commit[:12]} is not that of this image, which was built from "
-        f"{of_image[:12]}: build the commit's image, and say `roadworthy submit {model}` there."
-    )
+    if not git.has_commit(repository, of_image):
+        raise git.GitError(
+            f"This image was built from commit {of_image[:12]}, which the Git remote does not "
+            f"have: push it there, or run the image of a commit that it has."
+        )
+    if not git.is_same_code(repository, commit, of_image):
+        raise git.GitError(
+            f"The code of commit {commit[:12]} is not that of this image, which was built from "
+            f"{of_image[:12]}: build the commit's image, and say `roadworthy submit {model}` there."
+        )
 
 
 def _champion(settings: Settings, model: str) -> tuple[int, str]:

@@ -40,7 +40,9 @@ class Verified:
             return self.problem or str(self.golden)
         shares = ", ".join(str(stage.share) for stage in stages)
         live = sum(stage.requests for stage in stages if not stage.quiet)
-        asked = f"{live} live requests" if live else "no live request"
+        blind = any(stage.blind for stage in stages)
+        nothing = "requests not counted" if blind else "no live request"
+        asked = f"{live} live requests" if live else nothing
         return f"{self.golden}; {asked} at {shares} %"
 
 
