@@ -238,7 +238,16 @@ def test_a_time_that_is_too_short_ends_the_waiting_alone(kfp_api, clone):
     assert next(iter(kfp_api.runs.values())).state == "RUNNING"
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2026-11-21", "2026-11-21T10:00:00"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "yesterday",
+        "2026-11-21",
+        "2026-11-21T10:00:00",
+        "9999-12-31T23:59:59-23:59",
+        "0001-01-01T00:00:00+14:00",
+    ],
+)
 def test_a_time_without_its_offset_is_refused(kfp_api, clone, moment):
     code, told = say("submit", "fuel", "--timestamp", moment)
 
@@ -390,8 +399,8 @@ def compiled(monkeypatch):
 def test_a_pipeline_is_compiled_for_the_image_that_is_named_or_set(clone, compiled, monkeypatch):
     chosen = f"registry.example/pipeline:{clone}"
 
-    assert compiled("fuel") == ["--image", chosen, "fuel"]
-    assert compiled("fuel", "--image", "other") == ["--image", "other", "fuel"]
+    assert compiled("fuel") == [f"--image={chosen}", "fuel"]
+    assert compiled("fuel", "--image", "-x") == ["--image=-x", "fuel"]
     monkeypatch.delenv("ROADWORTHY_IMAGE")
     assert compiled("fuel") == ["fuel"]
 
@@ -399,13 +408,13 @@ def test_a_pipeline_is_compiled_for_the_image_that_is_named_or_set(clone, compil
 def test_what_is_committed_is_checked_without_the_image_of_this_machine(clone, compiled):
     assert compiled("fuel", "--check") == ["--check", "fuel"]
     asked = compiled("fuel", "--check", "--image", "other")
-    assert asked == ["--check", "--image", "other", "fuel"]
+    assert asked == ["--check", "--image=other", "fuel"]
 
 
 def test_a_pipeline_is_compiled_to_a_file_beside_one(clone, compiled):
     asked = compiled("fuel", "--output", "there.yaml")
 
-    assert asked[-3:] == ["--output", str(Path.cwd() / "there.yaml"), "fuel"]
+    assert asked[-2:] == [f"--output={Path.cwd() / 'there.yaml'}", "fuel"]
     refused = CliRunner().invoke(cli.app, ["compile", "--output", "there.yaml"])
     assert refused.exit_code == 2
 
@@ -418,3 +427,40 @@ def test_every_command_has_help_with_examples(command):
     assert f"roadworthy {command}" in told
     assert "Example" in told
     assert "--json" in told
+
+
+@pytest.mark.parametrize("model", ["", ".", "..", "../models/fuel", "Fuel", "fuel\n", "-"])
+@pytest.mark.parametrize("command", ["submit", "schedule"])
+def test_what_is_no_models_name_is_refused_before_anything_is_asked(kfp_api, clone, command, model):
+    code, told = say(command, "--", model)
+
+    assert code == 2
+    assert "is no model's name" in told
+    assert kfp_api.requests == []
+
+
+@pytest.mark.parametrize("model", ["", "..", "../models/fuel"])
+@pytest.mark.parametrize("command", ["compile", "examine", "run", "up"])
+def test_every_command_has_the_same_models_names(clone, command, model):
+    done = CliRunner().invoke(cli.app, [command, "--", model])
+
+    assert done.exit_code == 2
+    assert "is no model's name" in done.output
+
+
+def test_a_token_from_a_file_with_its_line_break_is_shown_without(kfp_api, clone, monkeypatch):
+    monkeypatch.setenv("ROADWORTHY_KFP_TOKEN", f"{TOKEN}\n")
+
+    assert say("runs")[0] == 0
+
+
+def test_signs_that_steer_a_terminal_do_not_come_from_kubeflow(kfp_api, clone):
+    kfp_api.ending = "failed"
+    say(*AS_A_JOB, "--no-wait")
+    (run,) = kfp_api.runs.values()
+    run.display_name = "a\x1b]52;c;eHg=\x07\u202e\ud800b"
+
+    code, told = say("runs")
+
+    assert code == 0
+    assert "a ]52;c;eHg=   b" in told

@@ -153,3 +153,17 @@ def test_a_home_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HomeError, match="cannot be written"):
         Settings(home=tmp_path / "file").make_home()
+
+
+@pytest.mark.parametrize("field", ["token", "git_token"])
+def test_a_token_is_what_stands_between_white_space(field):
+    assert plain(getattr(Settings(**{field: " s3cret\r\n"}), field)) == "s3cret"
+
+
+@pytest.mark.parametrize("field", ["token", "git_token"])
+@pytest.mark.parametrize("sign", ["\n", "\x7f", "é"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told(field, sign):
+    with pytest.raises(ValueError, match="no header of HTTP can hold") as caught:
+        Settings(**{field: f"s3cret{sign}s3cret"})
+
+    assert "s3cret" not in f"{caught.value}{caught.value!r}"

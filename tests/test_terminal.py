@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from roadworthy.records import Record
-from roadworthy.terminal import age, facts, follow, print_json, table
+from roadworthy.terminal import age, facts, follow, harmless, print_json, table
 
 START = "2025-01-02T03:04:05+00:00"
 END = "2025-01-02T03:04:07.500+00:00"
@@ -137,3 +137,10 @@ def test_what_json_does_not_know_is_written_as_a_word(capsys):
     told = capsys.readouterr().out
     assert json.loads(told) == {"at": "2025-01-02 00:00:00+00:00", "version": 3, "path": "a"}
     assert told.endswith("\n")
+
+
+@pytest.mark.parametrize("sign", ["\x1b", "\x07", "\r", "\x9b", "\u202e", "\ud800"])
+def test_a_cell_does_not_steer_the_terminal(sign):
+    assert sign not in shown(table(["name"], [[f"a{sign}b"]]), terminal=False)
+    assert "a b" in shown(facts([("name", f"a{sign}b")]))
+    assert harmless(f"a{sign}\nb") == "a \nb"

@@ -81,3 +81,25 @@ def test_a_value_that_cannot_be_used_is_told_with_its_variable(clone, monkeypatc
 
     with pytest.raises(SettingsError, match=r"ROADWORTHY_READY_SECONDS is 'soon': .*unset it"):
         settings_here(clone)
+
+
+@pytest.mark.parametrize("name", ["TOKEN", "GIT_TOKEN"])
+@pytest.mark.parametrize("sign", ["\n", "\x01", "é", "\udcff"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told(clone, monkeypatch, name, sign):
+    monkeypatch.setenv(f"ROADWORTHY_{name}", f"hunter2{sign}hunter2")
+
+    with pytest.raises(SettingsError, match=f"ROADWORTHY_{name}: ") as caught:
+        settings_here(clone)
+
+    assert "hunter2" not in f"{caught.value}{caught.value.__context__}"
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize(
+    "value", ["garbage", "localhost:9000", "http://", "http://[", "http://a:b"]
+)
+def test_an_address_of_s3_that_is_none_is_told(clone, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SettingsError, match=f"{name} is no address that begins with http"):
+        settings_here(clone)

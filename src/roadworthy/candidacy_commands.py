@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.rollout_commands import named
 from roadworthy.terminal import MODELS, print_json
 from roadworthy.workplace import settings_here
 
@@ -48,6 +49,8 @@ def examine(
     from roadworthy import candidacy
     from roadworthy.models.contract import available
 
+    for model in models or ():
+        named(model)
     settings = settings_here(Path.cwd())
     found, problems, reports = [], [], []
     for model in models or available():

@@ -21,7 +21,8 @@ from roadworthy import (
 )
 from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.rollout.state import Strategy
-from roadworthy.terminal import HERE, KUBEFLOW, MODELS, print_json
+from roadworthy.rollout_commands import named
+from roadworthy.terminal import HERE, KUBEFLOW, MODELS, harmless, print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_
 complaints = Console(stderr=True, highlight=False)
 
 Trigger = Literal["data", "feature", "maintenance", "manual"]
-ModelName = Annotated[str, typer.Argument(help="The model, e.g. fuel.", show_default=False)]
+ModelName = Annotated[
+    str,
+    typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -59,7 +63,7 @@ def main() -> None:
         # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
         code = app(standalone_mode=False)
     except RoadworthyError as error:
-        complaints.print(f"[red]Error:[/red] {escape(str(error))}", soft_wrap=True)
+        complaints.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
@@ -353,7 +357,14 @@ def new(
     rich_help_panel=KUBEFLOW,
 )
 def compile_(
-    model: Annotated[str, typer.Argument(help="The model; all of them when left out.")] = "",
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="The model; all of them when left out.",
+            show_default=False,
+            callback=lambda model: None if model is None else named(model),
+        ),
+    ] = None,
     *,
     image: Annotated[
         str,
@@ -380,8 +391,8 @@ def compile_(
         _known(model)
     # What is committed names no image, whatever this machine has in its environment.
     image = image or ("" if check else settings_here(Path.cwd()).image)
-    options = [*(["--check"] if check else []), *(["--image", image] if image else [])]
-    options += ["--output", str(output.absolute())] if output else []
+    options = [*(["--check"] if check else []), *([f"--image={image}"] if image else [])]
+    options += [f"--output={output.absolute()}"] if output else []
     names = [model] if model else available()
     command = [sys.executable, "-m", "pipelines.compiler", *options, *names]
     done = subprocess.run(command, cwd=root, check=False)

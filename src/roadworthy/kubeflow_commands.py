@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from roadworthy.errors import ExitCode
 from roadworthy.rollout.state import Strategy
-from roadworthy.terminal import KUBEFLOW, print_json
+from roadworthy.rollout_commands import named
+from roadworthy.terminal import KUBEFLOW, harmless, print_json
 from roadworthy.workplace import settings_here
 
 if TYPE_CHECKING:
@@ -29,7 +31,9 @@ _console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE
 _aside = Console(stderr=True, highlight=False)
 
 Trigger = Literal["data", "feature", "maintenance", "manual"]
-Model = Annotated[str, typer.Argument(help="The model, e.g. fuel.", show_default=False)]
+Model = Annotated[
+    str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named)
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -155,7 +159,7 @@ def schedule(
         print_json({"model": model, "schedule": found and found.to_dict(), "removed": remove})
     else:
         told = _scheduled(model, found, removed=remove)
-        _console.print(told, soft_wrap=True, markup=False)
+        _console.print(harmless(told), soft_wrap=True, markup=False)
 
 
 def runs(
@@ -193,13 +197,13 @@ def _moment(told: str) -> datetime:
         return datetime.now(UTC)
     try:
         found = datetime.fromisoformat(told)
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise typer.BadParameter(
-            f"{told!r} is no time with its offset: write e.g. 2026-11-21T10:00:00Z."
-        )
-    return found
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):  # with its offset it may be before year 1, or after 9999
+        pass
+    raise typer.BadParameter(
+        f"{told!r} is no time with its offset: write e.g. 2026-11-21T10:00:00Z."
+    )
 
 
 def _follow(
@@ -209,7 +213,7 @@ def _follow(
     from roadworthy.kubeflow.following import State, watch
 
     def tell(sentence: str) -> None:
-        _aside.print(sentence, soft_wrap=True, markup=False)
+        _aside.print(harmless(sentence), soft_wrap=True, markup=False)
 
     last = State("PENDING")
     with shown.status("The run waits for a place.") as status:
@@ -217,10 +221,11 @@ def _follow(
             for step, task in state.tasks.items():
                 if str(last.tasks.get(step, "")) == str(task):
                     continue
-                status.update(str(task))
+                told = harmless(task)
+                status.update(escape(told))
                 # A terminal shows what runs in the line that changes.
                 if not (shown.is_terminal and task.state in ("PENDING", "RUNNING")):
-                    shown.print(str(task), soft_wrap=True, markup=False)
+                    shown.print(told, soft_wrap=True, markup=False)
             last = state
     return last
 
@@ -239,7 +244,7 @@ def _print_end(shown: Console, submitted: Submitted, verdict: Verdict) -> None:
     style = "green" if verdict.exit_code == ExitCode.DONE else "red"
     outcome = (verdict.outcome or "done").capitalize()
     shown.print(outcome, style=style, end="")
-    shown.print(f": {verdict.why}", soft_wrap=True, markup=False)
+    shown.print(f": {harmless(verdict.why)}", soft_wrap=True, markup=False)
     shown.print(f"See {submitted.address}", soft_wrap=True, markup=False)
 
 
@@ -261,21 +266,25 @@ def _scheduled(model: str, found: Schedule | None, *, removed: bool) -> str:
 
 
 def _print_runs(found: list[Listed]) -> None:
-    from roadworthy.terminal import table
+    """Print a line for each: on a terminal its name is a link, elsewhere its address follows."""
+    from rich.text import Text
 
-    columns = ("name", "model", "trigger", "state", "started", ">duration", "address")
+    from roadworthy.terminal import harmless, table
+
+    on_terminal = _console.is_terminal
+    columns = ("name", "model", "trigger", "state", "started", ">duration")
     _console.print(
         table(
-            columns,
+            columns if on_terminal else (*columns, "address"),
             (
                 (
-                    run.name,
+                    Text(harmless(run.name), style=f"link {run.address}" if on_terminal else ""),
                     run.model,
                     run.trigger,
                     run.state,
                     run.started.strftime("%Y-%m-%d %H:%M:%S") if run.started else "",
                     _duration(run.seconds),
-                    run.address,
+                    *(() if on_terminal else (run.address,)),
                 )
                 for run in found
             ),

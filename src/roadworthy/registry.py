@@ -443,6 +443,11 @@ def _trouble(error: Exception) -> tuple[str, str]:
     told = str(error)
     if known := s3.trouble(told):
         return known.cause, f"{known.remedy[:1].upper()}{known.remedy[1:]}"
+    if "Invalid Host header" in told:
+        return (
+            "its server does not go by this name",
+            "Start it with `--allowed-hosts` and the host of ROADWORTHY_MLFLOW_TRACKING_URI",
+        )
     if re.search(r"error code 40[13]\b|PERMISSION_DENIED|not authenticated", told):
         return (
             "it refuses the user",

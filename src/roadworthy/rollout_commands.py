@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,18 +28,24 @@ _WIDE = 1000
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 _aside = Console(stderr=True, highlight=False)
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]*[a-z0-9])?")
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
-def _named(model: str) -> str:
-    """Refuse what is no model's name: it is part of paths and addresses."""
+def named(model: str) -> str:
+    """Refuse what is no model's name: it is part of paths and addresses.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is none.
+    """
     if not _NAME.fullmatch(model):
         raise typer.BadParameter(f"{model!r} is no model's name: `roadworthy models` lists them.")
     return model
 
 
 def _named_or_not(model: str) -> str:
-    return _named(model) if model else model
+    return named(model) if model else model
 
 
 Model = Annotated[
@@ -138,7 +145,7 @@ def start(
 
 def rollback(
     model: Annotated[
-        str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=_named)
+        str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named)
     ],
     *,
     to: Annotated[
@@ -180,17 +187,18 @@ def standing(
 ) -> None:
     """Say where each model is served, by which versions, and whether a rollout is under way."""
     from roadworthy.rollout.survey import survey
-    from roadworthy.terminal import facts, table
+    from roadworthy.terminal import facts
 
     found = survey(settings_here(Path.cwd()), model)
     if as_json:
         print_json([one.to_dict() for one in found])
     elif not found:
         _console.print("There is no model yet. `roadworthy run fuel` makes the first version.")
-    elif model:
-        _console.print(facts(found[0].told.items()))
     else:
-        _console.print(table(tuple(found[0].told), (tuple(one.told.values()) for one in found)))
+        for number, one in enumerate(found):
+            if number:
+                _console.print()
+            _console.print(facts((name, value) for name, value in one.told.items() if value))
     if any(one.problem for one in found):
         raise typer.Exit(ExitCode.FAILED)
 
@@ -244,7 +252,9 @@ def _print(settings: Settings, rollout: Rollout) -> None:
     _console.print(f"{told[:1].upper()}{told[1:]}.", soft_wrap=True, markup=False)
     described = _described(settings, rollout)
     described["champion"] = described["champion"] or "none before this one"
-    shown = ("strategy", "champion", "owner", "alive", "started")
+    described["started"] = f"{datetime.fromisoformat(rollout.started):%Y-%m-%d %H:%M:%S %Z}"
+    # Whether the owner of one that has ended still lives says nothing.
+    shown = ("strategy", "champion", "owner", *(() if rollout.ended else ("alive",)), "started")
     _console.print(facts((name, described[name]) for name in shown))
     if rollout.stages:
         columns = (">share", ">seconds", ">requests", ">rows", "figures", "problem")
@@ -262,7 +272,7 @@ def _print(settings: Settings, rollout: Rollout) -> None:
                             for figure in stage.figures
                             if figure.value is not None
                         )
-                        or ("no live request" if stage.quiet else ""),
+                        or stage.traffic,
                         stage.problem,
                     )
                     for stage in rollout.stages

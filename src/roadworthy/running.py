@@ -33,7 +33,7 @@ from roadworthy.rollout.server import announced
 from roadworthy.rollout.state import Strategy
 from roadworthy.settings import Settings
 from roadworthy.steps.report import JSON as REPORT
-from roadworthy.steps.report import report as write_report
+from roadworthy.steps.report import write as write_report
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from roadworthy.errors import RoadworthyError
@@ -22,10 +22,33 @@ class HomeError(RoadworthyError):
     """The home cannot be used."""
 
 
+class TokenError(RoadworthyError, ValueError):
+    """A token cannot be shown to anybody, whatever it opens."""
+
+
+def presentable(token: SecretStr) -> SecretStr:
+    """Return a token as a header holds it: without the white space around it, as files have it.
+
+    Raises
+    ------
+    TokenError
+        No header can hold it. What it is, is not told.
+    """
+    found = token.get_secret_value().strip()
+    if not (found.isascii() and found.isprintable()):
+        raise TokenError(
+            "the token holds a line break, a control character or a letter beyond ASCII, which no "
+            "header of HTTP can hold: copy it anew from where it was made"
+        )
+    return SecretStr(found)
+
+
 class Settings(BaseSettings):
     """Where things are. Each field is the variable ``ROADWORTHY_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="ROADWORTHY_", env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ROADWORTHY_", env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
 
     home: Path = Field(Path(".roadworthy"), description="Directory of everything that runs write.")
     git_remote: str = Field(
@@ -89,6 +112,11 @@ class Settings(BaseSettings):
         SecretStr(""), description="What the model server demands of who asks it. [nothing]"
     )
     holder: str = Field("", description="The process that drives a rollout. [this one]")
+
+    @field_validator("git_token", "token")
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        return presentable(value)
 
     @model_validator(mode="after")
     def _fill(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
         right = column.startswith(">")
         made.add_column(column.lstrip(">"), justify="right" if right else "left")
     for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(harmless(cell)) for cell in row))
     return made
 
 
@@ -70,8 +71,20 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     """Return names and values, one pair a line."""
     made = Table.grid(padding=(0, 2))
     for name, value in pairs:
-        made.add_row(Text(name, style="bold"), Text(str(value)))
+        made.add_row(Text(harmless(name), style="bold"), Text(harmless(value)))
     return made
+
+
+def harmless(value: object) -> str:
+    """Return a value in words that change nothing of a terminal but what stands there.
+
+    What others named may hold the signs with which a program moves the cursor, writes to the
+    clipboard or lets a text run backwards. They become spaces; a new line stays one.
+    """
+    return "".join(
+        " " if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign != "\n" else sign
+        for sign in str(value)
+    )
 
 
 def print_json(value: object) -> None:

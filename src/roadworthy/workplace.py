@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 
 from roadworthy.commands import CommandError
 from roadworthy.data import git
@@ -30,6 +34,7 @@ def settings_here(directory: Path) -> Settings:
         The clone belongs to someone else.
     """
     settings = _from_environment()
+    _check_endpoint()
     try:
         root = git.inspect_root(directory)
     except (git.NoCloneError, CommandError):  # a server may run where there is no Git at all
@@ -50,8 +55,46 @@ def _from_environment() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        told = "; ".join(
-            f"ROADWORTHY_{str(found['loc'][0]).upper()} is {found['input']!r}: {found['msg']}"
-            for found in error.errors()
-        )
-        raise SettingsError(f"{told}. Set it to something else, or unset it.") from error
+        fields = Settings.model_fields.items()
+        public = {name for name, field in fields if field.annotation is not SecretStr}
+        # Whoever looked at where it comes from would see the value of a secret.
+        raise unusable(error, "ROADWORTHY_", public) from None
+
+
+def unusable(
+    error: ValidationError, prefix: str, public: Collection[str] = frozenset()
+) -> SettingsError:
+    """Return the error of variables that have a value which cannot be used.
+
+    Parameters
+    ----------
+    prefix
+        How the variables' names begin.
+    public
+        The fields whose values may be shown.
+    """
+    told = "; ".join(_told(found, prefix, public) for found in error.errors(include_url=False))
+    return SettingsError(f"{told}. Set it to something else, or unset it.")
+
+
+def _check_endpoint() -> None:
+    """See that S3's address is one: the clients of S3 take it from the environment themselves."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        value = os.environ.get(name, "")
+        try:
+            address = urlsplit(value)
+            well = address.scheme in ("http", "https") and address.hostname
+            address.port  # noqa: B018 - whether it is a number is seen when it is asked for
+        except ValueError:
+            well = False
+        if value and not well:
+            raise SettingsError(
+                f"{name} is no address that begins with http:// or https://: set it to the one of "
+                f"your S3, or unset it."
+            )
+
+
+def _told(found: ErrorDetails, prefix: str, public: Collection[str]) -> str:
+    name, problem = str(found["loc"][0]), found["msg"].removeprefix("Value error, ")
+    value = f" is {found['input']!r}" if name in public else ""
+    return f"{prefix}{name.upper()}{value}: {problem}"

@@ -109,6 +109,21 @@ class TestAccess:
         assert f"{scheme}://git.example/cars.git" in str(caught.value)
         assert "hunter2" not in str(caught.value)
 
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    @pytest.mark.parametrize("rest", ["?private_token=hunter2", "#hunter2"])
+    def test_an_address_with_more_than_a_path_is_refused_without_telling_it(self, scheme, rest):
+        with pytest.raises(AccessError, match=r"\(https?://git\.example/cars\.git\)") as caught:
+            Access(f"{scheme}://git.example/cars.git{rest}")
+
+        assert "hunter2" not in str(caught.value)
+
+    @pytest.mark.parametrize("remote", ["http://[", "https://hunter2@git.example:port/cars.git"])
+    def test_what_is_no_address_is_a_sentence(self, remote):
+        with pytest.raises(AccessError, match="GIT_REMOTE is no address") as caught:
+            Access(remote)
+
+        assert "hunter2" not in str(caught.value)
+
     def test_a_token_for_an_address_that_is_not_encrypted_is_refused(self):
         with pytest.raises(AccessError, match="write https:// in ROADWORTHY_GIT_REMOTE"):
             Access("http://git.example/cars.git", "me", SecretStr("hunter2"))

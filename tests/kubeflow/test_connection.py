@@ -1,6 +1,7 @@
 """Every way in which Kubeflow does not answer is a sentence with a remedy, and no token in it."""
 
 import ipaddress
+import json
 import logging
 from datetime import UTC, datetime, timedelta
 
@@ -201,3 +202,60 @@ def test_what_cannot_be_made_is_given_up():
     with pytest.raises(UnreachableError, match="It is away"):
         ensure(lambda: None, make)
     assert len(tried) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b'{"experiments": [', b"[]", b'"x"', b"null", b"7", b'{"a": "\xff"}', b"[" * 100_000],
+    ids=["empty", "half", "list", "text", "null", "number", "not UTF-8", "deep"],
+)
+def test_an_answer_that_is_no_object_does_not_mean_that_there_is_nothing(kfp_api, enter, body):
+    kfp_api.body = body
+
+    with pytest.raises(UnreachableError, match=r"broken off or no JSON object: wait a little"):
+        look(enter())
+
+
+def test_an_answer_in_letters_that_json_has_not_got_is_no_answer(kfp_api, enter):
+    kfp_api.body, kfp_api.content_type = b"{}", "application/json; charset=runes"
+
+    with pytest.raises(UnreachableError, match="no JSON object"):
+        look(enter())
+
+
+def _experiment(**fields):
+    return json.dumps({"experiments": [{"experiment_id": "1", **fields}]})
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"experiments": "many"}', "experiments is not a list"),
+        ('{"experiments": {"a": 1}}', "experiments is not a list"),
+        ('{"experiments": [null]}', "one of experiments is not an object"),
+        ('{"experiments": ["one"]}', "one of experiments is not an object"),
+        ('{"experiments": [{}]}', "experiment_id of one of experiments is not there"),
+        ('{"experiments": [{"experiment_id": null}]}', "experiment_id of one of .* is not there"),
+        (_experiment(display_name=7), "display_name is not a text"),
+        (_experiment(created_at=7), "created_at is not a text"),
+        (_experiment(created_at="soon"), "a value is of another kind"),
+        (_experiment(storage_state="LOST", description=None), ""),
+        ('{"next_page_token": []}', "next_page_token is not a text"),
+    ],
+)
+def test_an_answer_of_another_shape_is_a_sentence(kfp_api, enter, body, told):
+    kfp_api.body = body.encode()
+    if not told:  # a newer Kubeflow may have more words than the client
+        assert len(look(enter())) == 1
+        return
+
+    with pytest.raises(KubeflowError, match=rf"not of its API \({told}\): look whether this"):
+        look(enter())
+
+
+def test_a_list_whose_pages_have_no_end_is_told(kfp_api, enter):
+    kfp_api.body = b'{"experiments": [{"experiment_id": "1"}], "next_page_token": "again"}'
+
+    with pytest.raises(KubeflowError, match="gives a page of its experiments again and again"):
+        look(enter())
+    assert len(kfp_api.requests) == 2

@@ -14,6 +14,10 @@ from roadworthy.kubeflow.cron import CronError, for_kubeflow, for_people
         ("  */15   8-18 * *   mon-FRI ", "0 */15 8-18 * * mon-FRI"),
         ("0,30 * 1,15 jan-mar/2 *", "0 0,30 * 1,15 jan-mar/2 *"),
         ("30 0 9 ? * 2-6", "30 0 9 ? * 2-6"),
+        ("0 0 29 2 *", "0 0 0 29 2 *"),
+        ("0 0 31 2 mon", "0 0 0 31 2 mon"),
+        ("0 0 31 2/3 *", "0 0 0 31 2/3 *"),
+        ("0 0 29-31 2 *", "0 0 0 29-31 2 *"),
     ],
 )
 def test_five_fields_get_their_seconds_and_six_have_them(times, sent):
@@ -39,6 +43,10 @@ def test_five_fields_get_their_seconds_and_six_have_them(times, sent):
         ("0 ٣ * * 1", "is nothing for the hours"),
         ("0; 3 * * 1", "is nothing for"),
         ("60 0 3 * * 1", "'60' is nothing for the seconds"),
+        ("0 0 31 2 *", "never comes: no such month has a day 31"),
+        ("0 0 30,31 feb ?", "never comes"),
+        ("0 0 31 2,4,6,9,11 */2", "never comes"),
+        ("0 0 0 31 4 *", "never comes"),
     ],
 )
 def test_what_is_no_time_is_told_with_its_field(times, told):

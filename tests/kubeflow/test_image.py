@@ -18,6 +18,7 @@ DIGEST = "sha256:" + "ab" * 32
         f"registry.example/pipeline:main-{COMMIT}",
         f"registry.example/pipeline@{DIGEST}",
         f"registry.example:5000/pipeline:latest@{DIGEST}",
+        f"registry.example/a__b/pipe-line.x:v1.2-{COMMIT}",
         NULL_IMAGE,
     ],
 )
@@ -39,6 +40,14 @@ def test_a_digest_and_a_commit_are_taken(image):
         f"registry.example/pipeline:{COMMIT}\n",
         f"registry.example/{COMMIT}",
         f"http://registry.example/pipeline:{COMMIT}",
+        f"registry.example/Pipeline:{COMMIT}",
+        f"Pipeline@{DIGEST}",
+        f"-x:{COMMIT}",
+        f"registry.example/.x:{COMMIT}",
+        f"registry.example//x:{COMMIT}",
+        f"registry.example/x/:{COMMIT}",
+        f"registry.example/x:-{COMMIT}",
+        f"registry.example:5000/{COMMIT}",
     ],
 )
 def test_whatever_can_be_moved_is_refused(image):

@@ -133,3 +133,36 @@ def test_times_that_are_none_change_nothing(kfp_api, pipeline):
     with pytest.raises(CronError):
         put(pipeline, cron="every monday")
     assert scheduling.current(pipeline, "fuel") == made
+
+
+def test_of_two_at_once_who_lost_is_told_whose_schedule_it_is(kfp_api, pipeline, monkeypatch):
+    # given somebody who changes the schedule before ours is switched on
+    enable = pipeline.schedules.recurring_run_service_enable_recurring_run
+
+    def late(number):
+        monkeypatch.undo()
+        put(pipeline, cron="30 4 * * *")
+        return enable(number)
+
+    monkeypatch.setattr(pipeline.schedules, "recurring_run_service_enable_recurring_run", late)
+
+    with pytest.raises(ScheduleError, match="Somebody else changed the schedule of fuel"):
+        put(pipeline)
+
+    (kept,) = kfp_api.schedules.values()
+    assert (kept.trigger.cron_schedule.cron, kept.mode) == ("0 30 4 * * *", "ENABLE")
+
+
+def test_what_somebody_else_removed_first_is_removed(kfp_api, pipeline, monkeypatch):
+    put(pipeline)
+    delete = pipeline.schedules.recurring_run_service_delete_recurring_run
+
+    def late(number):
+        delete(number)
+        return delete(number)
+
+    monkeypatch.setattr(pipeline.schedules, "recurring_run_service_delete_recurring_run", late)
+
+    scheduling.remove(pipeline, "fuel")
+
+    assert kfp_api.schedules == {}

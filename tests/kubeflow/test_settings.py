@@ -61,3 +61,31 @@ def test_a_token_in_a_file_is_read_anew(tmp_path):
     (tmp_path / "token").unlink()
     with pytest.raises(SettingsError, match=r"cannot be read from .*ROADWORTHY_KFP_TOKEN_PATH"):
         chosen.bearer()
+
+
+@pytest.mark.parametrize("value", [f"{TOKEN}\n", f" {TOKEN}", f"\t{TOKEN}\r\n"])
+def test_the_white_space_around_a_token_is_not_part_of_it(monkeypatch, value):
+    monkeypatch.setenv("ROADWORTHY_KFP_TOKEN", value)
+
+    assert settings.from_environment().bearer() == TOKEN
+
+
+@pytest.mark.parametrize("sign", ["\n", "\x1b", "\x7f", "é", "→", "\udcff"])
+def test_a_token_that_no_header_can_hold_is_refused_and_not_told(monkeypatch, sign):
+    monkeypatch.setenv("ROADWORTHY_KFP_TOKEN", f"{TOKEN}{sign}{TOKEN}")
+
+    with pytest.raises(SettingsError, match="ROADWORTHY_KFP_TOKEN: ") as caught:
+        settings.from_environment()
+
+    assert TOKEN not in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert TOKEN not in str(caught.value.__context__)
+
+
+@pytest.mark.parametrize("held", [b"two\nlines", b"\xff\xfe", "é".encode()])
+def test_a_file_that_holds_no_token_is_told_by_its_name(tmp_path, held):
+    (tmp_path / "token").write_bytes(held)
+
+    with pytest.raises(SettingsError, match=r"In .*/token, the token holds a line break") as caught:
+        KubeflowSettings(token_path=tmp_path / "token").bearer()
+    assert "two" not in str(caught.value)

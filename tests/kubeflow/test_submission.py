@@ -1,5 +1,6 @@
 """A run is started once: with all that it needs, and not again by the same words."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -143,3 +144,41 @@ def test_nothing_is_started_at_a_kubeflow_that_is_away(kfp_api, connection, pack
     with pytest.raises(UnreachableError, match="is not well"):
         submit(connection, package, NAME, ARGUMENTS)
     assert not kfp_api.runs
+
+
+def alive(kfp_api):
+    return [run.run_id for run in kfp_api.runs.values() if run.state != "CANCELED"]
+
+
+def test_who_is_second_follows_the_run_of_who_was_first(
+    kfp_api, kubeflow, connection, package, monkeypatch
+):
+    # given somebody who says the same after we looked, and before we made ours
+    create, firsts = connection.runs.run_service_create_run, []
+
+    def late(wanted):
+        firsts.append(submit(Connection(kubeflow), package, NAME, ARGUMENTS))
+        return create(wanted)
+
+    monkeypatch.setattr(connection.runs, "run_service_create_run", late)
+
+    ours = submit(connection, package, NAME, ARGUMENTS)
+
+    assert [replace(first, found=True) for first in firsts] == [ours]
+    assert len(kfp_api.runs) == 2
+    assert alive(kfp_api) == [ours.run]
+
+
+def test_of_many_at_once_one_run_goes_on_and_all_follow_it(kfp_api, kubeflow, package):
+    submit(Connection(kubeflow), package, "[data] at [before]", ARGUMENTS)
+    kfp_api.runs.clear()
+    kfp_api.delay = 0.02
+
+    with ThreadPoolExecutor(4) as people:
+        done = list(
+            people.map(lambda _: submit(Connection(kubeflow), package, NAME, ARGUMENTS), range(4))
+        )
+
+    assert alive(kfp_api) == [done[0].run]
+    assert {one.run for one in done} == {done[0].run}
+    assert [one.found for one in done].count(False) == 1

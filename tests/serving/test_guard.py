@@ -98,6 +98,7 @@ def test_a_token_is_read_from_a_file_or_a_variable_and_never_told(tmp_path):
     file.write_text("abc\n")
     assert read_token(file, {"ROADWORTHY_TOKEN": "other"}) == "abc"
     assert read_token(None, {"ROADWORTHY_TOKEN": "other"}) == "other"
+    assert read_token(None, {"ROADWORTHY_TOKEN": "other\n"}) == "other"
     assert read_token(None, {"ROADWORTHY_TOKEN": ""}) is None
 
     assert "abc" not in repr(ServerSettings(road=tmp_path, token="abc"))

@@ -13,7 +13,7 @@ from roadworthy import records
 
 from .conftest import PATIENCE_SECONDS, Workplace, answers, free_port, git, wait_until
 
-pytestmark = [pytest.mark.story, pytest.mark.slow]
+pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CAR = {"weight_kg": 1200, "year": 1980, "origin": "usa"}
 STEPS = [
@@ -24,11 +24,12 @@ NOBODY = 65532
 
 
 @pytest.fixture
-def home(workplace: Workplace, tmp_path: Path) -> Path:
+def home(docker, workplace: Workplace, tmp_path: Path) -> Path:
     """A home with the embedded remotes, which belongs to nobody where that can be arranged."""
     home = tmp_path / "home"
     (home / "road").mkdir(parents=True)
     git(tmp_path, "clone", "--quiet", "--bare", str(workplace.path), str(home / "remote.git"))
+    docker.push_commit(home / "remote.git")
     if os.getuid() == 0:
         for place in (home, *home.rglob("*")):
             os.chown(place, NOBODY, NOBODY, follow_symlinks=False)

@@ -37,7 +37,7 @@ class Access:
     Raises
     ------
     AccessError
-        The address holds a password, or the token would go to it unencrypted.
+        The address is none, holds a password, or the token would go to it unencrypted.
     """
 
     remote: str
@@ -50,7 +50,20 @@ class Access:
         return cls(settings.git_remote, settings.git_user, settings.git_token)
 
     def __post_init__(self) -> None:
-        address = self._address
+        try:
+            address = self._address
+            address.port  # noqa: B018 - whether it is a number is seen when it is asked for
+        except ValueError:
+            # What is no address may hold a password all the same, so it is not told.
+            raise AccessError(
+                "ROADWORTHY_GIT_REMOTE is no address: write it like https://git.example/cars.git, "
+                "or name a directory."
+            ) from None
+        if address.scheme in ("http", "https") and (address.query or address.fragment):
+            raise AccessError(
+                f"ROADWORTHY_GIT_REMOTE ({self._shown}) has a part after ? or #, where others "
+                f"could read a token: take it out, and put a token into ROADWORTHY_GIT_TOKEN."
+            )
         if address.scheme in ("http", "https") and "@" in address.netloc:
             raise AccessError(
                 f"ROADWORTHY_GIT_REMOTE ({self._shown}) holds a user or a password, which others "
@@ -117,7 +130,10 @@ class Access:
     def _shown(self) -> str:
         """The address without what may be secret in it."""
         address = self._address
-        return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+        netloc = address.netloc.rpartition("@")[2]
+        if address.scheme not in ("http", "https"):
+            return address._replace(netloc=netloc).geturl()
+        return address._replace(netloc=netloc, query="", fragment="").geturl()
 
 
 PERSONS_OWN = Access("")

@@ -284,6 +284,13 @@ def is_same_code(repository: Path, one: str, other: str) -> bool:
     return _trees(repository, one) == _trees(repository, other)
 
 
+def has_commit(repository: Path, commit: str) -> bool:
+    """Return whether a commit is in a repository."""
+    asked = f"{commit}^{{commit}}"
+    told = git("cat-file", "--batch-check", cwd=repository, stdin=f"{asked}\n")
+    return not told.endswith("missing")
+
+
 def tags(remote: str, access: Access = PERSONS_OWN) -> dict[str, str]:
     """Return the commit that each tag of the remote names."""
     listed = git("ls-remote", "--tags", "--", remote, access=access).splitlines()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ import tenacity
 import urllib3
 
 from roadworthy.errors import RoadworthyError
+from roadworthy.kubeflow import shape
 from roadworthy.kubeflow.settings import KubeflowSettings
 
 _CONNECT_SECONDS = 10
@@ -19,6 +21,7 @@ _ANSWER_SECONDS = 60
 _ATTEMPTS = 3
 _PAGE = 100
 _LONGEST_MESSAGE = 300
+_LETTERS = re.compile(r"charset=([a-zA-Z\d-]+)")  # as the generated client looks for them
 
 Kept = TypeVar("Kept")
 
@@ -87,7 +90,13 @@ def everything(listing: Callable[..., Any], field: str, **options: Any) -> Itera
         A method of the API that lists.
     field
         The field of its answer with what is listed.
+
+    Raises
+    ------
+    KubeflowError
+        The pages have no end.
     """
+    tokens = {""}
     token = ""
     while True:
         page = listing(**options, page_size=_PAGE, page_token=token)
@@ -95,6 +104,12 @@ def everything(listing: Callable[..., Any], field: str, **options: Any) -> Itera
         token = page.next_page_token or ""
         if not token:
             return
+        if token in tokens:
+            raise KubeflowError(
+                f"Kubeflow gives a page of its {field.replace('_', ' ')} again and again: look at "
+                f"the log of its API server, and run again."
+            )
+        tokens.add(token)
 
 
 def ensure(find: Callable[[], Kept | None], make: Callable[[], Kept]) -> Kept:
@@ -164,9 +179,46 @@ class _Client(kfp_server_api.ApiClient):  # type: ignore[misc]  # it has no type
                 f"Kubeflow does not answer at {place} ({_cause(reason)}): look whether it runs and "
                 f"can be reached from here, and whether ROADWORTHY_KFP_URL is its address."
             ) from None
-        if "json" not in (answer.getheader("Content-Type") or ""):
+        kind = answer.getheader("Content-Type") or ""
+        if "json" not in kind:
             raise _no_api(place)
+        _check(answer.data, kind, place)
         return answer
+
+    def deserialize(self, response: Any, response_type: str) -> Any:
+        """Return an answer as an object of the API, if it is one."""
+        try:
+            shape.check(json.loads(response.data), response_type)
+            return super().deserialize(response, response_type)
+        except (
+            kfp_server_api.ApiException,  # which is what it makes of a time that is none
+            ValueError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            told = error if isinstance(error, shape.ShapeError) else "a value is of another kind"
+            raise KubeflowError(
+                f"Kubeflow at {self._settings.url} answers with what is not of its API ({told}): "
+                f"look whether this version of Roadworthy fits that Kubeflow, whose pipelines must "
+                f"be 2.1 or newer."
+            ) from None
+
+
+def _check(body: bytes, kind: str, place: str) -> None:
+    """See that a body is whole: half an answer must not mean that there is nothing."""
+    letters = _LETTERS.search(kind)
+    try:
+        whole = isinstance(json.loads(body.decode("utf-8")), dict)
+        whole = whole and (letters is None or letters[1].lower() in ("utf-8", "utf8"))
+    except (ValueError, RecursionError):
+        whole = False
+    if not whole:
+        raise UnreachableError(
+            f"Kubeflow at {place} gives an answer that is broken off or no JSON object: wait a "
+            f"little and run again, or look at the log of its API server and of what is before it."
+        )
 
 
 def _refusal(error: kfp_server_api.ApiException, settings: KubeflowSettings) -> KubeflowError:
@@ -235,7 +287,7 @@ def _message(body: object) -> str:
     text = body.decode(errors="replace") if isinstance(body, bytes) else str(body or "")
     try:
         told = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _first(text)
     found = told.get("message") or told.get("error") if isinstance(told, dict) else text
     return _first(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 
 from roadworthy.errors import RoadworthyError
 
@@ -16,6 +17,7 @@ _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
     ("months", 1, 12, _MONTHS),
     ("days of the week", 0, 6, _DAYS),
 )
+_LEAP_YEAR = 2028
 _PART = re.compile(r"(?P<first>[*?]|\w+)(-(?P<last>\w+))?(/[1-9]\d?)?", re.ASCII)
 
 
@@ -34,7 +36,7 @@ def for_kubeflow(times: str) -> str:
     Raises
     ------
     CronError
-        It is neither.
+        It is neither, or never comes.
     """
     fields = times.split()
     known = _FIELDS if len(fields) == len(_FIELDS) else (_SECONDS, *_FIELDS)
@@ -45,6 +47,11 @@ def for_kubeflow(times: str) -> str:
         )
     for text, field in zip(fields, known, strict=True):
         _check(times, text, field)
+    if _is_never(*fields[-3:]):
+        raise CronError(
+            f"{times!r} never comes: no such month has a day {fields[-3]}. Choose a day of the "
+            f"month that is there, or another month."
+        )
     return " ".join(fields if len(fields) > len(_FIELDS) else ["0", *fields])
 
 
@@ -68,6 +75,29 @@ def _check(times: str, text: str, field: tuple[str, int, int, tuple[str, ...]]) 
                 f"{times!r} is no time of a schedule: {part!r} is nothing for the {name}, which "
                 f"are {low} to {high}{words}, with *, lists, ranges (1-5) and steps (*/2)."
             )
+
+
+def _is_never(day: str, month: str, weekday: str) -> bool:
+    """Return whether no month has the day. Where a day of the week is named, either will do."""
+    if not any(part.startswith(("*", "?")) for part in weekday.split(",")):
+        return False
+    longest = max(monthrange(_LEAP_YEAR, number)[1] for number in _values(month, _FIELDS[3]))
+    return min(_values(day, _FIELDS[2])) > longest
+
+
+def _values(text: str, field: tuple[str, int, int, tuple[str, ...]]) -> set[int]:
+    """Return the numbers that a field means, which was checked."""
+    _, low, high, names = field
+    values: set[int] = set()
+    for part in text.split(","):
+        ends, _, step = part.partition("/")
+        first, _, last = ends.partition("-")
+        start = _number(first, low, names)
+        end = _number(last, low, names) if last else start
+        # A step without an end goes to the last, as * does.
+        to = high if end is None or (step and not last) else end
+        values.update(range(low if start is None else start, to + 1, int(step or 1)))
+    return values
 
 
 def _number(text: str, low: int, names: tuple[str, ...]) -> int | None:

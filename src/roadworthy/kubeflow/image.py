@@ -11,9 +11,10 @@ NULL_IMAGE = f"roadworthy/pipeline:{NULL_COMMIT}"
 """What a pipeline names that was compiled for no commit: no image has this tag."""
 
 # A registry may have a port, so a tag is what follows the last slash.
-_NAME = r"(?P<name>[\w.-]+(:\d+)?(/[\w.-]+)*)"
-_DIGEST = re.compile(rf"{_NAME}(:[\w.-]+)?@sha256:[0-9a-f]{{64}}")
-_COMMIT = re.compile(rf"{_NAME}:([\w.-]*[^0-9a-f])?(?P<commit>[0-9a-f]{{40}})")
+_WORD = r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = rf"(?P<name>{_WORD}(:[0-9]+)?(/{_WORD})*)"
+_DIGEST = re.compile(rf"{_NAME}(:\w[\w.-]*)?@sha256:[0-9a-f]{{64}}", re.ASCII)
+_COMMIT = re.compile(rf"{_NAME}:(?![.-])([\w.-]*[g-zA-Z_.-])?(?P<commit>[0-9a-f]{{40}})", re.ASCII)
 
 
 class ImageError(RoadworthyError):
@@ -26,13 +27,13 @@ def pinned(image: str) -> str:
     Raises
     ------
     ImageError
-        It is named by a tag that can be moved.
+        It is named by a tag that can be moved, or as no image can be named.
     """
     if _DIGEST.fullmatch(image) or _COMMIT.fullmatch(image):
         return image
     raise ImageError(
         f"The image {image!r} is not pinned: name it by its digest (...@sha256:<64 digits>) or by "
-        f"a tag that ends in the 40 digits of a commit."
+        f"a tag that ends in the 40 digits of a commit, and write its name in small letters."
     )
 
 

@@ -71,8 +71,7 @@ def on_kubeflow(connection: Connection, model: str, limit: int, now: datetime) -
         experiment_id=experiment,
         sort_by="created_at desc",
     )
-    listed = (_listed(connection, run, models, now) for run in found)
-    return list(islice((run for run in listed if model in ("", run.model)), limit))
+    return _latest((_listed(connection, run, models, now) for run in found), model, limit)
 
 
 def on_this_machine(settings: Settings, model: str, limit: int, now: datetime) -> list[Listed]:
@@ -89,6 +88,11 @@ def on_this_machine(settings: Settings, model: str, limit: int, now: datetime) -
     listed = (
         _local(settings, file.parent.name, json.loads(file.read_text()), now) for file in facts
     )
+    return _latest(listed, model, limit)
+
+
+def _latest(listed: Iterator[Listed], model: str, limit: int) -> list[Listed]:
+    """Return the first of the runs of a model, or of all; no more than these are looked at."""
     return list(islice((run for run in listed if model in ("", run.model)), limit))
 
 

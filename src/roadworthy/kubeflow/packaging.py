@@ -75,7 +75,7 @@ def package(settings: Settings, directory: Path, model: str, *, commit: str, ima
         )
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "package.yaml"
-        options = ["--image", chosen, "--output", str(target)]
+        options = [f"--image={chosen}", f"--output={target}"]
         path = os.pathsep.join([str(code / "src"), str(code)])
         try:
             commands.call(

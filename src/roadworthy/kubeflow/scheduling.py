@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import kfp_server_api
 
-from roadworthy.kubeflow.connection import Connection, KubeflowError, ensure, everything, named
+from roadworthy.kubeflow.connection import (
+    Connection,
+    KubeflowError,
+    MissingError,
+    ensure,
+    everything,
+    named,
+)
 from roadworthy.kubeflow.cron import for_kubeflow, for_people
 from roadworthy.kubeflow.submission import ensure_experiment, find_experiment, find_pipeline
 
@@ -64,7 +72,7 @@ def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Sched
     CronError
         These are no times.
     ScheduleError
-        There is no pipeline yet that could run.
+        There is no pipeline yet that could run, or somebody else made another schedule meanwhile.
     """
     times = for_kubeflow(cron)
     pipeline = find_pipeline(connection, model)
@@ -95,12 +103,14 @@ def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Sched
     for one in others:
         _remove(connection, one)
     if chosen.mode != _ENABLE:
-        connection.schedules.recurring_run_service_enable_recurring_run(chosen.recurring_run_id)
+        with suppress(MissingError):  # what is there in its place is seen below
+            connection.schedules.recurring_run_service_enable_recurring_run(chosen.recurring_run_id)
     found = current(connection, model)
-    if found is None or not found.active:
+    asked = (for_people(times), trigger, True)
+    if found is None or (found.cron, found.trigger, found.active) != asked:
         raise ScheduleError(
-            f"The schedule of {model} was removed or switched off by somebody else just now: see "
-            f"`roadworthy schedule {model}`, and say this again."
+            f"Somebody else changed the schedule of {model} at the same time, so it is not as you "
+            f"say: see `roadworthy schedule {model}`, and say this again if yours is to be it."
         )
     return found
 
@@ -171,4 +181,5 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _remove(connection: Connection, one: Any) -> None:
-    connection.schedules.recurring_run_service_delete_recurring_run(one.recurring_run_id)
+    with suppress(MissingError):  # somebody else was quicker
+        connection.schedules.recurring_run_service_delete_recurring_run(one.recurring_run_id)

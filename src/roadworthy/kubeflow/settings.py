@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from roadworthy.workplace import SettingsError
+from roadworthy.settings import TokenError, presentable
+from roadworthy.workplace import SettingsError, unusable
 
 _PREFIX = "ROADWORTHY_KFP_"
 
@@ -17,7 +18,9 @@ _PREFIX = "ROADWORTHY_KFP_"
 class KubeflowSettings(BaseSettings):
     """Where Kubeflow Pipelines is. Each field is the variable ``ROADWORTHY_KFP_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
 
     url: str = Field("", description="Its API, without /apis/v2beta1.")
     ui_url: str = Field("", description="Its pages, for people. [url]")
@@ -55,6 +58,11 @@ class KubeflowSettings(BaseSettings):
             raise ValueError("there is no such file")
         return value
 
+    @field_validator("token")
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        return presentable(value)
+
     @model_validator(mode="after")
     def _fill(self) -> Self:
         object.__setattr__(self, "ui_url", self.ui_url or self.url)
@@ -70,12 +78,16 @@ class KubeflowSettings(BaseSettings):
         Raises
         ------
         SettingsError
-            Its file cannot be read.
+            Its file cannot be read, or holds no token.
         """
         if self.token_path is None:
             return self.token.get_secret_value()
         try:
-            return self.token_path.read_text().strip()
+            # What is not UTF-8 becomes a letter that no token has, and is refused as such.
+            held = SecretStr(self.token_path.read_text(encoding="utf-8", errors="replace"))
+            return presentable(held).get_secret_value()
+        except TokenError as error:
+            raise SettingsError(f"In {self.token_path}, {error}.") from None
         except OSError as error:
             raise SettingsError(
                 f"The token of Kubeflow cannot be read from {self.token_path} "
@@ -94,11 +106,7 @@ def from_environment() -> KubeflowSettings:
     try:
         return KubeflowSettings()
     except ValidationError as error:
-        told = "; ".join(
-            f"{_PREFIX}{str(found['loc'][0]).upper()}: {found['msg'].removeprefix('Value error, ')}"
-            for found in error.errors()
-        )
-        raise SettingsError(f"{told}. Set it to something else, or unset it.") from None
+        raise unusable(error, _PREFIX) from None
 
 
 def required() -> KubeflowSettings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def submit(
 
     One that was submitted before with the same name, version and arguments is not started twice:
     it is returned, unless it failed or was stopped. So a job that is run again takes up its run.
+    Of two that are submitted at once the one that was made first goes on, and is returned to both.
 
     Raises
     ------
@@ -99,11 +101,12 @@ def submit(
         runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(arguments)),
         service_account=connection.settings.service_account,
     )
-    before = _run(connection, wanted)
-    run = before or ensure(
-        lambda: _run(connection, wanted),
-        lambda: connection.runs.run_service_create_run(wanted).run_id,
+    before = _oldest(connection, wanted)
+    made = before or ensure(
+        lambda: _oldest(connection, wanted),
+        lambda: str(connection.runs.run_service_create_run(wanted).run_id),
     )
+    run = before or _yielded(connection, wanted, made)
     return Submitted(
         run,
         name,
@@ -111,7 +114,7 @@ def submit(
         package.commit,
         package.version,
         connection.settings.run_address(run),
-        found=before is not None,
+        found=before is not None or run != made,
     )
 
 
@@ -187,17 +190,39 @@ def _find_version(connection: Connection, pipeline: str, name: str) -> Any:
     return next(found, None)
 
 
-def _run(connection: Connection, wanted: kfp_server_api.V2beta1Run) -> str | None:
+def _yielded(connection: Connection, wanted: kfp_server_api.V2beta1Run, made: str) -> str:
+    """Return the run that goes on: ours, or that of somebody who said the same just before us."""
+    run = _oldest(connection, wanted)
+    if run in (None, made):
+        return made
+
+    def stop() -> str:
+        connection.runs.run_service_terminate_run(made)
+        return made
+
+    ensure(lambda: None if made in _alike(connection, wanted) else made, stop)
+    return str(run)
+
+
+def _oldest(connection: Connection, wanted: kfp_server_api.V2beta1Run) -> str | None:
+    return next(iter(_alike(connection, wanted)), None)
+
+
+def _alike(connection: Connection, wanted: kfp_server_api.V2beta1Run) -> list[str]:
+    """Return the runs that are what is wanted and may end well, in one order for everybody."""
     found = everything(
         connection.runs.run_service_list_runs,
         "runs",
         experiment_id=wanted.experiment_id,
         filter=named(wanted.display_name),
     )
-    for run in found:
-        if run.state not in _LOST and _made_of(run) == _made_of(wanted):
-            return str(run.run_id)
-    return None
+    alike = [run for run in found if run.state not in _LOST and _made_of(run) == _made_of(wanted)]
+    alike.sort(key=_age)
+    return [str(run.run_id) for run in alike]
+
+
+def _age(run: kfp_server_api.V2beta1Run) -> tuple[float, str]:
+    return run.created_at.timestamp() if run.created_at else math.inf, str(run.run_id)
 
 
 def _made_of(run: kfp_server_api.V2beta1Run) -> tuple[str, str]:

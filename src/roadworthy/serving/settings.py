@@ -157,7 +157,7 @@ def read_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
         The file cannot be read, or is empty: a server that was meant to have a token has one.
     """
     if file is None:
-        return environment.get(TOKEN_VARIABLE) or None
+        return environment.get(TOKEN_VARIABLE, "").strip() or None
     try:
         token = file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
