@@ -110,6 +110,9 @@ NEEDS = {
 }
 """What each step needs, by its name among the records."""
 
+ASKING = ("roadworthy/asks-models", "true")
+"""The label of the pods that a model lets in before anybody else may ask it."""
+
 _ATTEMPTS_MORE = 2
 _FIRST_PAUSE = "10s"
 _LONGEST_PAUSE = "60s"
@@ -132,6 +135,8 @@ def equip(task: dsl.PipelineTask, step: str, image: str) -> None:
             backoff_factor=2,
             backoff_max_duration=_LONGEST_PAUSE,
         )
+    if SERVING in needs.secrets:
+        kubernetes.add_pod_label(task, *ASKING)
     for secret in (S3, *needs.secrets):
         kubernetes.use_secret_as_env(
             task, secret, {key: key for key in SECRETS[secret]}, optional=True

@@ -323,10 +323,14 @@ def test_an_image_that_is_not_pinned_does_not_get_in(
             NAMESPACE, {"serving.kserve.io/inferenceservice": "fuel"}, "", False, id="a model"
         ),
         pytest.param(
-            NAMESPACE,
-            {"pipelines.kubeflow.org/v2_component": "true"},
-            *("Standard", True),
+            *(NAMESPACE, {"pipelines.kubeflow.org/v2_component": "true"}, "", False),
             id="a step",
+        ),
+        pytest.param(
+            NAMESPACE,
+            {"pipelines.kubeflow.org/v2_component": "true", "roadworthy/asks-models": "true"},
+            *("Standard", True),
+            id="a step of a rollout",
         ),
         pytest.param("default", {"app": "anything"}, "", False, id="another namespace"),
     ],

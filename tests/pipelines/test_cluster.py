@@ -87,6 +87,17 @@ def test_a_secret_comes_to_the_steps_that_need_it_alone(pods, secret, steps):
     assert all(secrets(pods[step])[secret] == keys for step in steps)
 
 
+def test_the_steps_of_a_rollout_alone_are_let_in_by_models(pods):
+    name, value = cluster.ASKING
+    let_in = {
+        step
+        for step, pod in pods.items()
+        if pod.get("podMetadata", {}).get("labels", {}).get(name) == value
+    }
+
+    assert let_in == {"register", "roll-out", "verify", "roll-back", "promote", "report"}
+
+
 def test_no_pod_waits_for_a_secret_that_a_cluster_does_without(pods):
     assert all(told["optional"] for pod in pods.values() for told in pod["secretAsEnv"])
 
