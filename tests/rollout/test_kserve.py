@@ -803,6 +803,9 @@ def test_what_is_missing_is_told_with_the_command_that_mends_it(make, api, tmp_p
         KServeTarget(here, place.kserve, place.cluster, place.digest).check("canary")
     with pytest.raises(RolloutError, match="no pod is replaced"):
         place.target.check("rolling")
+    silent = place.settings.model_copy(update={"prometheus_url": "http://127.0.0.1:9"})
+    with pytest.raises(RolloutError, match=r"ROADWORTHY_PROMETHEUS_URL names .*unset it"):
+        KServeTarget(silent, place.kserve, place.cluster, place.digest).check("canary")
     assert "no InferenceService" in place.target.standing(MODEL).problem
 
 

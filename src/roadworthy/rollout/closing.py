@@ -180,9 +180,13 @@ def _check_known(registry: Registry, target: Target, left: Note) -> None:
     wrong = ""
     if unknown:
         wrong = f"names version {unknown[0]}, which the registry does not know"
-    elif not left.champion and champion is not None and champion.number in left.taken_off:
-        if target.standing(left.model).champion == champion.number:
-            wrong = f"takes off version {champion.number}, the champion, and leaves none"
+    elif (
+        not left.champion
+        and champion is not None
+        and champion.number in left.taken_off
+        and target.standing(left.model).champion == champion.number
+    ):
+        wrong = f"takes off version {champion.number}, the champion, and leaves none"
     if wrong:
         raise RolloutError(
             f"What is still to be recorded of a rollback of {left.model} {wrong}: use the registry "

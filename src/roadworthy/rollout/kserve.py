@@ -22,7 +22,7 @@ import tenacity
 
 from roadworthy.bundle import Bundle, Golden
 from roadworthy.data import store
-from roadworthy.rollout import diagnosis, endpoints, inference_service
+from roadworthy.rollout import diagnosis, endpoints, figures, inference_service
 from roadworthy.rollout.cluster import APPLY, Cluster, ClusterError, StaleError
 from roadworthy.rollout.diagnosis import Finding
 from roadworthy.rollout.endpoints import Address
@@ -119,6 +119,8 @@ class KServeTarget:
         self._kserve.check(mode)
         self._check_split(mode)
         self._check_place()
+        if self._settings.prometheus_url:
+            figures.check(self._settings.prometheus_url)
 
     def stage(
         self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
@@ -199,10 +201,10 @@ class KServeTarget:
         url = self._settings.prometheus_url
         if not url:
             return Counts(blind=True)
-        figures = self._figures.setdefault(
+        counted = self._figures.setdefault(
             rollout.model, Figures(url, self._kserve.namespace, rollout.model)
         )
-        return figures.count(rollout.champion, rollout.version)
+        return counted.count(rollout.champion, rollout.version)
 
     def promote(self, rollout: Rollout) -> None:
         """Apply it as the only version, and wait until customers get its answers."""
