@@ -286,9 +286,14 @@ def test_what_runs_on_main_is_neither_interrupted_nor_side_by_side(jobs):
 
 
 def test_caches_are_keyed_by_the_lock_file(jobs, root):
-    files = jobs[".python"]["cache"]["key"]["files"]
-    assert files == ["requirements/dev.txt"]
-    assert all((root / file).is_file() for file in files)
+    caches = [job["cache"] for job in jobs.values() if isinstance(job, dict) and "cache" in job]
+    assert caches
+    for cache in caches:
+        assert cache["key"] == {"files": ["requirements/dev.txt"]}
+        assert cache["paths"] == [".venv/"]
+    assert (root / "requirements" / "dev.txt").is_file()
+    # and somebody writes it, on a branch and on main
+    assert {cache["policy"] for cache in caches} == {"pull", "pull-push"}
 
 
 SHOWS_ALL = re.compile(r"\bset -\w*x|\bxtrace\b|^\s*-?\s*(env|printenv|export)\s*$", re.MULTILINE)
