@@ -173,6 +173,7 @@ def test_of_many_at_once_one_run_goes_on_and_all_follow_it(kfp_api, kubeflow, pa
     submit(Connection(kubeflow), package, "[data] at [before]", ARGUMENTS)
     kfp_api.runs.clear()
     kfp_api.delay = 0.02
+    kubeflow = kubeflow.model_copy(update={"poll_seconds": 2.0})
 
     with ThreadPoolExecutor(4) as people:
         done = list(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import s3fs
 
 from roadworthy import records
 from roadworthy.errors import ExitCode
@@ -111,6 +112,8 @@ def test_reports_on_an_s3_that_does_not_let_us_in_are_told(monkeypatch, tmp_path
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     chosen = Settings(home=tmp_path / "home", records="s3://records.example")
+    # It keeps what it was once let in with.
+    s3fs.S3FileSystem.clear_instance_cache()
 
     verdict = conclude(chosen, "run", state("SUCCEEDED", *WAY, "reject"))
 

@@ -59,7 +59,7 @@ def crd(kube, requires):
 def api(kube):
     made = config.new_client_from_config(str(kube.kubeconfig))
     made.configuration.retries = False
-    kube.kubectl("create", "namespace", "kserve")
+    kube.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kserve"}})
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from roadworthy.kubeflow.connection import (
 from roadworthy.kubeflow.packaging import Package
 
 _LOST = {"FAILED", "CANCELED", "CANCELING"}
+_SECOND = 1.1
+"""What Kubeflow tells of a moment is its second, and a little more."""
 
 
 class VersionError(KubeflowError):
@@ -192,6 +195,8 @@ def _find_version(connection: Connection, pipeline: str, name: str) -> Any:
 
 def _yielded(connection: Connection, wanted: kfp_server_api.V2beta1Run, made: str) -> str:
     """Return the run that goes on: ours, or that of somebody who said the same just before us."""
+    # Of two that Kubeflow made in one second each has to see the other, so that second has to pass.
+    time.sleep(min(_SECOND, connection.settings.poll_seconds))
     run = _oldest(connection, wanted)
     if run in (None, made):
         return made
