@@ -278,6 +278,8 @@ def test_a_first_version_comes_on_the_road(make, mode, packed):
     rollout = place.rollout(3, 0)
 
     place.target.stage(rollout, packed)
+    # KServe may tell the common address later than the version's own: a driver asks again then.
+    place.wait(lambda: (place.live.get("status") or {}).get("url"))
     found = place.target.verify(rollout, _few(packed.golden))
     place.target.promote(replace(rollout, state="promoted"))
 
