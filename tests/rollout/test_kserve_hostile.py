@@ -149,6 +149,7 @@ def test_a_canary_that_somebody_damaged_is_taken_off(place, patch, monkeypatch):
     )
     with place.started("rollout", "start", "fuel:2", **LONG) as first:
         place.wait_for("shifting", first)
+        wait_until_applied(place)
         first.send_signal(signal.SIGSTOP)  # so that this driver does not take it off itself
         patch("remove", "/spec/canary/0/predictor/model/env")
         problem = place.standing()["problem"]
@@ -163,6 +164,14 @@ def test_a_canary_that_somebody_damaged_is_taken_off(place, patch, monkeypatch):
         assert first.wait(PATIENCE_SECONDS) != 0
         assert "rolled back by ada" in " ".join(first.stdout.read().split())
     assert stands(place) == (1, 0, "", 1)
+
+
+def wait_until_applied(place):
+    """Wait until the driver has applied what it has noted: its object changes no more."""
+    before = None
+    while (now := place.controller.get()["metadata"]["resourceVersion"]) != before:
+        before = now
+        time.sleep(2)
 
 
 @ON_STANDARD
