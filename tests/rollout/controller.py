@@ -221,6 +221,11 @@ class Controller:
         self._befell: set[str] = set()
 
     @property
+    def deployed(self) -> set[int]:
+        """The versions that have a Deployment: what is applied is done a moment later."""
+        return {pods.version for pods in [*self._pods.values()]}
+
+    @property
     def host(self) -> str:
         return f"{MODEL}.{self.namespace}.cluster.example"
 
@@ -306,9 +311,14 @@ class Controller:
             before = self._pods.get(name)
             if before is None or before.template != template:
                 self._pods[name] = self._made(name, template, predictor, before)
-        for name, pods in self._pods.items():
-            host = f"{name}.{self.namespace}.svc"
-            self.gateway.routes[host] = [(100, *pods.serving)]
+        routes = {
+            f"{name}.{self.namespace}.svc": [(100, *pods.serving)]
+            for name, pods in self._pods.items()
+        }
+        self.gateway.routes.update(routes)
+        for host in [*self.gateway.routes]:
+            if host.endswith(f".{self.namespace}.svc") and host not in routes:
+                del self.gateway.routes[host]
         rest = 100 - sum(weight for weight, _ in split)
         weights = [(100, stable)] if self.ignores_weights else [*split, (rest, stable)]
         self.gateway.routes[self.host] = [

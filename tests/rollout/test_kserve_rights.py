@@ -99,6 +99,7 @@ def test_a_rollout_is_refused_nothing(make, mode, grant, packed):  # noqa: F811 
     assert target.left(MODEL) == left
     target.clear(left)
     assert target.standing(MODEL).champion == 2
+    place.wait(lambda: 3 not in place.controller.deployed)
     # and one does not come up, so that it is looked for why, in pods and in events
     place.controller.bad[3] = "image"
     with pytest.raises(RolloutError, match="image cannot be pulled"):
