@@ -10,23 +10,12 @@ from dataclasses import dataclass
 from kfp import dsl, kubernetes
 from pydantic import SecretStr
 
+from roadworthy.kubeflow.secrets import GIT, MLFLOW, S3, SECRETS, SERVING
 from roadworthy.kubeflow.tasks import TITLES
 from roadworthy.rollout.kserve_settings import KServeSettings
 from roadworthy.settings import Settings
 
 CONFIG_MAP = "roadworthy"
-
-GIT = "roadworthy-git"
-MLFLOW = "roadworthy-mlflow"
-S3 = "roadworthy-s3"
-SERVING = "roadworthy-serving"
-SECRETS = {
-    GIT: ("ROADWORTHY_GIT_TOKEN",),
-    S3: ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    MLFLOW: ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
-    SERVING: ("ROADWORTHY_TOKEN",),
-}
-"""The secrets and their keys, which are the variables."""
 
 RECORDING = (
     "ROADWORTHY_HOME",

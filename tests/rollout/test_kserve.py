@@ -758,7 +758,7 @@ def test_a_note_that_a_kill_left_is_done_before_it_is_forgotten(make, mode):
     place = make(mode)
     place.share(place.stage(), 50)
     note = Note(MODEL, 2, (3,), "ada", AT, "killed")
-    place.target._leave(note)
+    place.target._budgets.leave(note)
 
     place.target.clear(note)
 
@@ -770,13 +770,13 @@ def test_a_note_that_a_kill_left_is_done_before_it_is_forgotten(make, mode):
 def test_a_note_that_came_since_stays(make):
     place = make("Standard")
     first, second = (Note(MODEL, 2, (3,), who, AT, "x") for who in ("ada", "bob"))
-    place.target._leave(first)
+    place.target._budgets.leave(first)
 
     place.target.clear(second)
 
     assert place.target.left(MODEL) == first
     with pytest.raises(RolledBackError, match="ada"):
-        place.target._leave(second)
+        place.target._budgets.leave(second)
 
 
 def test_a_cluster_that_lost_its_champion_gets_it_again(make, mode):

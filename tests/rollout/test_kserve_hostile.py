@@ -8,7 +8,7 @@ import pytest
 
 from roadworthy.errors import ExitCode
 from roadworthy.rollout import inference_service
-from roadworthy.rollout.kserve import NOTE
+from roadworthy.rollout.budgets import NOTE
 from roadworthy.rollout.note import Note
 from tests.rollout.test_kserve_commands import PATIENCE_SECONDS, gateway, place
 

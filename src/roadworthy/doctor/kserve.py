@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 from roadworthy.doctor.api import Api, RefusedError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.objects import forbidden
-from roadworthy.rollout.kserve_settings import KServeSettings, Mode
+from roadworthy.rollout.kserve_settings import MODES, KServeSettings
 from roadworthy.rollout.state import RolloutError
 from roadworthy.settings import Settings
 
@@ -21,7 +21,6 @@ _OURS = "app.kubernetes.io/managed-by=roadworthy"
 _INSTALL = "kubectl apply --server-side --filename KSERVE.yaml"
 _CONFIG = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
 _SECONDS = 5.0
-_OLD_NAMES = {"Serverless": "Knative", "RawDeployment": "Standard"}
 _DOES = {
     "Knative": "shares the traffic by canaryTrafficPercent",
     "Standard": "shares the traffic by spec.canary",
@@ -101,8 +100,8 @@ def _judged(name: str, config: Mapping[str, str], kserve: KServeSettings) -> Fin
         chosen = json.loads(config["deploy"])["defaultDeploymentMode"]
     except (KeyError, TypeError, ValueError):
         return missing(name, "kserve/inferenceservice-config names no default mode", remedy)
-    known = _OLD_NAMES.get(chosen, chosen)
-    if known not in get_args(Mode):
+    known = MODES.get(chosen)
+    if known is None:
         told = f"{chosen}, in which nothing can be rolled out"
         return missing(name, told, remedy)
     try:

@@ -6,13 +6,14 @@ Kubeflow has several users, each with a namespace; with a single one it is Kubef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from roadworthy.doctor.api import Api, RefusedError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.variables import examples, wrong
 from roadworthy.kubeflow.image import NULL_COMMIT, ImageError, pinned
+from roadworthy.kubeflow.secrets import GIT, S3, SECRETS, SERVING
 from roadworthy.rollout.kserve_settings import KServeSettings
 
 APPLY = 'deploy/render OVERLAY "$(git rev-parse HEAD)" | kubectl apply --server-side --filename -'
@@ -25,16 +26,9 @@ ACCOUNT = "roadworthy-pipeline"
 """The account of the steps."""
 _ACCOUNTS = ("roadworthy-serving", "roadworthy-client")
 _FETCHING = "roadworthy-s3-read"
-SECRETS: Mapping[str, tuple[str, ...]] = {
-    "roadworthy-git": ("ROADWORTHY_GIT_TOKEN",),
-    "roadworthy-s3": ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),
-    "roadworthy-mlflow": ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
-    "roadworthy-serving": ("ROADWORTHY_TOKEN",),
-}
-"""The secrets of the steps, and the keys of each, which are variables."""
-_OF_MODELS = {_FETCHING: SECRETS["roadworthy-s3"], "roadworthy-serving": ("ROADWORTHY_TOKEN",)}
+_OF_MODELS = {_FETCHING: SECRETS[S3], SERVING: SECRETS[SERVING]}
 """Those of the model servers."""
-NEEDED = ("roadworthy-git", "roadworthy-s3", _FETCHING)
+NEEDED = (GIT, S3, _FETCHING)
 """Those without which no release can be pushed and no bundle fetched; the others have defaults."""
 _NAME = "roadworthy"
 _HIDDEN = "one may not look (403)"

@@ -28,6 +28,8 @@ APPLY = "`deploy/render OVERLAY COMMIT | kubectl apply --server-side --filename 
 _TIMEOUT_SECONDS = (5, 30)
 """To connect, and to read."""
 _LONGEST_WAIT = 2.0
+_LONGEST_PAUSE = 1.0
+"""Between two changes of the same object."""
 _SHOWN = 300
 _GONE, _CONFLICT, _MANY = 404, 409, 429
 _FORBIDDEN = (401, 403)
@@ -48,6 +50,22 @@ class StaleError(ClusterError):
 
 class TakenFieldError(ClusterError):
     """Somebody else says what one of our fields is."""
+
+
+def unless_stale(seconds: float) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Return a decorator: what reads an object and changes it is done again if somebody else did.
+
+    Parameters
+    ----------
+    seconds
+        For how long at most; then the :class:`StaleError` is raised.
+    """
+    return tenacity.retry(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=_LONGEST_PAUSE),
+        retry=tenacity.retry_if_exception_type(StaleError),
+        reraise=True,
+    )
 
 
 class Cluster:

@@ -11,6 +11,13 @@ from roadworthy.rollout.state import RolloutError
 
 Mode = Literal["Knative", "Standard"]
 """How KServe makes pods of an InferenceService: by Knative, or by a Deployment of each version."""
+MODES: dict[str, Mode] = {
+    "Knative": "Knative",
+    "Serverless": "Knative",
+    "Standard": "Standard",
+    "RawDeployment": "Standard",
+}
+"""The modes, by the names that they have and had."""
 Metric = Literal["", "cpu", "memory", "concurrency", "rps"]
 
 _METRICS: dict[Mode, tuple[str, ...]] = {
