@@ -47,6 +47,7 @@ EVERYWHERE = ""
 PLACES = (NAMESPACE, KUBEFLOW, "kserve", "default", "kube-system", EVERYWHERE)
 WORK = {
     ("serving.kserve.io", "inferenceservices"): {"get", "create", "patch"},
+    ("serving.kserve.io", "servingruntimes"): {"get", "create", "patch"},
     ("policy", "poddisruptionbudgets"): {"get", "create", "patch"},
     ("", "pods"): {"list"},
     ("", "events"): {"list"},
@@ -56,7 +57,6 @@ WORK = {
 RUNS = {("argoproj.io", "workflowtaskresults"): {"create", "patch"}}
 """What it may where the steps run."""
 NAMED = {
-    (NAMESPACE, "serving.kserve.io", "servingruntimes", "roadworthy"): {"get"},
     ("kserve", "", "configmaps", "inferenceservice-config"): {"get"},
 }
 """What it may do with one object."""

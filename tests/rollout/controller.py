@@ -192,6 +192,8 @@ class Controller:
         Whether all the traffic goes to the predictor, whatever the status tells.
     restarts
         Of which version pods were made, in order: a version that is there twice was restarted.
+    images
+        The version and the image of them, in order.
     capacity
         For how much traffic there were ready pods, in pods, each time it changed: those of the
         version that has the fewest for its share count.
@@ -207,6 +209,7 @@ class Controller:
     stalled: bool = False
     ignores_weights: bool = False
     restarts: list[int] = field(default_factory=list)
+    images: list[tuple[int, str]] = field(default_factory=list)
     capacity: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -435,6 +438,7 @@ class Controller:
     def _made(self, name: str, template: Any, predictor: Any, former: Pods | None) -> Pods:
         version = int(predictor["model"]["env"][0]["value"])
         self.restarts.append(version)
+        self.images.append((version, self._image(predictor["model"]["runtime"])))
         bundle = predictor["model"]["storageUri"].removeprefix("file://")
         wait = self.slow.get(version, 0.0)
         made = Pods(name, template, version, bundle, time.monotonic() + wait, former)
@@ -442,6 +446,12 @@ class Controller:
             made.ready_at = float("inf")
             self._befall(name, version, self.bad[version], predictor)
         return made
+
+    def _image(self, runtime: str) -> str:
+        path = f"/apis/serving.kserve.io/v1alpha1/namespaces/{self.namespace}/servingruntimes"
+        found = self.ask("GET", f"{path}/{runtime}")
+        assert not any(one.get("autoSelect") for one in found["spec"]["supportedModelFormats"])
+        return str(found["spec"]["containers"][0]["image"])
 
     def _befall(self, owner: str, version: int, what: str, predictor: Any) -> None:
         """Let the pods of a version fare badly, as a kubelet or a scheduler would tell it."""

@@ -1,6 +1,7 @@
 """What is applied is what the CRD knows, changes no pod that stays, and reads as it was meant."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import kubernetes_validate
@@ -130,8 +131,39 @@ def test_a_promoted_canary_keeps_its_name_and_is_scaled_as_a_champion():
     after = made(Placed(NEW), "Standard", staged)
 
     assert after["spec"]["canary"] == []
-    assert after["spec"]["predictor"] == made(Placed(NEW), "Standard")["spec"]["predictor"]
-    assert after["spec"]["predictor"]["name"] == "v3"
+    predictor = after["spec"]["predictor"]
+    told = predictor.pop("annotations")  # which version it follows
+    assert predictor == made(Placed(NEW), "Standard")["spec"]["predictor"]
+    assert predictor["name"] == "v3"
+    assert set(told) == {f"roadworthy/follows{part}" for part in ("", "-uri", "-runtime")}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_version_names_what_serves_it_and_what_served_the_one_before(mode):
+    before, after = replace(OLD, runtime="one"), replace(NEW, runtime="two")
+
+    first = made(Placed(before), mode)
+    staged = made(Placed(before, after, 10), mode, first)
+    promoted = made(Placed(after), mode, staged)
+
+    assert [one.runtime for one in inference_service.read(staged, mode).releases] == ["one", "two"]
+    for found in (first, staged, promoted):
+        assert inference_service.read(found, mode).champion.runtime == (
+            "two" if found is promoted else "one"
+        )
+    assert inference_service.follows(promoted) == before
+    assert inference_service.follows(promoted).runtime == "one"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_champion_that_is_alone_again_is_served_as_before(mode):
+    before, after = replace(OLD, runtime="one"), replace(NEW, runtime="two")
+    staged = made(Placed(before, after, 10), mode, made(Placed(before), mode))
+    read = inference_service.read(staged, mode)
+
+    alone = made(replace(read, challenger=None, share=0), mode, staged)
+
+    assert alone["spec"]["predictor"]["model"]["runtime"] == "one"
 
 
 @pytest.mark.parametrize(("share", "pods"), [(0, 1), (10, 1), (50, 3), (100, 6)], ids=str)

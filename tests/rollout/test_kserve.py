@@ -50,9 +50,10 @@ def gateway(servers):
 
 
 @pytest.fixture(scope="module")
-def crd(kube, requires):
+def crds(kube, requires):
     directory = requires.variable("KSERVE_CRDS", "name a directory with the YAML of KServe's CRDs")
-    return strictly.schema(Path(directory), "InferenceService")
+    kinds = ("InferenceService", "ServingRuntime")
+    return {kind: strictly.schema(Path(directory), kind) for kind in kinds}
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,10 @@ class Watched(Cluster):
         self.before()
         return super().apply_service(manifest, force=force)
 
+    def apply_runtime(self, manifest):
+        self.applied.append(manifest)
+        return super().apply_runtime(manifest)
+
     def annotate_budget(self, found, name, value):
         self.before_note()
         return super().annotate_budget(found, name, value)
@@ -128,7 +133,7 @@ class Place:
     kserve: KServeSettings
     customers: Customers
     bundles: dict
-    crd: object
+    crds: dict
     uids: set = field(default_factory=set)
 
     def __post_init__(self):
@@ -201,6 +206,12 @@ class Place:
             closing.promote(held, self.target)
         return held
 
+    def use_image(self, image):
+        """Let deploy/ apply another serving image."""
+        container = {"name": "kserve-container", "image": image}
+        path = f"{_runtimes(self.kserve.namespace)}/{self.kserve.runtime}"
+        self.controller.ask("PATCH", path, {"spec": {"containers": [container]}})
+
     @property
     def live(self):
         return self.controller.get()
@@ -224,11 +235,11 @@ class Place:
         self.uids.add(self.live["metadata"]["uid"])
         assert len(self.uids) == 1
         for manifest in self.cluster.applied:
-            assert strictly.problems(self.crd, manifest) == []
+            assert strictly.problems(self.crds[manifest["kind"]], manifest) == []
 
 
 @pytest.fixture
-def make(kube, api, gateway, crd, packed, simple, tmp_path):
+def make(kube, api, gateway, crds, packed, simple, tmp_path):
     """Make a namespace where version 2 is the champion, and customers ask."""
     with ExitStack() as stack:
 
@@ -257,7 +268,7 @@ def make(kube, api, gateway, crd, packed, simple, tmp_path):
                 ),
                 Customers(gateway.url, controller.host),
                 {2: simple, 3: packed},
-                crd,
+                crds,
             )
             if champion:
                 place.put_on(champion)
@@ -732,6 +743,53 @@ def test_the_version_before_is_put_back(make, mode):
     assert (standing.champion, standing.challenger, standing.ready) == (2, 0, True), standing
 
 
+def test_another_serving_image_comes_with_the_next_version_and_goes_with_it(make, mode, packed):
+    place = make(mode)
+    place.use_image("roadworthy/serving:other")
+
+    # when a version is staged after that, gets a share, and is rolled back
+    rollout = place.share(place.stage(), 50)
+    assert place.target.verify(rollout, _few(packed.golden)).good
+    place.back(rollout)
+
+    # then it alone was served by that image, and no pod of the champion was made for it
+    place.check(2)
+    assert {image for version, image in place.controller.images if version == 3} == {
+        "roadworthy/serving:other"
+    }
+    assert {image for version, image in place.controller.images if version == 2} == {
+        "roadworthy/serving:none"
+    }
+
+
+def test_a_rollback_takes_the_serving_image_of_before(make, mode):
+    place = make(mode)
+    place.use_image("roadworthy/serving:other")
+    whole = place.share(place.stage(), 100)
+    place.target.promote(replace(whole, state="promoted", share=0))
+    place.wait(lambda: 2 not in place.controller.deployed)
+
+    place.target.put_back(Note(MODEL, 2, (3,), "ada", AT, "bad"), place.digest(MODEL, 2))
+
+    place.check(2)
+    assert place.controller.images[-1] == (2, "roadworthy/serving:none")
+
+
+def test_a_version_put_back_whose_serving_image_is_forgotten_gets_the_one_of_now(make):
+    place = make("Standard")
+    before = place.live["spec"]["predictor"]["model"]["runtime"]
+    place.use_image("roadworthy/serving:other")
+    whole = place.share(place.stage(), 100)
+    place.target.promote(replace(whole, state="promoted", share=0))
+    place.wait(lambda: 2 not in place.controller.deployed)
+    place.controller.ask("DELETE", f"{_runtimes(place.kserve.namespace)}/{before}")
+
+    place.target.put_back(Note(MODEL, 2, (3,), "ada", AT, "bad"), place.digest(MODEL, 2))
+
+    place.check(2)
+    assert place.controller.images[-1] == (2, "roadworthy/serving:other")
+
+
 def test_a_version_whose_revision_is_gone_is_made_anew(make, mode, packed):
     # given that Knative never had the version before
     place = make(mode, champion=3)
@@ -895,12 +953,18 @@ def _configure(api, mode, *, gateway_api=True):
 
 
 def _add_runtime(api, namespace):
-    path = f"/apis/serving.kserve.io/v1alpha1/namespaces/{namespace}/servingruntimes"
     container = {"name": "kserve-container", "image": "roadworthy/serving:none"}
     body = {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
         "metadata": {"name": "roadworthy"},
-        "spec": {"containers": [container]},
+        "spec": {
+            "supportedModelFormats": [{"name": "roadworthy", "version": "1", "autoSelect": True}],
+            "containers": [container],
+        },
     }
-    api.call_api(path, "POST", body=body, response_type="object")
+    api.call_api(_runtimes(namespace), "POST", body=body, response_type="object")
+
+
+def _runtimes(namespace):
+    return f"/apis/serving.kserve.io/v1alpha1/namespaces/{namespace}/servingruntimes"

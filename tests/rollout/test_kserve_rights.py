@@ -18,7 +18,7 @@ from tests.rollout.controller import MODEL
 from tests.rollout.test_kserve import (  # noqa: F401 - fixtures
     AT,
     _few,
-    crd,
+    crds,
     gateway,
     make,
     mode,

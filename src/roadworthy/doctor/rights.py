@@ -12,6 +12,7 @@ from roadworthy.rollout.kserve_settings import KServeSettings
 _KSERVE = "serving.kserve.io"
 _ROLLOUT = (
     (_KSERVE, "inferenceservices", "", ("get", "create", "patch")),
+    (_KSERVE, "servingruntimes", "", ("get", "create", "patch")),
     ("policy", "poddisruptionbudgets", "", ("get", "create", "patch")),
     ("", "pods", "", ("list",)),
     ("", "events", "", ("list",)),
@@ -59,7 +60,6 @@ def needed(kserve: KServeSettings) -> Iterator[Right]:
     for group, resource, name, verbs in _ROLLOUT:
         for verb in verbs:
             yield Right(verb, group, resource, kserve.namespace, name)
-    yield Right("get", _KSERVE, "servingruntimes", kserve.namespace, kserve.runtime)
     yield Right("get", "", "configmaps", "kserve", "inferenceservice-config")
 
 

@@ -17,6 +17,7 @@ from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
+from roadworthy.rollout import serving_runtime
 from roadworthy.rollout.inference_service import API_VERSION, MANAGER
 from roadworthy.rollout.state import RolloutError
 
@@ -151,10 +152,13 @@ class Cluster:
         path = self._serving("inferenceservices", manifest["metadata"]["name"])
         self._apply(path, manifest, force=False, dry=True)
 
-    def has_runtime(self, name: str) -> bool:
-        """Return whether a ServingRuntime is there."""
-        path = f"/apis/serving.kserve.io/v1alpha1/namespaces/{self._namespace}/servingruntimes"
-        return self._find(f"{path}/{name}") is not None
+    def runtime(self, name: str) -> Json | None:
+        """Return a ServingRuntime, or None."""
+        return self._find(self._runtime(name))
+
+    def apply_runtime(self, manifest: Json) -> Json:
+        """Apply a ServingRuntime that is ours alone."""
+        return self._apply(self._runtime(manifest["metadata"]["name"]), manifest, force=True)
 
     def default_mode(self) -> str:
         """Return how KServe serves what does not say how, as KServe's settings tell it."""
@@ -246,6 +250,10 @@ class Cluster:
 
     def _serving(self, kind: str, name: str) -> str:
         return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{kind}/{name}"
+
+    def _runtime(self, name: str) -> str:
+        path = f"/apis/{serving_runtime.API_VERSION}/namespaces/{self._namespace}"
+        return f"{path}/servingruntimes/{name}"
 
     def _budget(self, name: str) -> str:
         path = f"/apis/{self.budget_version}/namespaces/{self._namespace}"

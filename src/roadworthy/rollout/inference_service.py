@@ -21,7 +21,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from roadworthy.rollout.kserve_settings import KServeSettings, Mode
@@ -38,7 +38,8 @@ VERSION_LABEL = "roadworthy/version"
 """Our label of the pods of a version."""
 
 _STOP = "serving.kserve.io/stop"
-_FOLLOWS, _FOLLOWS_URI = "roadworthy/follows", "roadworthy/follows-uri"
+_FOLLOWS = "roadworthy/follows"
+_FOLLOWS_URI, _FOLLOWS_RUNTIME = f"{_FOLLOWS}-uri", f"{_FOLLOWS}-runtime"
 _VARIABLE = "ROADWORTHY_VERSION"
 _PORT = 8080
 _USER = 65532
@@ -54,10 +55,17 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Release:
-    """A version, and where its bundle is fetched from."""
+    """A version, and where its bundle is fetched from.
+
+    Parameters
+    ----------
+    runtime
+        The ServingRuntime that serves it. It is the same release whatever serves it.
+    """
 
     version: int
     uri: str
+    runtime: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -293,9 +301,8 @@ def newest_revision(live: Mapping[str, Any]) -> str:
 
 
 def follows(live: Mapping[str, Any]) -> Release | None:
-    """Return which version the predictor's followed, in the mode `Knative`; None if none."""
-    told = live["spec"]["predictor"].get("annotations") or {}
-    found = Release(number(told.get(_FOLLOWS)), told.get(_FOLLOWS_URI, ""))
+    """Return which version the predictor's followed; None if none."""
+    found = _followed(live["spec"]["predictor"])
     return found if found.version and found.uri else None
 
 
@@ -344,7 +351,7 @@ class _Maker:
             champion |= self._bounds(own, 0)
             # Said and not left out: what is left out stays, if somebody else wrote it too.
             return {"predictor": champion, "canary": []}
-        predictor = self._kept(after.challenger)
+        predictor = self._kept(after.challenger, after.champion)
         for name in _SCALING:
             predictor.pop(name, None)
         # Demanded by the schema, and refused by KServe unless it is empty.
@@ -418,14 +425,13 @@ class _Maker:
                 settings.grace_seconds or settings.drain_seconds + 30
             )
         else:
-            annotations = {
+            made["annotations"] = {
                 "autoscaling.knative.dev/scale-down-delay": f"{settings.stabilization_seconds}s"
             }
-            if after is not None:
-                annotations |= {_FOLLOWS: str(after.version), _FOLLOWS_URI: after.uri}
-            made["annotations"] = annotations
             if settings.container_concurrency:
                 made["containerConcurrency"] = settings.container_concurrency
+        if after is not None:
+            made.setdefault("annotations", {}).update(_following(after))
         key = settings.spread or ("kubernetes.io/hostname" if self._mode == "Standard" else "")
         alike = {SERVICE_LABEL: self._model, VERSION_LABEL: str(release.version)}
         if self._mode == "Standard":  # Knative takes no affinity unless it is switched on there
@@ -459,7 +465,7 @@ class _Maker:
         probe = {"periodSeconds": 5, "timeoutSeconds": 3, "failureThreshold": 3}
         made: Json = {
             "modelFormat": {"name": "roadworthy", "version": "1"},
-            "runtime": settings.runtime,
+            "runtime": release.runtime or settings.runtime,
             "storageUri": release.uri,
             "args": ["--drain-seconds", str(settings.drain_seconds)],
             "env": [{"name": _VARIABLE, "value": str(release.version)}],
@@ -522,7 +528,7 @@ def _found(predictor: Mapping[str, Any] | None) -> Release | None:
     told = {one.get("name"): one.get("value", "") for one in container.get("env") or []}
     version = number(told.get(_VARIABLE))
     uri = container.get("storageUri")
-    return Release(version, uri) if version and uri else None
+    return Release(version, uri, container.get("runtime", "")) if version and uri else None
 
 
 def _release(model: str, predictor: Mapping[str, Any]) -> Release:
@@ -554,11 +560,23 @@ def _knative(predictor: Mapping[str, Any], found: Release) -> Placed:
     percent = predictor.get(_PERCENT)
     if percent is None:
         return Placed(found)
-    told = predictor.get("annotations") or {}
-    before = Release(number(told.get(_FOLLOWS)), told.get(_FOLLOWS_URI, ""))
+    before = _followed(predictor)
     if before.version in (0, found.version):
         return Placed(found, pinned=True)
     return Placed(before, found, int(percent))
+
+
+def _following(before: Release) -> dict[str, str]:
+    """Return the annotations of a predictor that tell which version it follows."""
+    told = {_FOLLOWS: str(before.version), _FOLLOWS_URI: before.uri}
+    return told | {_FOLLOWS_RUNTIME: before.runtime}
+
+
+def _followed(predictor: Mapping[str, Any]) -> Release:
+    told = predictor.get("annotations") or {}
+    return Release(
+        number(told.get(_FOLLOWS)), told.get(_FOLLOWS_URI, ""), told.get(_FOLLOWS_RUNTIME, "")
+    )
 
 
 def _check_fields(model: str, spec: Mapping[str, Any], mode: Mode) -> None:

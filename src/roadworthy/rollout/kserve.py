@@ -11,7 +11,7 @@ from roadworthy.bundle import Bundle, Golden
 from roadworthy.data import store
 from roadworthy.rollout import endpoints, figures, inference_service
 from roadworthy.rollout.budgets import Budgets
-from roadworthy.rollout.cluster import APPLY, Cluster, ClusterError
+from roadworthy.rollout.cluster import Cluster, ClusterError
 from roadworthy.rollout.figures import Figures
 from roadworthy.rollout.inference_service import Placed, Release
 from roadworthy.rollout.judgement import Counts
@@ -34,11 +34,6 @@ log = logging.getLogger(__name__)
 
 class KServeTarget:
     """The InferenceServices of one namespace.
-
-    The serving image is no part of a rollout: it is the ServingRuntime's, which all versions share,
-    and a newer KServe makes all pods anew when that changes, a few at a time. Its annotation
-    ``serving.kserve.io/disable-auto-update`` is no way out, as KServe then heeds no change of a
-    ready InferenceService, a share's neither.
 
     Parameters
     ----------
@@ -104,7 +99,8 @@ class KServeTarget:
         if rollout.champion:
             self._check_split(self._watcher.mode(self._cluster.service(model)))
         self._budgets.check_undisturbed(model)
-        release = Release(rollout.version, store.publish(self._settings.bundle_store, bundle))
+        uri = store.publish(self._settings.bundle_store, bundle)
+        release = Release(rollout.version, uri, self._placement.runtime())
         self._check_free(model, release)
         self._budgets.keep(model)
         self._placement.have_champion(rollout, meanwhile)
@@ -299,17 +295,13 @@ class KServeTarget:
         return replace(found, ready=not problem, problem=problem)
 
     def _check_place(self) -> None:
-        address, runtime = self._settings.bundle_store, self._kserve.runtime
+        address = self._settings.bundle_store
         if "://" not in address:
             raise RolloutError(
                 f"The pods of a cluster cannot read bundles from {address}, a directory here: name "
                 f"a store such as s3://bucket/bundles in ROADWORTHY_BUNDLE_STORE."
             )
-        if not self._cluster.has_runtime(runtime):
-            raise RolloutError(
-                f"The namespace {self._kserve.namespace} has no ServingRuntime {runtime}: "
-                f"{APPLY} makes it."
-            )
+        self._placement.template()
 
     def _check_split(self, mode: Mode) -> None:
         if mode == "Standard" and not self._cluster.has_gateway_api():

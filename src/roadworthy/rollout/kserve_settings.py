@@ -40,7 +40,9 @@ class KServeSettings(BaseSettings):
 
     namespace: str = Field("roadworthy", description="Where the InferenceServices are.")
     context: str = Field("", description="A context of the kubeconfig. [the pod's own, or the one]")
-    runtime: str = Field("roadworthy", description="The ServingRuntime of the serving image.")
+    runtime: str = Field(
+        "roadworthy", description="The ServingRuntime of which a new version gets a copy."
+    )
     service_account: str = Field("roadworthy-serving", description="Whose pods serve.")
     endpoint: str = Field(
         "", description="Where requests are sent in place of status.url, with its host as Host."

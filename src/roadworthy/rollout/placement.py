@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from roadworthy.data import store
-from roadworthy.rollout import inference_service
+from roadworthy.rollout import inference_service, serving_runtime
 from roadworthy.rollout.budgets import Budgets
-from roadworthy.rollout.cluster import Cluster, Json, unless_stale
+from roadworthy.rollout.cluster import APPLY, Cluster, Json, unless_stale
 from roadworthy.rollout.inference_service import Placed, Release
 from roadworthy.rollout.kserve_settings import KServeSettings
 from roadworthy.rollout.note import Note
@@ -51,6 +51,28 @@ class Placement:
         self._digests = digests
         self._watcher = Watcher(settings, kserve, cluster)
         self._budgets = Budgets(kserve, cluster, settings.ready_seconds)
+
+    def template(self) -> Json:
+        """Return the ServingRuntime of which a new version gets a copy.
+
+        Raises
+        ------
+        RolloutError
+            It is not there.
+        """
+        name, namespace = self._kserve.runtime, self._kserve.namespace
+        found = self._cluster.runtime(name)
+        if found is None:
+            raise RolloutError(
+                f"The namespace {namespace} has no ServingRuntime {name}: {APPLY} makes it."
+            )
+        return found
+
+    def runtime(self) -> str:
+        """Apply the copy that a new version gets, and return its name."""
+        made = serving_runtime.copied(self.template())
+        self._cluster.apply_runtime(made)
+        return str(made["metadata"]["name"])
 
     def apply(
         self,
@@ -225,6 +247,7 @@ class Placement:
         now = self._watcher.placed(model)
         if self._watcher.mode(live) == "Knative" and self._has_returned(model, release, now, live):
             return
+        release = replace(release, runtime=self._runtime_of(release, live))
         what = f"Version {release.version} of {model} did not come up"
 
         def beside(now: Placed) -> Placed:
@@ -276,7 +299,7 @@ class Placement:
         if number in (0, rollout.version) or self._watcher.placed(model).champion is not None:
             return
         log.warning("%s has no champion here: version %d is put on the road.", model, number)
-        release = self.release(model, number)
+        release = replace(self._release(model, number), runtime=self.runtime())
         self.apply(model, lambda now: now if now.champion else Placed(release))
         self._watcher.wait(
             model,
@@ -300,17 +323,24 @@ class Placement:
         except RolloutError as error:
             log.error("The rollback is not forgotten: %s", error)  # noqa: TRY400 - a sentence
 
-    def release(self, model: str, version: int) -> Release:
-        """Return a version as the registry knows it."""
-        digest = self._digests(model, version)
-        return Release(version, store.address(self._settings.bundle_store, model, digest))
-
     def follow(self, note: Note) -> None:
         """Make the road as a note says."""
         now = self._watcher.placed(note.model)
         off = {release.version for release in now.releases} & set(note.taken_off)
         if now.champion is not None and now.champion.version in off and note.champion:
-            self.restore(note.model, self.release(note.model, note.champion))
+            self.restore(note.model, self._release(note.model, note.champion))
         elif off:
             first = not note.champion
             self.take_off(note.model, off, first=first, finish=False)
+
+    def _release(self, model: str, version: int) -> Release:
+        """Return a version as the registry knows it."""
+        digest = self._digests(model, version)
+        return Release(version, store.address(self._settings.bundle_store, model, digest))
+
+    def _runtime_of(self, release: Release, live: Json) -> str:
+        """Return what served a version before the one that is on the road, or serves new ones."""
+        before = inference_service.follows(live)
+        if before == release and before.runtime and self._cluster.runtime(before.runtime):
+            return before.runtime
+        return self.runtime()
