@@ -244,6 +244,7 @@ def test_a_container_may_do_nothing_that_it_need_not(mode):
         ("Knative", {"scale_metric": "cpu"}, "concurrency or rps"),
         ("Knative", {"scale_up_seconds": 5}, "at once"),
         ("Knative", {"grace_seconds": 60}, "how long a pod may take"),
+        ("Knative", {"startup_seconds": 60}, "progress-deadline"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else str(value).split()[0],
 )

@@ -491,7 +491,7 @@ class _Maker:
             made["startupProbe"] = {
                 "httpGet": _route("live"),
                 "periodSeconds": 2,
-                "failureThreshold": max(1, math.ceil(settings.startup_seconds / 2)),
+                "failureThreshold": max(1, math.ceil(settings.startup / 2)),
             }
         return made
 

@@ -27,6 +27,7 @@ _METRICS: dict[Mode, tuple[str, ...]] = {
 """What each mode's autoscaler can go by; the first one is its default."""
 _TARGETS = {"cpu": 70, "memory": 80, "concurrency": 20, "rps": 100}
 _WHOLE = 100
+_STARTUP_SECONDS = 120
 _LONGEST_DELAY = 3600
 """Knative's autoscaler waits for at most an hour."""
 
@@ -71,7 +72,9 @@ class KServeSettings(BaseSettings):
     cpu_limit: str = Field("1", description="The CPU that it may use at most.")
     memory_request: str = Field("512Mi", description="The memory that a pod is sure of.")
     memory_limit: str = Field("1Gi", description="The memory that it may use at most.")
-    startup_seconds: int = Field(120, ge=1, description="How long a pod may take to load a bundle.")
+    startup_seconds: int = Field(
+        0, ge=0, description="How long a pod may take to load a bundle. Standard only. [120]"
+    )
     drain_seconds: int = Field(
         10, ge=0, description="How long a pod that is to stop still answers, not ready."
     )
@@ -131,6 +134,11 @@ class KServeSettings(BaseSettings):
                 "Knative's autoscaler adds pods at once",
             ),
             (
+                "startup_seconds",
+                mode == "Knative" and bool(self.startup_seconds),
+                "a pod has as long as progress-deadline says in the ConfigMap config-deployment",
+            ),
+            (
                 "grace_seconds",
                 mode == "Knative" and bool(self.grace_seconds),
                 "Knative itself says how long a pod may take to stop",
@@ -141,6 +149,11 @@ class KServeSettings(BaseSettings):
                     f"ROADWORTHY_KSERVE_{field.upper()}={getattr(self, field)} means nothing in "
                     f"KServe's mode {mode}, where {instead}: change it, or leave it out."
                 )
+
+    @property
+    def startup(self) -> int:
+        """How long a pod may take to load a bundle, in seconds, in the mode `Standard`."""
+        return self.startup_seconds or _STARTUP_SECONDS
 
     def metric(self, mode: Mode) -> str:
         """Return what the autoscaler goes by."""
