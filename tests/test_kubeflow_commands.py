@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from roadworthy import cli, kubeflow_commands, records
 from roadworthy.errors import RoadworthyError
 from roadworthy.settings import Settings
+from tests.parts.git_clone import commit, make
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "very-secret-token"
@@ -39,20 +40,9 @@ app = typer.Typer()
 kubeflow_commands.mount(app)
 
 
-def commit(place):
-    identity = ("-c", "user.name=A Person", "-c", "user.email=person@example.com")
-    for words in (["add", "--all"], [*identity, "commit", "--quiet", "--message", "work"]):
-        subprocess.run(["git", *words], cwd=place, check=True)
-    told = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=place, check=True, capture_output=True, text=True
-    )
-    return told.stdout.strip()
-
-
 @pytest.fixture(scope="session")
 def small_clone(tmp_path_factory):
     """A clone with the pipeline, its commit, and a compiler that is quick."""
-    place = tmp_path_factory.mktemp("small") / "clone"
     files = {
         "src/roadworthy/models/fuel/__init__.py": "",
         "components/train.py": "",
@@ -60,10 +50,7 @@ def small_clone(tmp_path_factory):
         "pipelines/fuel.yaml": (ROOT / "pipelines" / "fuel.yaml").read_text(),
         "requirements/pipeline.txt": "",
     }
-    for name, content in files.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(content)
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", place], check=True)
+    place = make(tmp_path_factory.mktemp("small") / "clone", files)
     return place, commit(place)
 
 

@@ -3,8 +3,6 @@
 import secrets
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -13,17 +11,11 @@ from roadworthy.registry import Registry, RegistryError
 from roadworthy.rollout import lease
 from roadworthy.rollout.lease import TakenError
 from roadworthy.settings import Settings
+from tests.candidate import CANDIDATE
+from tests.together import at_once
 
 pytestmark = pytest.mark.slow
 
-CANDIDATE = {
-    "name": "polynomial",
-    "made_of": "r1",
-    "parameters": {"degree": 2, "kernel": "rbf"},
-    "metrics": {"cv_r2": 0.85, "broken": float("nan")},
-    "tags": {"commit": "c1", "data_hash": "d1"},
-    "figures": {"residuals": b"\x89PNG"},
-}
 ROUNDS = 4
 
 
@@ -49,17 +41,6 @@ def model() -> str:
 def storage(mlflow):
     yield mlflow.storage
     mlflow.storage.mend()
-
-
-def at_once(*calls):
-    gate = threading.Barrier(len(calls))
-
-    def waited(call):
-        gate.wait()
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(waited, calls))
 
 
 def figures(client: MlflowClient, run: str) -> list[str]:

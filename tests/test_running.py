@@ -1,9 +1,7 @@
 """A run starts from a commit, alone, or says why not; what it started ends with it."""
 
 import os
-import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -12,6 +10,7 @@ from roadworthy.data import git
 from roadworthy.data.access import AccessError
 from roadworthy.running import RunError
 from roadworthy.settings import Settings
+from tests.parts.git_clone import commit, make
 
 # An engine that starts a program of its own, as the real one starts its steps. Both hold a pipe.
 ENGINE = """
@@ -32,18 +31,10 @@ FILES = {
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    for name in [name for name in os.environ if name.startswith(("ROADWORTHY_", "GIT_"))]:
+def clone(git_identity, tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "A Person")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "person@example.com")
-    place = tmp_path / "clone"
-    for name, content in FILES.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(content)
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", place], check=True)
+    place = make(tmp_path / "clone", FILES)
     commit(place)
     return place
 
@@ -59,11 +50,6 @@ def pipe(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")
     monkeypatch.setenv("PIPE", str(tmp_path / "pipe"))
     return tmp_path / "pipe"
-
-
-def commit(place: Path) -> None:
-    subprocess.run(["git", "add", "--all"], cwd=place, check=True)
-    subprocess.run(["git", "commit", "--quiet", "-m", "work"], cwd=place, check=True)
 
 
 def start(settings, clone, model="fuel"):

@@ -15,6 +15,7 @@ from roadworthy import road
 from roadworthy.road import Release, Road
 from roadworthy.settings import Settings
 from roadworthy.starting import StartError, sample, serving
+from tests.ports import free_port, listens
 
 
 @pytest.fixture
@@ -24,19 +25,6 @@ def place(tmp_path: Path, monkeypatch) -> Settings:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
     return Settings(home=tmp_path / "home")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return True
-    return False
 
 
 def test_it_serves_while_the_block_runs(place, packed):

@@ -10,10 +10,9 @@ from roadworthy.workplace import SettingsError, settings_here
 
 
 @pytest.fixture(autouse=True)
-def clean(monkeypatch):
-    for name in [name for name in os.environ if name.startswith(("ROADWORTHY_", "GIT_"))]:
+def clean(git_identity, monkeypatch):
+    for name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Real Git repositories and a real DVC remote, untouched by the choices of who runs the tests."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -62,15 +61,8 @@ class Repository:
 
 
 @pytest.fixture(autouse=True)
-def own_identity(tmp_path_factory, monkeypatch):
-    """Take away what the machine says of Git, and say who commits."""
-    for name in [name for name in os.environ if name.startswith("GIT_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "A Person")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "person@example.com")
+def own_identity(git_identity) -> None:
+    """Every test here runs Git."""
 
 
 def make(root: Path) -> Repository:

@@ -2,14 +2,13 @@
 served is told what to do."""
 
 import os
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from roadworthy.commands import CommandError
 from roadworthy.data import git
+from tests.together import at_once
 
 POINTER = "bundles/fuel.dvc"
 
@@ -21,18 +20,6 @@ def released(remote: Path, name: str = POINTER, content: str = "md5: 1\n", tag: 
         (clone / name).write_text(content)
         message = f"Release {tag}\n\nbundle {content}"
         return git.release(clone, branch="main", tag=tag, message=message, files=[name])
-
-
-def at_once(*calls):
-    """Start calls at the same moment and return what they return."""
-    gate = threading.Barrier(len(calls))
-
-    def waited(call):
-        gate.wait()
-        return call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        return list(pool.map(waited, calls))
 
 
 class TestInspect:

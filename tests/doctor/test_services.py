@@ -1,48 +1,28 @@
 """What the doctor says of what is elsewhere: Git, S3, MLflow, Kubeflow, Prometheus, the server."""
 
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from mlflow.version import VERSION
 
 from roadworthy import road
-from roadworthy.doctor import buckets, data, parts, registry, remotes, served
+from roadworthy.doctor import buckets, data, parts, reach, registry, remotes, served
 from roadworthy.road import Release, Road
 from roadworthy.settings import Settings
+from tests.parts.answering import Reply, answered_by
 
 NOWHERE = "http://127.0.0.1:9"
 
 
-@contextmanager
 def answering(**answers):
     """A server that answers a path, by its last part, with a status and a text."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            last = self.path.partition("?")[0].rpartition("/")[2]
-            status, text = answers.get(last, (404, ""))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text.encode())
+    def answer(asked):
+        last = asked.path.partition("?")[0].rpartition("/")[2]
+        status, text = answers.get(last, (404, ""))
+        return Reply(status, text.encode())
 
-        do_POST = do_GET
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return answered_by(answer)
 
 
 def of(settings, **changes):
@@ -295,6 +275,86 @@ class TestServer:
         (tmp_path / "server.lock").touch()
         (tmp_path / "server.url").write_text(NOWHERE)
         assert served.server(Settings(home=tmp_path)).state == "warning"
+
+
+@pytest.mark.parametrize(
+    ("value", "shared"),
+    [
+        ("https://git.example/cars.git", True),
+        ("git@git.example:cars.git", True),
+        ("git.example:group/cars.git", True),
+        ("ssh://git@git.example/cars.git", True),
+        ("s3://cars/dvc", True),
+        ("postgresql+psycopg2://mlflow@db.example/mlflow", True),
+        ("", False),
+        ("embedded", False),
+        ("/home/me/cars/.roadworthy/remote.git", False),
+        ("/home/me/a:b/remote.git", False),
+        ("file:///home/me/remote.git", False),
+        ("sqlite:////home/me/mlflow.db", False),
+        ("sqlite+pysqlite:////home/me/mlflow.db", False),
+    ],
+)
+def test_what_pods_share(value, shared):
+    assert reach.is_shared(value) is shared
+
+
+class TestForPods:
+    """Nothing of a laptop's own disk is well where a cluster is looked at."""
+
+    @pytest.fixture
+    def found(self, clone, home, looked):
+        def look(target, **changes):
+            return looked(parts.services(of(home, **changes), clone, target))
+
+        return look
+
+    @pytest.mark.parametrize(
+        ("line", "variable"),
+        [
+            ("Git remote", "ROADWORTHY_GIT_REMOTE="),
+            ("registry", "ROADWORTHY_MLFLOW_TRACKING_URI="),
+            ("DVC remote", "ROADWORTHY_DVC_REMOTE=s3"),
+            ("records", "ROADWORTHY_RECORDS=s3://"),
+            ("bundle store", "ROADWORTHY_BUNDLE_STORE=s3://"),
+        ],
+    )
+    def test_what_is_on_the_laptop_is_missing(self, found, line, variable):
+        one = found("cluster")[line]
+        assert (one.state, one.remedy.startswith(f"export {variable}")) == ("missing", True)
+        assert "pod" in one.told
+
+    def test_a_remote_of_the_clone_by_another_name_is_missing_too(self, found, clone):
+        with (clone / ".dvc" / "config").open("a") as file:
+            file.write("['remote \"disk\"']\n    url = /mnt/disk\n")
+        one = found("cluster", dvc_remote="disk", dvc_remote_url="")["DVC remote"]
+        assert one.state == "missing"
+        assert "disk, which is /mnt/disk, is on this machine" in one.told
+
+    def test_on_a_laptop_it_is_well(self, found):
+        told = found("laptop")
+        assert {name for name, one in told.items() if one.state == "missing"} == set()
+        assert told["data.csv"].state == "ok"
+
+    def test_what_is_elsewhere_is_looked_at(self, found, git_server, seed, s3, monkeypatch):
+        for name, value in s3.environment().items():
+            monkeypatch.setenv(name, value)
+        remote = git_server.make("shared.git", seed / "remote.git")
+        bucket = s3.bucket()
+        with answering(version=(200, VERSION), search=(200, "{}")) as url:
+            told = found(
+                "cluster",
+                git_remote=remote,
+                git_token=git_server.token,
+                mlflow_tracking_uri=url,
+                dvc_remote="s3",
+                dvc_remote_url=f"s3://{bucket}/dvc",
+                records=f"s3://{bucket}/records",
+            )
+        assert (told["Git remote"].state, told["registry"].state) == ("ok", "ok")
+        assert told[f"bucket {bucket}"].state == "ok"
+        assert "does not have" in told["data.csv"].told
+        assert not {"DVC remote", "records"} & set(told)
 
 
 def names(part):

@@ -7,7 +7,6 @@ where a cluster has KServe's gateway there is a relay, which writes down what it
 import os
 import re
 import shutil
-import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import pytest
 import tenacity
 
 from roadworthy.serving import page
+from tests.ports import free_port
 
 CAR = {"weight_kg": 1234, "year": 1980}
 HOST = "fuel-roadworthy.models.example"
@@ -117,7 +117,7 @@ def new_nginx(
     def start(gateway: str, secret: str = "") -> Nginx:
         home = tmp_path_factory.mktemp("nginx")
         _lay_out(home, root, secret)
-        port = _free_port()
+        port = free_port()
         conf = home / "conf"
         _replace(conf / "nginx.conf", r"listen 8080;", f"listen 127.0.0.1:{port};")
         _replace(conf / "gateway.conf", r"server \S+:80;", f"server {gateway};")
@@ -276,7 +276,7 @@ def test_what_is_too_large_for_nginx_is_told(asking: httpx.Client, relay: Relay)
 
 def test_models_that_are_away_are_told(new_nginx: Callable[[str], Nginx]) -> None:
     # given a gateway that nobody listens at
-    nginx = new_nginx(f"127.0.0.1:{_free_port()}")
+    nginx = new_nginx(f"127.0.0.1:{free_port()}")
     answer = httpx.get(f"{nginx.url}v2/models/fuel/card", trust_env=False)
     assert answer.status_code == 502
     assert answer.json() == {"error": "The models cannot be reached: ask again later."}
@@ -304,11 +304,6 @@ def _replace(file: Path, what: str, by: str) -> None:
     text, count = re.subn(what, by, file.read_text())
     assert count == 1, f"{file.name} has {what!r} {count} times"
     file.write_text(text)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 @tenacity.retry(

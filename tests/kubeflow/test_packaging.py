@@ -1,8 +1,5 @@
 """A package is compiled by the code of its commit, whatever lies beside it."""
 
-import os
-import subprocess
-
 import pytest
 
 from roadworthy.data.git import GitError
@@ -10,6 +7,7 @@ from roadworthy.kubeflow.connection import KubeflowError
 from roadworthy.kubeflow.image import ImageError
 from roadworthy.kubeflow.packaging import package
 from roadworthy.settings import Settings
+from tests.parts.git_clone import commit, make
 
 # A compiler that says what it is asked, and from which code.
 COMPILER = """
@@ -33,31 +31,13 @@ FILES = {
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "A Person")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "person@example.com")
-    place = tmp_path / "clone"
-    for name, content in FILES.items():
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        (place / name).write_text(content)
-    subprocess.run(["git", "init", "--quiet", "--initial-branch=main", place], check=True)
-    return place
+def clone(git_identity, tmp_path):
+    return make(tmp_path / "clone", FILES)
 
 
 @pytest.fixture
 def settings(tmp_path):
     return Settings(home=tmp_path / "home")
-
-
-def commit(clone):
-    for words in (["add", "--all"], ["commit", "--quiet", "--message", "work"]):
-        subprocess.run(["git", *words], cwd=clone, check=True)
-    told = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=clone, check=True, capture_output=True, text=True
-    )
-    return told.stdout.strip()
 
 
 def image(commit):

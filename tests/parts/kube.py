@@ -13,7 +13,6 @@ import datetime
 import ipaddress
 import itertools
 import os
-import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +30,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from tests.ports import free_ports
 
 KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SECONDS = 90
@@ -174,7 +175,7 @@ class Kube:
             with attempt:
                 self.stop()
                 names = ("etcd", "peer", "kube-apiserver")
-                self._ports = dict(zip(names, _free_ports(len(names)), strict=True))
+                self._ports = dict(zip(names, free_ports(len(names)), strict=True))
                 self._admit()
                 self._launch("etcd", self._etcd_flags())
                 self._wait("etcd", self._etcd_answers)
@@ -419,11 +420,3 @@ def _lists(kind: Mapping[str, Any]) -> Iterator[str]:
 
 def _encoded(file: Path) -> str:
     return base64.b64encode(file.read_bytes()).decode()
-
-
-def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [
-            stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)
-        ]
-        return [made.getsockname()[1] for made in sockets]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.parts.proxy import Proxy
@@ -87,9 +88,7 @@ def mlflow(postgres, s3, lasting_proxy, tmp_path_factory) -> Iterator[MLflow]:
 
 @contextmanager
 def _serving(database: str, artifacts: str, variables: dict[str, str], log: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     where = ("--host", "127.0.0.1", "--port", str(port), "--workers", "1")
     kept = ("--backend-store-uri", database, "--artifacts-destination", artifacts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,8 @@ from typing import Any
 import httpx
 import pytest
 import tenacity
+
+from tests.ports import free_port
 
 SECONDS = 60
 """How long a busy machine may take to start it."""
@@ -75,8 +76,7 @@ class Scraper:
             self._process = None
 
     def _start(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         command = [
             self.program,

@@ -1,9 +1,5 @@
 """Prometheus tells of all pods; what each series grew by is what was counted."""
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import httpx
 import pytest
 import tenacity
@@ -11,33 +7,22 @@ import tenacity
 from roadworthy.rollout.cluster import Cluster, ClusterError
 from roadworthy.rollout.figures import Figures, FiguresError, check
 from roadworthy.rollout.judgement import Bounds, Counts, judge
+from tests.parts.answering import Reply
 from tests.rollout.controller import Servers
 
 
 @pytest.fixture
-def prometheus():
+def prometheus(server_of):
     """A server with Prometheus's HTTP API, which has the series that it is given."""
     series, asked, moments = [], [], []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            found = moments if "timestamp" in self.path else series
-            told = [{"metric": labels, "value": [0, str(value)]} for labels, value in found]
-            body = json.dumps({"status": "success", "data": {"result": told}}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def answer(request):
+        asked.append(request.path)
+        found = moments if "timestamp" in request.path else series
+        told = [{"metric": labels, "value": [0, str(value)]} for labels, value in found]
+        return Reply.of({"status": "success", "data": {"result": told}})
 
-        def log_message(self, *words):
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", series, asked, moments
-    server.shutdown()
-    server.server_close()
+    return server_of(answer), series, asked, moments
 
 
 def requests(pod, version, status, value):
@@ -222,29 +207,9 @@ def test_a_real_prometheus_tells_what_real_servers_counted(
 
 
 @pytest.fixture
-def httpserver_of():
-    servers = []
-
-    def start(answer):
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                self.send_response(200)
-                self.send_header("content-length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer.encode())
-
-            def log_message(self, *words):
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+def httpserver_of(server_of):
+    """Start servers each of which has one page, whatever it is asked."""
+    return lambda page: server_of(lambda asked: Reply(body=page.encode()))
 
 
 def test_there_is_a_way_to_a_cluster_or_a_remedy(monkeypatch, tmp_path):

@@ -1,13 +1,10 @@
 """A version is staged beside the champion, promoted or taken off; the champion goes on."""
 
-import json
 import shutil
 import subprocess
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -23,6 +20,7 @@ from roadworthy.rollout.note import Note
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
 from roadworthy.rollout.target import Standing
 from roadworthy.settings import Settings
+from tests.parts.answering import Reply
 
 CAR = {"weight_kg": 1200, "year": 1980}
 
@@ -323,34 +321,16 @@ def test_a_process_killed_while_it_copies_leaves_nothing_that_counts(home, packe
     assert bundle.read(Path(local.place(home, packed, 1).bundle), packed.digest)
 
 
-class Refusing(BaseHTTPRequestHandler):
-    """A server that refuses every version."""
-
-    def do_GET(self):
-        self.tell({"workers": [{"versions": {}, "split": []}]})
-
-    def do_POST(self):
-        reason = "Version 2 of fuel is refused: it answers otherwise."
-        self.tell([{"name": "fuel", "version": "2", "state": "UNAVAILABLE", "reason": reason}])
-
-    def tell(self, document):
-        body = json.dumps(document).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words):
-        """Say nothing."""
-
-
 @pytest.fixture
-def refusing(home):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    yield home.model_copy(update={"serving_url": f"http://127.0.0.1:{server.server_port}"})
-    server.shutdown()
-    server.server_close()
+def refusing(home, server_of):
+    """A home whose server refuses every version."""
+    reason = "Version 2 of fuel is refused: it answers otherwise."
+    told = {
+        "GET": {"workers": [{"versions": {}, "split": []}]},
+        "POST": [{"name": "fuel", "version": "2", "state": "UNAVAILABLE", "reason": reason}],
+    }
+    url = server_of(lambda asked: Reply.of(told[asked.method]))
+    return home.model_copy(update={"serving_url": url})
 
 
 def test_a_version_that_the_server_refuses_is_told_apart_from_a_server_that_is_gone(

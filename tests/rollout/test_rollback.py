@@ -1,9 +1,6 @@
 """A rollback changes the road first; what a kill kept from being recorded is recorded later."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pytest
 
@@ -16,6 +13,7 @@ from roadworthy.rollout.lease import Lease
 from roadworthy.rollout.local import LocalTarget
 from roadworthy.rollout.restoration import restore
 from roadworthy.rollout.state import Rollout, RolloutError
+from tests.parts.answering import Reply
 
 
 @pytest.fixture
@@ -50,6 +48,16 @@ def no_registry(monkeypatch):
 
 def champion(registry):
     return registry.aliased("fuel", "champion").number
+
+
+def beside(settings, registry, released, **more) -> Lease:
+    """Put version 2 on its way beside version 1; return the right to drive it."""
+    first, second = released
+    registry.set_alias(registry.version("fuel", 1), "champion")
+    road.write(settings.road, Road("fuel", first, second, shadow=True, **more))
+    return lease.begin(
+        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
 
 
 def test_the_road_comes_first_and_asks_no_registry(settings, released, no_registry):
@@ -123,18 +131,13 @@ def test_without_a_champion_there_is_nothing_to_roll_back(settings):
 
 def test_during_a_rollout_it_ends_that(settings, registry, released):
     # given version 2 on its way beside version 1
-    first, second = released
-    registry.set_alias(registry.version("fuel", 1), "champion")
-    road.write(settings.road, Road("fuel", first, second, share=50, shadow=True, state="shifting"))
-    held = lease.begin(
-        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
-    )
+    held = beside(settings, registry, released, share=50, state="shifting")
     # when it is rolled back
     with pytest.raises(RolloutError, match="is being rolled out"):
         rollback.roll_back(settings, "fuel", to=2, why="")
     rollback.roll_back(settings, "fuel", why="it smokes").record()
     # then the champion answers alone, and the rollout has ended
-    assert road.read(settings.road, "fuel") == Road("fuel", champion=first)
+    assert road.read(settings.road, "fuel") == Road("fuel", champion=released[0])
     found = lease.read(registry, "fuel")
     assert (found.state, found.settled) == ("rolled back", True)
     assert "by tester" in found.problem
@@ -153,12 +156,7 @@ def test_a_damaged_note_is_told(settings, released):
 
 @pytest.mark.parametrize("state", ["promoted", "rolled back"])
 def test_an_end_that_was_left_half_done_is_finished(settings, registry, released, state):
-    first, second = released
-    registry.set_alias(registry.version("fuel", 1), "champion")
-    road.write(settings.road, Road("fuel", first, second, share=100, shadow=True))
-    held = lease.begin(
-        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
-    )
+    held = beside(settings, registry, released, share=100)
     held.move("ready")
     held.move("verified")
     ended: Rollout = (
@@ -182,12 +180,7 @@ def test_an_end_that_was_left_half_done_is_finished(settings, registry, released
 @pytest.fixture
 def under_way(settings, registry, released):
     """The right to drive version 2, which is at 50 % beside version 1."""
-    first, second = released
-    registry.set_alias(registry.version("fuel", 1), "champion")
-    road.write(settings.road, Road("fuel", first, second, share=50, shadow=True, state="shifting"))
-    held = lease.begin(
-        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
-    )
+    held = beside(settings, registry, released, share=50, state="shifting")
     held.move("ready")
     held.move("verified")
     held.move("shifting", share=50)
@@ -252,38 +245,24 @@ def test_a_first_release_that_is_bad_is_off_the_road_too(settings, registry, rel
     assert lease.read(registry, "fuel").state == "rolled back"
 
 
-class Telling(BaseHTTPRequestHandler):
-    """A server of two processes, of which the second takes its time."""
+def test_every_process_is_waited_for(settings, released, server_of):
+    # given a server of two processes, of which the second takes its time
+    asked = []
 
-    asked: ClassVar[list[str]] = []
+    def answer(request):
+        asked.append(request.path)
+        second = 1 if len(asked) > 3 else 2
+        return Reply.of(
+            {"workers": [{"split": [{"version": one, "share": 100}]} for one in (1, second)]}
+        )
 
-    def do_GET(self):
-        self.asked.append(self.path)
-        second = 1 if len(self.asked) > 3 else 2
-        workers = [{"split": [{"version": one, "share": 100}]} for one in (1, second)]
-        body = json.dumps({"workers": workers}).encode()
-        self.send_response(200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *words):
-        """Say nothing."""
-
-
-def test_every_process_is_waited_for(settings, released):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Telling)
-    url = f"http://127.0.0.1:{server.server_port}"
+    url = server_of(answer)
     here = settings.model_copy(update={"serving_url": url})
-    undone = rollback.roll_back(here, "fuel", why="it smokes")
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    try:
-        assert undone.wait() == url
-    finally:
-        server.shutdown()
-        server.server_close()
 
-    assert Telling.asked == ["/v2/models/fuel/workers"] * 4
+    undone = rollback.roll_back(here, "fuel", why="it smokes")
+
+    assert undone.wait() == url
+    assert asked == ["/v2/models/fuel/workers"] * 4
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,13 @@
 """A version is good when it answers as it was trained; whatever else happens is told."""
 
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from roadworthy.bundle import Golden
 from roadworthy.rollout import local
 from roadworthy.rollout.verification import VERSION_HEADER, verify
+from tests.parts.answering import Reply
 
 
 @pytest.fixture
@@ -17,34 +16,9 @@ def golden():
 
 
 @pytest.fixture
-def lying():
+def lying(server_of):
     """Start servers that answer as they are told to."""
-    servers = []
-
-    def start(answer):
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                status, body, headers = answer(asked["instances"])
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("content-length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *words):
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    return lambda answer: server_of(lambda asked: Reply(*answer(asked.json()["instances"])))
 
 
 def answering(predict, version="3"):

@@ -5,7 +5,6 @@ import os
 import re
 import select
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -26,6 +25,7 @@ from roadworthy.serving.front import Front, Limits
 from roadworthy.serving.metrics import Metrics
 from roadworthy.serving.traffic import Traffic
 from roadworthy.serving.trial import Trial
+from tests import ports
 
 SINCE = "2026-01-02T03:04:05+00:00"
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -210,12 +210,7 @@ def server(bundles, release, start, client_directory, tmp_path_factory) -> Runni
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
     """Find a port of this machine that nobody listens at."""
-
-    def find() -> int:
-        with socket.create_server(("127.0.0.1", 0)) as found:
-            return found.getsockname()[1]
-
-    return find
+    return ports.free_port
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,8 @@
 """A step's module imports only what the step uses: imports are most of a step's time."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.loading import loaded_by
 
 HEAVY = {
     "sklearn",
@@ -48,11 +47,10 @@ ABSENT = {
 @pytest.mark.parametrize("step", ABSENT)
 def test_a_step_imports_only_what_it_uses(step):
     # the calls that a step makes first, besides the import, are in the model it loads
-    code = (
-        f"import sys, roadworthy.steps.{step}; from roadworthy.models import contract; "
-        "contract.load('fuel').data; print(*sys.modules)"
+    loaded = loaded_by(
+        f"import roadworthy.steps.{step}; from roadworthy.models import contract; "
+        "contract.load('fuel').data"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert f"roadworthy.steps.{step}" in done.stdout.split()
-    assert not set(done.stdout.split()) & ABSENT[step]
+    assert f"roadworthy.steps.{step}" in loaded
+    assert not loaded & ABSENT[step]

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from roadworthy import records
+from tests.ports import free_port
 
-from .conftest import PATIENCE_SECONDS, Workplace, answers, free_port, git, wait_until
+from .conftest import PATIENCE_SECONDS, Workplace, answers, git, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 

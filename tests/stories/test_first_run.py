@@ -12,8 +12,9 @@ import pytest
 from roadworthy import bundle
 from roadworthy.models import fuel
 from roadworthy.packing import serialize
+from tests.ports import free_port
 
-from .conftest import Workplace, clone, free_port, git
+from .conftest import Workplace, clone, git
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 

@@ -1,13 +1,17 @@
 """Data changes: good data makes a new champion without a lost request, bad data is refused."""
 
+import json
 import random
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import AbstractContextManager
 
 import httpx
 import pytest
 
-from .conftest import Workplace, free_port, wait_until
+from tests.parts.answering import Asked, Reply, answered_by
+from tests.ports import free_port
+
+from .conftest import Workplace, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
@@ -150,48 +154,22 @@ def _heavier(lines: list[str]) -> list[str]:
     return made
 
 
-class spoiled:
+def spoiled(target: str) -> AbstractContextManager[str]:
     """A proxy that makes every answer of a pinned version one per cent greater."""
 
-    def __init__(self, target: str) -> None:
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                kept = {
-                    name: value
-                    for name, value in self.headers.items()
-                    if name.lower() in ("content-type", "x-roadworthy-version")
-                }
-                answer = httpx.post(target + self.path, content=body, headers=kept)
-                told = answer.json()
-                for row in told.get("predictions", []):
-                    row["mpg"] *= 1.01
-                content = httpx.Response(200, json=told).content
-                self.send_response(answer.status_code)
-                self.send_header("content-length", str(len(content)))
-                version = answer.headers.get("x-roadworthy-version", "")
-                self.send_header("x-roadworthy-version", version)
-                self.end_headers()
-                self.wfile.write(content)
+    def pass_on(asked: Asked) -> Reply:
+        kept = {
+            name: value
+            for name, value in asked.headers.items()
+            if name in ("content-type", "x-roadworthy-version")
+        }
+        answer = httpx.request(asked.method, target + asked.path, content=asked.body, headers=kept)
+        if asked.method == "GET":
+            return Reply(answer.status_code, answer.content)
+        told = answer.json()
+        for row in told.get("predictions", []):
+            row["mpg"] *= 1.01
+        version = {"x-roadworthy-version": answer.headers.get("x-roadworthy-version", "")}
+        return Reply(answer.status_code, json.dumps(told).encode(), version)
 
-            def do_GET(self) -> None:
-                version = self.headers.get("x-roadworthy-version")
-                kept = {"x-roadworthy-version": version} if version else {}
-                answer = httpx.get(target + self.path, headers=kept)
-                self.send_response(answer.status_code)
-                self.send_header("content-length", str(len(answer.content)))
-                self.end_headers()
-                self.wfile.write(answer.content)
-
-            def log_message(self, *arguments: object) -> None:
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    def __exit__(self, *exception: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+    return answered_by(pass_on)

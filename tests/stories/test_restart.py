@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Workplace, answers, free_port, wait_until
+from tests.ports import free_port, listens
+
+from .conftest import Workplace, answers, wait_until
 from .test_new_data import Customer
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
@@ -73,11 +75,3 @@ def test_another_program_at_the_port_is_told(released: Workplace) -> None:
 
 def children(pid: int) -> set[int]:
     return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError:
-        return True
-    return False
