@@ -142,6 +142,38 @@ def test_the_home_is_made_and_ignored_by_git(tmp_path):
     assert (tmp_path / "home" / ".gitignore").read_text() == "*\n"
 
 
+def test_the_remote_in_the_home_is_embedded_and_another_is_not(tmp_path):
+    home = tmp_path / "home"
+
+    assert Settings(home=home).embedded_remote == home / "remote.git"
+    assert Settings(home=home, git_remote=str(home / "remote.git")).embedded_remote is not None
+    assert Settings(home=home, git_remote=str(tmp_path / "remote.git")).embedded_remote is None
+
+
+def test_a_registry_in_a_file_is_there_once_it_was_made(tmp_path):
+    settings = Settings(home=tmp_path / "home")
+    file = settings.home / "mlflow" / "mlflow.db"
+
+    assert not settings.has_registry
+    assert not settings.home.exists()
+    file.mkdir(parents=True)
+    assert settings.has_registry, "what is there and cannot be opened is told by who opens it"
+    file.rmdir()
+    file.write_text("")
+    assert settings.has_registry
+
+
+def test_a_registry_at_a_server_may_always_be_there():
+    assert Settings(mlflow_tracking_uri="http://127.0.0.1:9").has_registry
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"), [("h {y}?", "? { }"), ("h%41", "%"), ("my cars & co", "")]
+)
+def test_what_means_something_else_in_an_address_is_told_once_and_in_order(tmp_path, name, odd):
+    assert Settings(home=tmp_path / name).odd_signs == odd
+
+
 @pytest.mark.parametrize("name", ["h q?mode=ro", "h%41", "h{y}"])
 def test_a_home_that_means_something_else_in_an_address_is_refused(tmp_path, name):
     with pytest.raises(HomeError, match="Name another directory"):

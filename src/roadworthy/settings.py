@@ -17,6 +17,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from roadworthy.errors import RoadworthyError
 from roadworthy.rollout.holder import here
 
+_SQLITE = "sqlite:///"
+
 
 class HomeError(RoadworthyError):
     """The home cannot be used."""
@@ -124,10 +126,10 @@ class Settings(BaseSettings):
         home = self.home.expanduser().resolve()
         derived = {
             "home": home,
-            "git_remote": _absolute(self.git_remote) or str(home / "remote.git"),
+            "git_remote": _absolute(self.git_remote) or str(_embedded_remote(home)),
             "dvc_remote_url": _absolute(self.dvc_remote_url),
             "mlflow_tracking_uri": self.mlflow_tracking_uri
-            or f"sqlite:///{home / 'mlflow' / 'mlflow.db'}",
+            or f"{_SQLITE}{home / 'mlflow' / 'mlflow.db'}",
             "mlflow_artifacts": self.mlflow_artifacts or str(home / "mlflow" / "artifacts"),
             "bundle_store": _absolute(self.bundle_store) or str(home / "store"),
             "records": _absolute(self.records) or str(home / "runs"),
@@ -148,6 +150,23 @@ class Settings(BaseSettings):
         """The directory of the bundles that the local server reads, each named by its digest."""
         return self.home / "bundles"
 
+    @property
+    def embedded_remote(self) -> Path | None:
+        """The Git remote, made or not, where it is the one in the home; None where it is not."""
+        embedded = _embedded_remote(self.home)
+        return embedded if self.git_remote == str(embedded) else None
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether there may be a registry: opening SQLite where none is would make one."""
+        uri = self.mlflow_tracking_uri
+        return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
+
+    @property
+    def odd_signs(self) -> str:
+        """What in the home's name means something else in an address of SQLite or DVC."""
+        return " ".join(sorted(set("?%{}") & set(str(self.home))))
+
     def make_home(self) -> None:
         """Make the home, which Git is to ignore.
 
@@ -156,9 +175,9 @@ class Settings(BaseSettings):
         HomeError
             It cannot be written, or its name means something else in an address.
         """
-        if odd := set("?%{}") & set(str(self.home)):
+        if odd := self.odd_signs:
             raise HomeError(
-                f"{self.home} cannot be a home: {' '.join(sorted(odd))} means something in the "
+                f"{self.home} cannot be a home: {odd} means something in the "
                 f"addresses of SQLite and DVC. Name another directory in ROADWORTHY_HOME."
             )
         try:
@@ -177,6 +196,10 @@ class Settings(BaseSettings):
             if isinstance(value, SecretStr):
                 told[name] = value.get_secret_value()
         return {f"ROADWORTHY_{name.upper()}": str(value) for name, value in told.items()}
+
+
+def _embedded_remote(home: Path) -> Path:
+    return home / "remote.git"
 
 
 def _absolute(address: str) -> str:

@@ -95,6 +95,9 @@ def _check_endpoint() -> None:
 
 
 def _told(found: ErrorDetails, prefix: str, public: Collection[str]) -> str:
-    name, problem = str(found["loc"][0]), found["msg"].removeprefix("Value error, ")
+    problem = found["msg"].removeprefix("Value error, ")
+    if not found["loc"]:  # it is of several fields together, which it names
+        return f"{prefix}…: {problem}"
+    name = str(found["loc"][0])
     value = f" is {found['input']!r}" if name in public else ""
     return f"{prefix}{name.upper()}{value}: {problem}"

@@ -15,9 +15,9 @@ from roadworthy.bundle import BundleError
 from roadworthy.errors import ExitCode
 from roadworthy.road import Road
 from roadworthy.rollout import local, note
-from roadworthy.rollout.local import LocalTarget, RefusedError
+from roadworthy.rollout.local import LocalTarget
 from roadworthy.rollout.note import Note
-from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
+from roadworthy.rollout.state import RefusedError, RolledBackError, Rollout, RolloutError
 from roadworthy.rollout.target import Standing
 from roadworthy.settings import Settings
 from tests.parts.answering import Reply

@@ -134,7 +134,7 @@ def record_found(settings: Settings, registry: Registry, target: Target, model: 
         return
     _check_known(registry, target, left)
     if target.redo(left):
-        record(settings, registry, target, left)
+        _tell(settings, registry, target, left)
 
 
 def record(settings: Settings, registry: Registry, target: Target, left: Note) -> None:
@@ -146,6 +146,38 @@ def record(settings: Settings, registry: Registry, target: Target, left: Note) -
         The registry does not know what the note names, or would be left without a champion.
     """
     _check_known(registry, target, left)
+    _tell(settings, registry, target, left)
+
+
+def verdict(rollout: Rollout) -> str:
+    """Return how a rollout ended as the JSON of a tag."""
+    return json.dumps(rollout.verdict(), separators=(",", ":"), ensure_ascii=False)
+
+
+def _check_known(registry: Registry, target: Target, left: Note) -> None:
+    """Refuse a note before it is acted upon that no rollback of this registry's can have left."""
+    known = {version.number: version for version in registry.versions(left.model)}
+    unknown = sorted({*left.taken_off, *([left.champion] if left.champion else [])} - set(known))
+    champion = next((number for number, of in known.items() if "champion" in of.aliases), 0)
+    wrong = ""
+    if unknown:
+        wrong = f"names version {unknown[0]}, which the registry does not know"
+    elif (
+        not left.champion
+        and champion in left.taken_off
+        and target.standing(left.model).champion == champion
+    ):
+        wrong = f"takes off version {champion}, the champion, and leaves none"
+    if wrong:
+        raise RolloutError(
+            f"What is still to be recorded of a rollback of {left.model} {wrong}: use the registry "
+            f"that knows it, or take the note away (`kubectl annotate poddisruptionbudget "
+            f"{left.model} roadworthy/note-` on a cluster, .{left.model}.note beside the road "
+            f"elsewhere), and run again."
+        )
+
+
+def _tell(settings: Settings, registry: Registry, target: Target, left: Note) -> None:
     for _ in range(_TRIES):
         try:
             _end(settings, registry, left)
@@ -165,35 +197,6 @@ def record(settings: Settings, registry: Registry, target: Target, left: Note) -
         registry.tag(champion, {"restored": told, "rolled_back": ""})
         registry.set_alias(champion, "champion")
     target.clear(left)
-
-
-def verdict(rollout: Rollout) -> str:
-    """Return how a rollout ended as the JSON of a tag."""
-    return json.dumps(rollout.verdict(), separators=(",", ":"), ensure_ascii=False)
-
-
-def _check_known(registry: Registry, target: Target, left: Note) -> None:
-    """Refuse a note before it is acted upon that no rollback of this registry's can have left."""
-    known = {version.number for version in registry.versions(left.model)}
-    unknown = sorted({*left.taken_off, *([left.champion] if left.champion else [])} - known)
-    champion = registry.aliased(left.model, "champion")
-    wrong = ""
-    if unknown:
-        wrong = f"names version {unknown[0]}, which the registry does not know"
-    elif (
-        not left.champion
-        and champion is not None
-        and champion.number in left.taken_off
-        and target.standing(left.model).champion == champion.number
-    ):
-        wrong = f"takes off version {champion.number}, the champion, and leaves none"
-    if wrong:
-        raise RolloutError(
-            f"What is still to be recorded of a rollback of {left.model} {wrong}: use the registry "
-            f"that knows it, or take the note away (`kubectl annotate poddisruptionbudget "
-            f"{left.model} roadworthy/note-` on a cluster, .{left.model}.note beside the road "
-            f"elsewhere), and run again."
-        )
 
 
 def _end(settings: Settings, registry: Registry, left: Note) -> None:

@@ -32,7 +32,7 @@ _LONGEST_WAIT = 2.0
 _LONGEST_PAUSE = 1.0
 """Between two changes of the same object."""
 _SHOWN = 300
-_GONE, _CONFLICT, _MANY = 404, 409, 429
+_ABSENT, _CONFLICT, _MANY = 404, 409, 429
 _FORBIDDEN = (401, 403)
 _SERVER = 500
 _CONFIG = ("kserve", "inferenceservice-config")
@@ -332,7 +332,7 @@ class Cluster:
                 f"for Roadworthy, and run again."
             )
         status, message = int(error.status or 0), _message(error)
-        if status == _GONE:
+        if status == _ABSENT:
             return _MissingError(
                 f"The cluster knows no {what} {where} ({message}): see that KServe is installed "
                 f"there and the namespace is made ({APPLY})."

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, cast
 
 import tenacity
 
@@ -19,33 +18,35 @@ from roadworthy.bundle import Bundle, BundleError, Golden
 from roadworthy.data import store
 from roadworthy.registry import Registry, Version
 from roadworthy.rollout import closing, lease, targets
+from roadworthy.rollout.kserve import KServeTarget
 from roadworthy.rollout.note import Note
 from roadworthy.rollout.rollback import former, goal, taken_off
 from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
 from roadworthy.rollout.steering import fetched
-from roadworthy.rollout.target import Target
 from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
 
 _POLL_SECONDS = 1.0
 
 
-class Returning(Target, Protocol):
-    """A target that goes back by itself, knowing no road."""
-
-    def put_back(self, left: Note, digest: str) -> None:
-        """Make ``left.champion`` the only version, and keep the note; what answers goes on."""
-        ...
-
-
 @dataclass(frozen=True)
 class UndoneThere:
-    """A rollback that the cluster was told."""
+    """A rollback that the cluster was told.
+
+    Parameters
+    ----------
+    version
+        The one that was put back.
+    golden
+        Its golden batch, if its bundle was looked at already.
+    """
 
     settings: Settings
     registry: Registry
-    target: Returning
+    target: KServeTarget
     note: Note
+    version: Version
+    golden: Golden | None = None
 
     def wait(self) -> str:
         """Return when the version answers real requests at the model's address.
@@ -53,23 +54,21 @@ class UndoneThere:
         That its pods are ready is not enough. The golden batch of its bundle is asked.
         """
         settings, left = self.settings, self.note
-        version = self.registry.version(left.model, left.champion)
+        golden = self.golden or _golden(settings, self.version)
         rollout = Rollout(
             *(left.model, left.champion, left.champion, "canary"),
             *(settings.actor, settings.holder, left.at, left.at),
             state="promoted",
         )
-        with stored(settings, version) as kept:
-            golden = kept.golden
-            try:
-                self._ask(rollout, golden)
-            except NotYetError as error:
-                why = self.target.standing(left.model).problem or f"{error}."
-                raise RolloutError(
-                    f"Version {left.champion} of {left.model} was put back, but does not answer "
-                    f"after {settings.ready_seconds:g} s: {why} What answered before goes on "
-                    f"answering; `roadworthy status {left.model}` tells how it stands."
-                ) from error
+        try:
+            self._ask(rollout, golden)
+        except NotYetError as error:
+            why = self.target.standing(left.model).problem or f"{error}."
+            raise RolloutError(
+                f"Version {left.champion} of {left.model} was put back, but does not answer "
+                f"after {settings.ready_seconds:g} s: {why} What answered before goes on "
+                f"answering; `roadworthy status {left.model}` tells how it stands."
+            ) from error
         return self.target.standing(left.model).url
 
     def _ask(self, rollout: Rollout, golden: Golden) -> None:
@@ -105,7 +104,7 @@ def roll_back(settings: Settings, model: str, *, to: int, why: str) -> UndoneThe
         The registry, or the store of bundles where it is needed, fails.
     """
     registry = Registry.of(settings)
-    target = cast("Returning", targets.target(settings, registry))
+    target = KServeTarget.of(settings, targets.digests(settings, registry))
     closing.record_found(settings, registry, target, model)
     now = target.standing(model)
     if not now.champion and now.problem:
@@ -116,17 +115,16 @@ def roll_back(settings: Settings, model: str, *, to: int, why: str) -> UndoneThe
     off = taken_off(model, now.champion, challenger, chosen.number)
     at = datetime.now(UTC).isoformat(timespec="seconds")
     left = Note(model, chosen.number, off, settings.actor, at, why)
-    digest = targets.digests(settings, registry)(model, chosen.number)
-    if chosen.number != now.champion:  # which runs: the end of a rollout waits for no store
-        with stored(settings, chosen):
-            pass
+    digest = targets.digest_of(chosen)
+    # What runs has its bundle: the end of a rollout waits for no store.
+    golden = _golden(settings, chosen) if chosen.number != now.champion else None
     try:
         target.put_back(left, digest)
     except RolledBackError:  # by somebody else, in the same moment
         raise
     except RolloutError as error:
         raise RolloutError(f"{error} What answered before goes on answering.") from error
-    return UndoneThere(settings, registry, target, left)
+    return UndoneThere(settings, registry, target, left, chosen, golden)
 
 
 @contextmanager
@@ -157,6 +155,12 @@ def stored(settings: Settings, version: Version) -> Iterator[Bundle]:
                 yield released
         else:
             yield kept
+
+
+def _golden(settings: Settings, version: Version) -> Golden:
+    """Return the golden batch of a version, whose bundle is complete in the store then."""
+    with stored(settings, version) as kept:
+        return kept.golden
 
 
 def _opened(registry: Registry, model: str, champion: int) -> int:

@@ -385,18 +385,15 @@ class _Maker:
         """Return how many pods a version is to have at least, beside those of a challenger."""
         predictor = (self._now.get("spec") or {}).get("predictor") or {}
         own = 0
-        if predictor and self._is_of(predictor, release):
+        if predictor and _found(predictor) == release:
             own = predictor.get("minReplicas", 0) - pods_of_challenger(self._now)
         return max(self._settings.min_replicas, int(own))
 
     def _pods_of_challenger(self, release: Release, own: int, percent: int) -> int:
         """Return the pods for a percentage of the traffic, never fewer than it has."""
         entries = [one["predictor"] for one in (self._now.get("spec") or {}).get("canary") or []]
-        now = [one.get("minReplicas", 0) for one in entries if self._is_of(one, release)]
+        now = [one.get("minReplicas", 0) for one in entries if _found(one) == release]
         return max(1, math.ceil(own * percent / _WHOLE), *map(int, now))
-
-    def _is_of(self, predictor: Mapping[str, Any], release: Release) -> bool:
-        return _found(predictor) == release
 
     def _bounds(self, own: int, beside: int) -> Json:
         """Return the bounds of the champion's pods, from which KServe takes the challenger's."""
@@ -406,7 +403,7 @@ class _Maker:
     def _kept(self, release: Release, after: Release | None = None) -> Json:
         """Return the predictor of a version as it is, or a new one."""
         for predictor in _predictors(self._now):
-            if self._is_of(predictor, release):
+            if _found(predictor) == release:
                 return deepcopy(predictor)
         return self._new(release, after)
 

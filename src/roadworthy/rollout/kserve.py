@@ -9,7 +9,7 @@ from typing import Self
 
 from roadworthy.bundle import Bundle, Golden
 from roadworthy.data import store
-from roadworthy.rollout import endpoints, figures, inference_service
+from roadworthy.rollout import endpoints, figures, inference_service, kserve_settings
 from roadworthy.rollout.budgets import Budgets
 from roadworthy.rollout.cluster import Cluster, ClusterError
 from roadworthy.rollout.figures import Figures
@@ -59,7 +59,9 @@ class KServeTarget:
         self._cluster = cluster
         self._watcher = Watcher(settings, kserve, cluster)
         self._budgets = Budgets(kserve, cluster, settings.ready_seconds)
-        self._placement = Placement(settings, kserve, cluster, digests)
+        self._placement = Placement(
+            settings, kserve, cluster, digests, self._watcher, self._budgets
+        )
         self._figures: dict[str, Figures] = {}
 
     @classmethod
@@ -71,7 +73,7 @@ class KServeTarget:
         RolloutError
             There is no way to a cluster.
         """
-        kserve = KServeSettings()
+        kserve = kserve_settings.from_environment()
         cluster = Cluster.of(kserve.context, kserve.namespace, settings.ready_seconds)
         return cls(settings, kserve, cluster, digests)
 
@@ -86,7 +88,8 @@ class KServeTarget:
         mode = self._watcher.mode(None)
         self._kserve.check(mode)
         self._check_split(mode)
-        self._check_place()
+        self._check_store()
+        self._placement.template()
         if self._settings.prometheus_url:
             figures.check(self._settings.prometheus_url)
 
@@ -95,12 +98,13 @@ class KServeTarget:
     ) -> None:
         """Publish the bundle, put the version beside the champion, and wait until it answers."""
         model = rollout.model
-        self._check_place()
+        self._check_store()
         if rollout.champion:
             self._check_split(self._watcher.mode(self._cluster.service(model)))
         self._budgets.check_undisturbed(model)
+        runtime = self._placement.runtime()
         uri = store.publish(self._settings.bundle_store, bundle)
-        release = Release(rollout.version, uri, self._placement.runtime())
+        release = Release(rollout.version, uri, runtime)
         self._check_free(model, release)
         self._budgets.keep(model)
         self._placement.have_champion(rollout, meanwhile)
@@ -294,14 +298,13 @@ class KServeTarget:
             problem = str(error)
         return replace(found, ready=not problem, problem=problem)
 
-    def _check_place(self) -> None:
+    def _check_store(self) -> None:
         address = self._settings.bundle_store
         if "://" not in address:
             raise RolloutError(
                 f"The pods of a cluster cannot read bundles from {address}, a directory here: name "
                 f"a store such as s3://bucket/bundles in ROADWORTHY_BUNDLE_STORE."
             )
-        self._placement.template()
 
     def _check_split(self, mode: Mode) -> None:
         if mode == "Standard" and not self._cluster.has_gateway_api():

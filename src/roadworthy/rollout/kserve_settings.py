@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from roadworthy.rollout.state import RolloutError
+from roadworthy.workplace import unusable
 
 Mode = Literal["Knative", "Standard"]
 """How KServe makes pods of an InferenceService: by Knative, or by a Deployment of each version."""
@@ -20,6 +21,7 @@ MODES: dict[str, Mode] = {
 """The modes, by the names that they have and had."""
 Metric = Literal["", "cpu", "memory", "concurrency", "rps"]
 
+_PREFIX = "ROADWORTHY_KSERVE_"
 _METRICS: dict[Mode, tuple[str, ...]] = {
     "Knative": ("concurrency", "rps"),
     "Standard": ("cpu", "memory"),
@@ -36,7 +38,7 @@ class KServeSettings(BaseSettings):
     """How versions are served on KServe. Each field is ``ROADWORTHY_KSERVE_<FIELD>``."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ROADWORTHY_KSERVE_", env_ignore_empty=True, frozen=True
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True
     )
 
     namespace: str = Field("roadworthy", description="Where the InferenceServices are.")
@@ -146,8 +148,8 @@ class KServeSettings(BaseSettings):
         ):
             if means_nothing:
                 raise RolloutError(
-                    f"ROADWORTHY_KSERVE_{field.upper()}={getattr(self, field)} means nothing in "
-                    f"KServe's mode {mode}, where {instead}: change it, or leave it out."
+                    f"{_PREFIX}{field.upper()}={getattr(self, field)} means nothing in KServe's "
+                    f"mode {mode}, where {instead}: change it, or leave it out."
                 )
 
     @property
@@ -162,3 +164,17 @@ class KServeSettings(BaseSettings):
     def target(self, mode: Mode) -> int:
         """Return how much of that each pod is to have."""
         return self.scale_target or _TARGETS[self.metric(mode)]
+
+
+def from_environment() -> KServeSettings:
+    """Return the settings of the environment.
+
+    Raises
+    ------
+    SettingsError
+        A variable has a value that cannot be used.
+    """
+    try:
+        return KServeSettings()
+    except ValidationError as error:
+        raise unusable(error, _PREFIX, KServeSettings.model_fields) from None

@@ -17,29 +17,21 @@ import tenacity
 
 from roadworthy import bundle, road
 from roadworthy.bundle import Bundle, BundleError, Golden
-from roadworthy.errors import ExitCode, RoadworthyError
+from roadworthy.errors import RoadworthyError
 from roadworthy.road import Release, Road, RoadError
 from roadworthy.rollout import judgement, note, server, workers
 from roadworthy.rollout.connection import connect
 from roadworthy.rollout.judgement import Counts
 from roadworthy.rollout.note import Note
-from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError, Strategy
+from roadworthy.rollout.state import RefusedError, RolledBackError, Rollout, RolloutError, Strategy
 from roadworthy.rollout.target import Standing, nothing
 from roadworthy.rollout.verification import Verification, verify
 from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
 
-__all__ = ["LocalTarget", "RefusedError", "RolloutError", "place", "projected"]
-
 _POLL_SECONDS = 0.05
 _WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
 """What a state of a rollout is called on the road."""
-
-
-class RefusedError(RolloutError):
-    """The server refuses the version itself."""
-
-    exit_code = ExitCode.ROLLED_BACK
 
 
 log = logging.getLogger(__name__)

@@ -44,13 +44,15 @@ class Placement:
         kserve: KServeSettings,
         cluster: Cluster,
         digests: Callable[[str, int], str],
+        watcher: Watcher,
+        budgets: Budgets,
     ) -> None:
         self._settings = settings
         self._kserve = kserve
         self._cluster = cluster
         self._digests = digests
-        self._watcher = Watcher(settings, kserve, cluster)
-        self._budgets = Budgets(kserve, cluster, settings.ready_seconds)
+        self._watcher = watcher
+        self._budgets = budgets
 
     def template(self) -> Json:
         """Return the ServingRuntime of which a new version gets a copy.
@@ -205,12 +207,11 @@ class Placement:
                 f"{told} InferenceService {model}, so its champion answers nobody either: "
                 f"`roadworthy run {model}` puts it on the road again."
             )
-        mode = self._watcher.mode(live)
-        now = inference_service.read(inference_service.ours(live, mode), mode)
-        if mode == "Standard" or first:
+        if self._watcher.mode(live) == "Standard" or first:
             self.apply(model, without, force=True)
             self._watcher.wait_for_share(model, None)
             return
+        now = self._watcher.seen(live)
         if now.challenger is not None and now.challenger.version in off:
             # Knative goes back to the revision before only while the newest one is the one that
             # is bad. Another predictor is a newer one, which has to come up first.
@@ -244,7 +245,7 @@ class Placement:
     def restore(self, model: str, release: Release) -> None:
         """Make a version the only one that is not on the road, or is one it follows."""
         live = self._watcher.live(model)
-        now = self._watcher.placed(model)
+        now = self._watcher.seen(live)
         if self._watcher.mode(live) == "Knative" and self._has_returned(model, release, now, live):
             return
         release = replace(release, runtime=self._runtime_of(release, live))

@@ -36,7 +36,7 @@ def restore(settings: Settings) -> Iterator[str]:
     known = {*contract.available(), *road.models(settings.road)}
     whole = {model for model in known if _is_whole(settings, model)}
     open_ = {model for model in whole if _is_open(settings, model)}
-    if (known == whole and not open_) or not _has_registry(settings):
+    if (known == whole and not open_) or not settings.has_registry:
         return
     from roadworthy.registry import Registry
     from roadworthy.rollout import closing
@@ -117,9 +117,3 @@ def _is_whole(settings: Settings, model: str) -> bool:
     except (RoadError, BundleError):
         return False
     return now.champion is not None
-
-
-def _has_registry(settings: Settings) -> bool:
-    """Return whether there may be one: opening SQLite would make a new one, in seconds."""
-    kind, _, path = settings.mlflow_tracking_uri.partition(":///")
-    return kind != "sqlite" or Path(path).exists()

@@ -18,7 +18,6 @@ State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled b
 share of the traffic; it is the champion; it is off the road."""
 Verb = Literal["pause", "resume", "promote", "abort"]
 Strategy = Literal["canary", "blue-green", "rolling"]
-STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 NEXT: Mapping[State, frozenset[State]] = {
     "staged": frozenset({"ready", "rolled back"}),
@@ -42,6 +41,12 @@ _LONGEST = 400
 
 class RolloutError(RoadworthyError):
     """A version does not get on the road."""
+
+
+class RefusedError(RolloutError):
+    """What serves a version cannot: it is the version's own fault."""
+
+    exit_code = ExitCode.ROLLED_BACK
 
 
 class RolledBackError(RolloutError):

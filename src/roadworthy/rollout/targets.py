@@ -11,7 +11,7 @@ from roadworthy.rollout.target import Target
 from roadworthy.settings import Settings
 
 if TYPE_CHECKING:
-    from roadworthy.registry import Registry
+    from roadworthy.registry import Registry, Version
 
 
 def target(settings: Settings, registry: Registry | None = None) -> Target:
@@ -45,12 +45,23 @@ def digests(settings: Settings, registry: Registry | None = None) -> Callable[[s
             from roadworthy.registry import Registry
 
             registry = Registry.of(settings)
-        found = registry.version(model, number).tags.get("digest", "")
-        if not found:
-            raise RolloutError(
-                f"The registry does not say which bundle is version {number} of {model}: its tag "
-                f"`digest` is gone. Release another version."
-            )
-        return found
+        return digest_of(registry.version(model, number))
 
     return digest
+
+
+def digest_of(version: Version) -> str:
+    """Return the digest of the bundle of a version.
+
+    Raises
+    ------
+    RolloutError
+        The registry does not tell it.
+    """
+    found = version.tags.get("digest", "")
+    if not found:
+        raise RolloutError(
+            f"The registry does not say which bundle is version {version.number} of "
+            f"{version.model}: its tag `digest` is gone. Release another version."
+        )
+    return found

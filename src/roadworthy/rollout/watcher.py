@@ -14,8 +14,7 @@ from roadworthy.rollout.diagnosis import Finding
 from roadworthy.rollout.endpoints import Address
 from roadworthy.rollout.inference_service import MODE, Placed, Release
 from roadworthy.rollout.kserve_settings import MODES, KServeSettings, Mode
-from roadworthy.rollout.local import RefusedError
-from roadworthy.rollout.state import Rollout, RolloutError
+from roadworthy.rollout.state import RefusedError, Rollout, RolloutError
 from roadworthy.rollout.target import nothing
 from roadworthy.rollout.workers import NotYetError
 from roadworthy.settings import Settings
@@ -56,7 +55,10 @@ class Watcher:
 
     def placed(self, model: str) -> Placed:
         """Return what is on the road, as the way back sees it."""
-        live = self._cluster.service(model)
+        return self.seen(self._cluster.service(model))
+
+    def seen(self, live: Json | None) -> Placed:
+        """Return what an InferenceService has on the road, as the way back sees it."""
         if live is None or live["metadata"].get("deletionTimestamp"):
             return Placed()
         mode = self.mode(live)
