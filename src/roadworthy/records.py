@@ -221,7 +221,7 @@ def _told_of(target: str, done: str) -> Iterator[None]:
 
 def _place(place: str, run: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the file system of a place, and the directory of a run in it."""
-    files, root = fsspec.core.url_to_fs(f"{place.rstrip('/')}/{run}")
+    files, root = fsspec.core.url_to_fs(f"{place.rstrip('/')}/{run}", **s3.options(place))
     return files, str(root)
 
 

@@ -7,9 +7,11 @@ import subprocess
 import sys
 
 import pytest
+from s3fs import S3FileSystem
 
 from roadworthy import records
-from roadworthy.data import dvc, git, releases
+from roadworthy.data import dvc, git, releases, store
+from roadworthy.data import s3 as s3_client
 from roadworthy.data.s3 import trouble
 from roadworthy.settings import Settings
 
@@ -34,6 +36,8 @@ def storage(s3, proxy, monkeypatch):
     for name, value in s3.environment(before.url).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    # What was opened for another test has its address.
+    S3FileSystem.clear_instance_cache()
     return before
 
 
@@ -107,7 +111,7 @@ def is_invisible(bare, before) -> bool:
         ),
         (
             'Read timeout on endpoint URL: "http://s3.example/bucket"',
-            "the connection to S3 broke off",
+            "S3 gives no answer in time",
             "network",
         ),
     ],
@@ -128,14 +132,13 @@ def test_a_push_that_fails_is_seen_by_nobody_and_is_finished_by_the_next(
     settings, one, bare, storage
 ):
     before = bare.snapshot()
-    # each fails one object later than the one before
-    for first, (kind, cause) in enumerate(
-        {
-            "403": r"S3 refuses the credentials \(AccessDenied at PutObject\)\. Check AWS_ACCESS_",
-            "500": r"S3 has trouble of its own \(InternalError at PutObject\)\. Wait until it is",
-            "drop": r"the connection to S3 broke off\. Check the network to it, and run again",
-        }.items(),
-        start=1,
+    broken = r"the connection to S3 broke off\. Check the network to it, and run again"
+    # of what is still to be sent, each but the first fails one object later than the one before
+    for kind, first, cause in (
+        ("half sent", 1, broken),
+        ("403", 1, r"S3 refuses the credentials \(AccessDenied at PutObject\)\. Check AWS_ACCESS_"),
+        ("500", 2, r"S3 has trouble of its own \(InternalError at PutObject\)\. Wait until it is"),
+        ("drop", 3, broken),
     ):
         fault = storage.break_(kind, method="PUT|POST", first=first)
 
@@ -148,6 +151,51 @@ def test_a_push_that_fails_is_seen_by_nobody_and_is_finished_by_the_next(
         storage.mend()
     releases.publish(settings, one, "fuel-v1")
     assert is_released(settings, one)
+
+
+def test_a_slow_s3_is_waited_for(settings, one, bucket, storage):
+    slow = storage.break_("delay", seconds=0.2)
+
+    releases.publish(settings, one, "fuel-v1")
+
+    assert slow.hits > OBJECTS
+    assert is_released(settings, one)
+    place = f"s3://{bucket}/runs"
+    records.put(place, "run-1", "report.json", b"{}")
+    assert records.get(place, "run-1", "report.json") == b"{}"
+
+
+def test_an_s3_that_gives_no_answer_is_not_waited_for_long_and_the_next_try_ends_well(
+    settings, one, bare, bucket, storage, monkeypatch
+):
+    before = bare.snapshot()
+    runs, bundles = f"s3://{bucket}/runs", f"s3://{bucket}/bundles"
+    # it takes what it is sent, and is silent until it is mended
+    silent = storage.break_("delay", method="PUT|POST")
+    remedy = "[Ss]ee that it runs, and check the network to it, and run again"
+
+    with monkeypatch.context() as hasty:
+        hasty.setattr(s3_client, "ATTEMPTS", 1)
+        hasty.setattr(s3_client, "READ_SECONDS", 1)
+        told = rf"push bundles/fuel\.dvc: S3 gives no answer in time\. {remedy}\."
+        with pytest.raises(dvc.DvcError, match=told) as caught:
+            releases.publish(settings, one, "fuel-v1")
+        hasty.setattr(s3_client, "READ_SECONDS", 0.2)
+        told = rf"cannot be written \(S3 gives no answer in time\).*{remedy}\."
+        with pytest.raises(records.RecordError, match=told):
+            records.put(runs, "run-1", "report.json", b"{}")
+        told = r"\(Read timeout on endpoint URL.*\)\. Check ROADWORTHY_BUNDLE_STORE.*run again"
+        with pytest.raises(store.StoreError, match=told):
+            store.publish(bundles, one)
+
+    assert "\n" not in str(caught.value)
+    assert silent.hits
+    assert is_invisible(bare, before)
+    storage.mend()
+    releases.publish(settings, one, "fuel-v1")
+    assert is_released(settings, one)
+    records.put(runs, "run-1", "report.json", b"{}")
+    assert store.publish(bundles, one).endswith(one.digest)
 
 
 def test_git_hears_of_a_release_when_its_objects_are_in_s3(
@@ -193,12 +241,15 @@ def test_a_push_that_is_killed_is_seen_by_nobody_and_is_finished_by_the_next(
 
 def test_a_pull_that_fails_is_told_and_the_next_ends_well(settings, one, storage):
     releases.publish(settings, one, "fuel-v1")
-    for kind, cause in {
-        "403": "S3 refuses the credentials",
-        "500": "S3 has trouble of its own",
-        "half body": "the connection to S3 broke off",
-    }.items():
-        fault = storage.break_(kind, method="GET")
+    broken = r"the connection to S3 broke off\. Check the network to it, and run again"
+    for kind, path, cause in (
+        ("403", "", r"S3 refuses the credentials .*Check AWS_ACCESS_KEY_ID .*, and run again"),
+        ("500", "", r"S3 has trouble of its own .*Wait until it is mended, and run again"),
+        # the list of the files comes, and they do not
+        ("half body", r"/md5/../[0-9a-f]{30}$", broken),
+        ("drop", r"/md5/../[0-9a-f]{30}$", broken),
+    ):
+        fault = storage.break_(kind, method="GET", path=path)
 
         with (
             pytest.raises(dvc.DvcError, match=rf"pull bundles/fuel\.dvc: {cause}") as caught,

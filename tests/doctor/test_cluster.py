@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from kubernetes.config import kube_config
 
 from roadworthy.doctor import parts, variables
 from roadworthy.doctor.examination import examine
@@ -60,8 +59,6 @@ def looked_at(
     """Look at a cluster with a kubeconfig."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(kubeconfig))
-        # The client remembers where it was when it was imported.
-        patch.setattr(kube_config, "KUBE_CONFIG_DEFAULT_LOCATION", str(kubeconfig))
         patch.setenv("ROADWORTHY_KSERVE_NAMESPACE", namespace)
         patch.setenv("ROADWORTHY_KFP_NAMESPACE", namespace if runs is None else runs)
         told = examine([parts.cluster(Settings(home=home))], seconds=60)
@@ -248,9 +245,12 @@ def test_of_one_whose_steps_run_where_nothing_is_for_them(looks, complete):
     runs = complete.kube.namespace()
     found = looks(complete.kube.kubeconfig, complete.namespace, runs)
     # Then all that a step is given is missing there, and nothing that a model is given
+    token = f"secret roadworthy-serving in {runs}"
     lacking = {f"account {PIPELINE}", "secret roadworthy-git", "secret roadworthy-s3", CONFIG}
-    assert states(found, "missing") == {f"{one} in {runs}" for one in lacking} | {RIGHTS}
-    assert {found[f"{one} in {runs}"].told for one in lacking} == {"not there, where the steps run"}
+    assert states(found, "missing") == {f"{one} in {runs}" for one in lacking} | {RIGHTS, token}
+    told = "not there, where the steps run"
+    assert {found[f"{one} in {runs}"].told for one in lacking} == {told}
+    assert found[token].told == f"{told}, and the ServingRuntime demands it"
     assert found[f"secret roadworthy-git in {runs}"].remedy.startswith(
         f"kubectl --namespace {runs} create secret"
     )
@@ -341,6 +341,10 @@ def empty_secret(place):
     place.kubectl("create", "secret", "generic", "roadworthy-s3")
 
 
+def no_token(place):
+    place.kubectl("delete", "secret", "roadworthy-serving")
+
+
 def unknown_setting(place):
     place.patch("configmap/roadworthy", {"data": {"ROADWORTHY_GIT_REMOT": "x"}})
 
@@ -405,6 +409,7 @@ BROKEN = [
         (moving_image, RUNTIME, "is not pinned", "deploy/render"),
         (no_account, "account roadworthy-serving", "not there", "deploy/render OVERLAY"),
         (no_secret, "secret roadworthy-git", "not there", "kubectl --namespace"),
+        (no_token, "secret roadworthy-serving", "Runtime demands it", "kubectl --namespace"),
         (unknown_setting, CONFIG, "ROADWORTHY_GIT_REMOT is no setting", "kubectl --namespace"),
         (no_rights, RIGHTS, "it may not get inferenceservices", "deploy/render OVERLAY"),
         (unknown_mode, "KServe's mode", "ModelMesh, in which nothing", "kubectl --namespace"),
@@ -445,6 +450,19 @@ def test_of_one_where_something_is_broken(looks, complete, together):
     assert VALUE not in str(found)
 
 
+def test_of_models_that_may_want_no_token(looks, complete):
+    # Given models that want the token if there is one, and none
+    optional = "/spec/containers/0/env/0/valueFrom/secretKeyRef/optional"
+    change = {"op": "replace", "path": optional, "value": True}
+    complete.patch("servingruntime/roadworthy", [change], kind="json")
+    no_token(complete)
+    # When it is looked at
+    found = looks(complete.kube.kubeconfig, complete.namespace)
+    # Then nothing is missing
+    assert states(found, "missing") == set(), found
+    assert "some installations need it" in found["secret roadworthy-serving"].told
+
+
 def test_of_settings_of_ours_that_cannot_be(looked, monkeypatch, tmp_path):
     monkeypatch.setenv("ROADWORTHY_KSERVE_MIN_REPLICAS", "many")
     found = looked(parts.cluster(Settings(home=tmp_path)))
@@ -452,7 +470,7 @@ def test_of_settings_of_ours_that_cannot_be(looked, monkeypatch, tmp_path):
 
 
 def test_every_setting_of_the_steps_is_known():
-    told = dict.fromkeys(variables.NEEDED, "x") | {
+    told = dict.fromkeys(variables.NEEDED, "s3://cars/x") | {
         "ROADWORTHY_TARGET": "kserve",
         "ROADWORTHY_KSERVE_MIN_REPLICAS": "2",
         "ROADWORTHY_KFP_URL": "https://kubeflow.example",
@@ -462,3 +480,6 @@ def test_every_setting_of_the_steps_is_known():
     assert variables.wrong(told | {"ROADWORTHY_TARGET": "moon"}) == [
         "ROADWORTHY_TARGET cannot be so: Input should be 'local' or 'kserve'"
     ]
+    assert variables.wrong(
+        told | {"ROADWORTHY_MLFLOW_TRACKING_URI": "sqlite:////tmp/mlflow.db"}
+    ) == ["ROADWORTHY_MLFLOW_TRACKING_URI is on a disk, which no other pod reaches"]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from mlflow.version import VERSION
+from pydantic import SecretStr
 
 from roadworthy import road
 from roadworthy.doctor import buckets, data, parts, reach, registry, remotes, served
@@ -345,7 +346,7 @@ class TestForPods:
             told = found(
                 "cluster",
                 git_remote=remote,
-                git_token=git_server.token,
+                git_token=SecretStr(git_server.token),
                 mlflow_tracking_uri=url,
                 dvc_remote="s3",
                 dvc_remote_url=f"s3://{bucket}/dvc",

@@ -1,6 +1,7 @@
 """gitlab-ci-local, and a project that has little more than the jobs."""
 
 import pytest
+import yaml
 
 from tests.gitlab.projects import GitLab
 
@@ -22,3 +23,16 @@ def project(program, root, tmp_path) -> GitLab:
     made = GitLab(program, place, tmp_path / "home")
     made.begin()
     return made
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads !reference as the list that it is."""
+
+
+_Loader.add_constructor("!reference", lambda loader, node: loader.construct_sequence(node))
+
+
+@pytest.fixture(scope="session")
+def jobs(root) -> dict:
+    """What .gitlab-ci.yml says, by the names of its jobs."""
+    return yaml.load((root / ".gitlab-ci.yml").read_text(), _Loader)

@@ -111,6 +111,9 @@ class GitLab:
     def artifact(self, job: str, name: str) -> str:
         return (self.project / ".gitlab-ci-local" / "artifacts" / job / name).read_text()
 
+    def log(self, job: str) -> str:
+        return (self.project / ".gitlab-ci-local" / "output" / f"{job}.log").read_text()
+
     def call(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run gitlab-ci-local in the project."""
         return subprocess.run(

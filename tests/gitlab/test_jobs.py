@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from tests.gitlab.projects import Event, GitLab, git, told
 IMAGE = f"registry.example/group/project/roadworthy/pipeline@sha256:{'a1' * 32}"
 TOKEN = "a-token-that-nobody-may-see"
 VENV = Path(sys.prefix)
+MERGE_REQUEST = "merge_request_event"
+OF_THESE_TESTS = ("COVERAGE_", "PYTEST_", "REQUIRE_ALL")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +44,11 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a job of an event that changes these files.
 
-    Its environment is that of these tests, which is stamped as the job's own.
+    Its environment is that of these tests, which is stamped as the job's own. What another job has
+    put into the cache bears the stamp of that one's directory: all jobs of a GitLab have the same.
     """
     build = checkout.build(job)
+    shutil.rmtree(checkout.project / ".gitlab-ci-local" / "cache", ignore_errors=True)
     (checkout.project / ".venv" / ".installed").write_text(f"{build}\n")
     checkout.commit("Install")
     checkout.settle()
@@ -51,7 +56,9 @@ def run(
     checkout.commit("Change")
     paths = os.pathsep.join([str(build / "src"), str(build)])
     variables = {"PYTHONPATH": paths} | event.variables
-    return checkout.run(job, Event(event.source, variables=variables))
+    done = checkout.run(job, Event(event.source, variables=variables))
+    assert "Installing" not in told(done)
+    return done
 
 
 def test_a_compiled_pipeline_that_is_old_fails_its_job(checkout):
@@ -59,12 +66,11 @@ def test_a_compiled_pipeline_that_is_old_fails_its_job(checkout):
     before = compiled.read_bytes()
     compiled.write_bytes(before.replace(b"Takes fuel", b"Brings fuel"))
     try:
-        old = run(checkout, "compiled", Event("merge_request_event"))
+        old = run(checkout, "compiled", Event(MERGE_REQUEST))
     finally:
         compiled.write_bytes(before)
     assert old.returncode != 0
     assert "pipelines/fuel.yaml is not up to date" in told(old)
-    assert "Installing" not in told(old)
 
 
 def test_a_line_that_breaks_the_style_fails_its_job(checkout):
@@ -72,7 +78,7 @@ def test_a_line_that_breaks_the_style_fails_its_job(checkout):
     wrong.write_text("import os\n")
     variables = {"AWS_SECRET_ACCESS_KEY": TOKEN, "ROADWORTHY_DVC_REMOTE": "s3"}
     try:
-        done = run(checkout, "lint", Event("merge_request_event", variables=variables))
+        done = run(checkout, "lint", Event(MERGE_REQUEST, variables=variables))
     finally:
         wrong.unlink()
     assert done.returncode != 0
@@ -81,13 +87,120 @@ def test_a_line_that_breaks_the_style_fails_its_job(checkout):
     assert TOKEN not in told(done)
 
 
+def test_a_wrong_type_fails_its_job(checkout, root, tmp_path, monkeypatch):
+    if (root / ".mypy_cache").is_dir():  # what is known of the libraries is of the work tree too
+        shutil.copytree(root / ".mypy_cache", tmp_path / "known")
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path / "known"))
+    wrong = checkout.project / "src" / "roadworthy" / "wrong.py"
+    wrong.write_text('NUMBER: int = "one"\n')
+    try:
+        done = run(checkout, "typing", Event(MERGE_REQUEST))
+    finally:
+        wrong.unlink()
+    assert done.returncode != 0
+    assert re.search(r"roadworthy/wrong\.py:1: error: Incompatible types", told(done))
+    assert "Found 1 error in 1 file" in told(done)
+
+
+@pytest.fixture
+def own_environment(monkeypatch):
+    """A job knows nothing of the tests that it runs in."""
+    for name in list(os.environ):
+        if name.startswith(OF_THESE_TESTS):
+            monkeypatch.delenv(name)
+
+
+def chosen(*arguments: str) -> Event:
+    """A merge request whose jobs run some of their tests: all of them take minutes."""
+    return Event(MERGE_REQUEST, variables={"PYTEST_ADDOPTS": " ".join(arguments)})
+
+
+def reported(checkout: GitLab, job: str) -> set[str]:
+    """The tests that the report of a job has, by name; none of them failed."""
+    suites = ET.parse(checkout.build(job) / "junit.xml").getroot()
+    cases = suites.findall("./testsuite/testcase")
+    assert cases
+    assert {outcome.tag for case in cases for outcome in case} <= {"skipped"}
+    return {case.attrib["name"].partition("[")[0] for case in cases}
+
+
+def test_the_tests_of_a_merge_request_end_in_its_reports(
+    checkout, jobs, own_environment, tmp_path, monkeypatch
+):
+    # Given a machine that has the packages of the job
+    asked = tmp_path / "asked"
+    apt = tmp_path / "bin" / "apt-get"
+    apt.parent.mkdir()
+    apt.write_text(f'#!/bin/sh\necho "$@" >>"{asked}"\n')
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{apt.parent}{os.pathsep}{os.environ['PATH']}")
+
+    # When its tests run
+    done = run(checkout, "tests", chosen("tests/test_gate.py"))
+
+    # Then the job is green, although one file of tests does not reach all code
+    assert done.returncode == 0, told(done)
+    assert asked.read_text().splitlines()[0].startswith("update")
+    assert "nginx-light" in asked.read_text().splitlines()[1]
+    # And GitLab finds each test
+    assert "test_the_criteria_of_fuel_are_those_that_were_agreed" in reported(checkout, "tests")
+    # And each file of which the coverage is told, and the line with all of it
+    build = checkout.build("tests")
+    report = ET.parse(build / "coverage.xml").getroot()
+    (source,) = (Path(found.text) for found in report.findall("./sources/source"))
+    assert source == build
+    rates = {
+        found.attrib["filename"]: float(found.attrib["line-rate"]) for found in report.iter("class")
+    }
+    assert rates["src/roadworthy/gate.py"] > 0.9
+    assert all((source / name).is_file() for name in rates)
+    line = re.compile(jobs["tests"]["coverage"].strip("/"), re.MULTILINE)
+    printed = line.findall(checkout.log("tests"))
+    assert len(printed) == 1
+    assert f"{printed[0]}% coverage" in told(done)
+
+
+def test_the_notebook_of_a_merge_request_is_tested(checkout, own_environment):
+    some = "-k=without_the_data_the_first_cell_says"
+
+    done = run(checkout, "notebook", chosen(some))
+
+    assert done.returncode == 0, told(done)
+    assert reported(checkout, "notebook") == {
+        "test_without_the_data_the_first_cell_says_what_to_run"
+    }
+
+
+def test_parity_is_that_of_notebook_pipeline_graph_and_server(checkout, own_environment):
+    done = run(checkout, "parity", chosen("--collect-only", "--quiet"))
+
+    assert done.returncode == 0, told(done)
+    story = "tests/stories/test_first_run.py"
+    for file, test in (
+        ("tests/notebooks/test_fuel.py", "chooses_and_fits_the_same_estimator_to_the_last_byte"),
+        (story, "pipeline_and_package_give_the_same_estimator"),
+        ("tests/models/fuel/test_graph.py", "the_graph_agrees_on_the_whole_test_set"),
+        (story, "served_answers_agree_with_the_estimator"),
+    ):
+        assert re.search(rf"{file}::test_\w*{test}\b", told(done))
+
+
+def test_the_parity_of_a_merge_request_is_tested(checkout, own_environment):
+    left_out = [f"--deselect={path}" for path in ("tests/stories", "tests/notebooks")]
+
+    done = run(checkout, "parity", chosen(*left_out))
+
+    assert done.returncode == 0, told(done)
+    assert "test_the_graph_agrees_on_the_whole_test_set" in reported(checkout, "parity")
+
+
 def test_a_merge_request_gets_the_report_of_its_candidate(checkout, seed, tmp_path):
     variables = {
         "ROADWORTHY_GIT_REMOTE": str(seed / "remote.git"),
         "CI_JOB_TOKEN": TOKEN,
     }
 
-    done = run(checkout, "candidate", Event("merge_request_event", variables=variables))
+    done = run(checkout, "candidate", Event(MERGE_REQUEST, variables=variables))
 
     assert done.returncode == 0, told(done)
     report = checkout.artifact("candidate", "candidate.md")

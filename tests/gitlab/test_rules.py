@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from roadworthy import bundle
 from roadworthy.bundle import Manifest
@@ -94,6 +93,7 @@ def test_a_merge_starts_the_first_trigger_that_fits_and_no_other(project, kinds)
         ("requirements/pipeline.txt", "feature"),
         (".gitlab-ci.yml", "maintenance"),
         ("deploy/Dockerfile", "maintenance"),
+        ("requirements/serving.txt", "maintenance"),
     ],
 )
 def test_every_path_has_its_trigger(project, path, trigger):
@@ -151,9 +151,8 @@ def test_every_event_has_its_jobs(project, event, jobs):
     # given that everything that could start something has changed
     project.change("README.md", *EVERY_KIND)
     project.commit("Change")
-    configured = dataclasses.replace(event, variables=KUBEFLOW | event.variables)
 
-    found = project.jobs(configured)
+    found = project.jobs(configured(event))
 
     assert set(found) == jobs
     assert len(set(found) & set(TRIGGERS)) <= 1
@@ -161,6 +160,29 @@ def test_every_event_has_its_jobs(project, event, jobs):
         assert found["deploy"]["when"] == "manual"
         assert found["deploy"]["needs"] == "[publish]"
         assert found["publish"]["when"] == "on_success"
+
+
+@pytest.mark.parametrize("kind", [*TRIGGERS, "nothing"])
+def test_whatever_changed_it_is_a_merge_that_starts_a_run(project, kind):
+    project.change("README.md", *([ONE_OF_EACH[kind]] if kind in ONE_OF_EACH else []))
+    project.commit("Change")
+    by_hand = Event("web", variables={"KUBE_CONTEXT": "group/project:agent"})
+    events = [
+        (Event("merge_request_event"), CHECKED),
+        (Event(branch="topic"), set()),
+        (Event(tag="fuel-v3"), set()),
+        (Event("schedule"), set()),
+        (by_hand, {"publish", "deploy"}),
+    ]
+
+    found = [(event, set(project.jobs(configured(event)))) for event, _ in events]
+
+    assert found == events
+
+
+def configured(event: Event) -> Event:
+    """Return an event in a project that has a Kubeflow."""
+    return dataclasses.replace(event, variables=KUBEFLOW | event.variables)
 
 
 def test_what_is_put_on_a_cluster_by_hand_has_its_images(project, jobs):
@@ -228,18 +250,6 @@ def test_the_pipelines_own_commit_starts_nothing(project, release):
     project.change(*EVERY_KIND)
     project.commit(subject)
     assert set(project.jobs(MERGE)) == set()
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads !reference as the list that it is."""
-
-
-_Loader.add_constructor("!reference", lambda loader, node: loader.construct_sequence(node))
-
-
-@pytest.fixture(scope="module")
-def jobs(root):
-    return yaml.load((root / ".gitlab-ci.yml").read_text(), _Loader)
 
 
 def changes(jobs, job):

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-Kind = Literal["drop", "lose answer", "delay", "half body", "403", "500"]
+Kind = Literal["drop", "lose answer", "delay", "half body", "half sent", "403", "500"]
 PATIENCE_SECONDS = 60
 _OF_THE_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"}
 _REFUSAL = """<?xml version="1.0" encoding="UTF-8"?>
@@ -34,12 +34,16 @@ class Fault:
     ----------
     kind
         ``drop``: the connection is closed, the server sees nothing. ``lose answer``: the server
-        does as it is asked, then the connection is closed. ``delay``: nothing happens until the
-        fault is mended. ``half body``: of the answer's body only half comes. A number: the answer.
+        does as it is asked, then the connection is closed. ``delay``: nothing happens for so many
+        seconds, or until the fault is mended. ``half body``: of the answer's body only half comes.
+        ``half sent``: of what is sent the server gets only half, then both connections are closed.
+        A number: the answer.
     method, path
         Regular expressions that the whole method and some of path and query match.
     first, times
         The first of those requests that it meets, and how many; all from there on without.
+    seconds
+        How long a delay is.
     """
 
     kind: Kind
@@ -47,6 +51,7 @@ class Fault:
     path: str = ""
     first: int = 1
     times: int | None = None
+    seconds: float = PATIENCE_SECONDS
     seen: int = 0
     hits: int = 0
     mended: threading.Event = field(default_factory=threading.Event)
@@ -179,7 +184,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             fault = proxy.note(self.command, self.path)
             kind = fault.kind if fault else ""
             if fault and kind == "delay":
-                fault.mended.wait(PATIENCE_SECONDS)
+                fault.mended.wait(fault.seconds)
             if kind == "drop":
                 self._cut()
                 return
@@ -188,19 +193,35 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
                 told = _REFUSAL.format(code=code, message=message).encode()
                 self._answer(status, {"Content-Type": "application/xml"}, told)
                 return
+            if kind == "half sent":
+                self._begin_to_ask(body)
+                self._cut()
+                return
             status, headers, content = self._ask(body)
             if kind == "lose answer":
                 self._cut()
                 return
             self._answer(status, headers, content, half=kind == "half body")
 
-        def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        def _begin_to_ask(self, body: bytes) -> None:
+            connection = proxy.connect()
+            try:
+                half = body[: len(body) // 2]
+                connection.request(self.command, self.path, half, self._passed_on(body))
+            finally:
+                connection.close()
+
+        def _passed_on(self, body: bytes) -> dict[str, str]:
+            """Return the headers of a request that the server gets."""
             headers = {k: v for k, v in self.headers.items() if k.lower() not in _OF_THE_HOP}
             headers.pop("Expect", None)
             headers["Content-Length"] = str(len(body))
+            return headers
+
+        def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
             connection = proxy.connect()
             try:
-                connection.request(self.command, self.path, body, headers)
+                connection.request(self.command, self.path, body, self._passed_on(body))
                 answer = connection.getresponse()
                 content = answer.read()
                 kept = {k: v for k, v in answer.getheaders() if k.lower() not in _OF_THE_HOP}

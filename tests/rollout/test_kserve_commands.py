@@ -149,9 +149,7 @@ def place(request, kube, gateway, settings, packed, simple, monkeypatch, tmp_pat
     }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    # The client reads its variable when it is imported.
-    where = "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION"
-    monkeypatch.setattr(where, str(kube.kubeconfig))
+    monkeypatch.setenv("KUBECONFIG", str(kube.kubeconfig))
     monkeypatch.chdir(tmp_path)
     made = Configuration()
     load_kube_config(str(kube.kubeconfig), client_configuration=made)

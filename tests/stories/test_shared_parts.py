@@ -166,10 +166,12 @@ def test_a_team_trains_releases_and_serves(team, member):
         assert "bundles" not in team.repository("ls-tree", "-r", "--name-only", "main")
         assert team.objects() == before
 
-        # when S3 is mended and the pipeline runs again
+        # when S3 is mended, if slow, and the pipeline runs again
         team.storage.mend()
+        slow = team.storage.break_("delay", path="/dvc/files/md5", seconds=0.1)
         done = team.run(member, "run", "fuel")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert slow.hits
 
     # then the version is the same one, released once
     (version,) = member.json("models")

@@ -32,6 +32,9 @@ def configure(repository: Path, *, remote: str, url: str) -> None:
     """
     # Written here: to have DVC write it costs a process for each line.
     address = [f"    url = {_quoted(url)}"] if url else []
+    if url.startswith("s3://"):
+        address += [f"    connect_timeout = {s3.CONNECT_SECONDS}"]
+        address += [f"    read_timeout = {s3.READ_SECONDS}"]
     lines = [
         "[core]",
         "    analytics = false",

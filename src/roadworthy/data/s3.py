@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 PATIENCE: Mapping[str, str] = {"AWS_MAX_ATTEMPTS": "3", "AWS_RETRY_MODE": "standard"}
-"""How often its clients try, which they take from the environment alone."""
+"""How often its clients try, which some take from the environment alone."""
+CONNECT_SECONDS, READ_SECONDS = 10, 20
+"""How long they wait each time: to reach it, and for each part of its answer."""
+ATTEMPTS = 2
+"""How often those try that are told here; s3fs tries again what they give up."""
 
 
 class Trouble(NamedTuple):
@@ -54,12 +58,29 @@ _KNOWN: tuple[tuple[str, Trouble], ...] = (
         Trouble("S3 has trouble of its own", "wait until it is mended"),
     ),
     (
-        r"Connection was closed before we received|Read timeout on endpoint URL"
+        r"Read timeout on endpoint URL",
+        Trouble("S3 gives no answer in time", "see that it runs, and check the network to it"),
+    ),
+    (
+        r"Connection was closed before we received"
         r"|reading from response stream|[Pp]ayload is not completed",
         Trouble("the connection to S3 broke off", "check the network to it"),
     ),
 )
 _WORDS = re.compile(r"\((\w+)\) when calling the (\w+) operation")
+
+
+def options(address: str) -> dict[str, Any]:
+    """Return what fsspec is to be told beside an address: not to wait for S3 for many minutes."""
+    if not address.startswith("s3://"):
+        return {}
+    waiting = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+    return {
+        "config_kwargs": {
+            **waiting,
+            "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        }
+    }
 
 
 def trouble(told: str) -> Trouble | None:

@@ -21,19 +21,9 @@ import fsspec
 
 from roadworthy import bundle
 from roadworthy.bundle import MANIFEST, Bundle, BundleError
+from roadworthy.data import s3
 from roadworthy.errors import RoadworthyError
 
-_OPTIONS = {
-    "s3": {
-        "config_kwargs": {
-            "connect_timeout": 10,
-            "read_timeout": 20,
-            # s3fs tries again what these give up, where the connection broke
-            "retries": {"total_max_attempts": 2, "mode": "standard"},
-        }
-    }
-}
-"""What a kind of store is told beside its address: not to wait for many minutes."""
 _SHOWN = 200
 """How many characters of a store's own words a sentence quotes."""
 
@@ -179,12 +169,9 @@ def _is_directory(files: Any) -> bool:
 @contextmanager
 def _opened(whole: str) -> Iterator[tuple[Any, str]]:
     """Give the file system of an address and the path in it; what fails there is a sentence."""
-    kind = whole.partition("://")[0]
     try:
         # Others write there too: what an earlier look found is not kept.
-        files, root = fsspec.core.url_to_fs(
-            whole, skip_instance_cache=True, **_OPTIONS.get(kind, {})
-        )
+        files, root = fsspec.core.url_to_fs(whole, skip_instance_cache=True, **s3.options(whole))
         yield files, str(root)
     except RoadworthyError:
         raise

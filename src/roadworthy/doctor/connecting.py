@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 from roadworthy.doctor.api import NotReachedError, RefusedError, Right, review
@@ -16,7 +15,6 @@ _REVIEWS = "/apis/authorization.k8s.io/v1"
 _UNKNOWN = 401
 _WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 _METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-_POD_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 _CONTEXTS = "kubectl config get-contexts"
 
 
@@ -33,28 +31,13 @@ def connect(context: str) -> KubeApi:
     NotReachedError
         No cluster is named, or it does not answer.
     """
-    from kubernetes import config
-    from kubernetes.client import ApiClient, Configuration
-    from kubernetes.config.config_exception import ConfigException
-    from yaml import YAMLError
+    from roadworthy.rollout.cluster import ClusterError, client
 
-    configuration = Configuration()
-    configuration.retries = False
-    name = ""
     try:
-        if context or not _is_pod():
-            # Named, because the client itself knows only where it was when it was imported.
-            file = os.environ.get("KUBECONFIG") or None
-            config.load_kube_config(
-                file, context or None, client_configuration=configuration, persist_config=False
-            )
-            name = _user(file, context)
-        else:
-            config.load_incluster_config(configuration)
-    except (ConfigException, OSError, YAMLError) as error:
-        told = f"no cluster is named ({_first_line(error).removesuffix('.')})"
-        raise NotReachedError(told, _CONTEXTS) from error
-    api = KubeApi(ApiClient(configuration), configuration.host, name)
+        made = client(context)
+    except ClusterError as error:
+        raise NotReachedError(str(error).removesuffix("."), _CONTEXTS) from error
+    api = KubeApi(made, made.configuration.host, _user(context))
     api.introduce()
     return api
 
@@ -143,15 +126,13 @@ class KubeApi:
         return RefusedError(f"{path} is answered with {status} {error.reason}", status)
 
 
-def _is_pod() -> bool:
-    """Return whether the kubelet told this process where its API server is."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and Path(_POD_FILE).is_file()
-
-
-def _user(file: str | None, context: str) -> str:
-    """Return the name that the kubeconfig has for one's credentials."""
+def _user(context: str) -> str:
+    """Return the name that the kubeconfig has for one's credentials; nothing in a pod."""
     from kubernetes import config
 
+    if not context and "KUBERNETES_SERVICE_HOST" in os.environ:
+        return ""
+    file = os.environ.get("KUBECONFIG") or None
     contexts, current = config.list_kube_config_contexts(file)
     chosen = next((one for one in contexts if one["name"] == context), current)
     return str(chosen["context"].get("user", ""))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.data import dvc, git
-from roadworthy.doctor import buckets
+from roadworthy.doctor import buckets, reach
 from roadworthy.doctor.finding import Finding, missing, ok
 from roadworthy.settings import Settings
 
@@ -15,8 +15,14 @@ _LAYOUT = ("files", "md5")
 """Where in a remote DVC puts what it knows by content."""
 
 
-def data(settings: Settings, directory: Path) -> Sequence[Finding]:
-    """Look whether the DVC remote has the data of the clone's commit, a line for each file."""
+def data(settings: Settings, directory: Path, *, for_pods: bool = False) -> Sequence[Finding]:
+    """Look whether the DVC remote has the data of the clone's commit, a line for each file.
+
+    Parameters
+    ----------
+    for_pods
+        Whether it is to be a remote that pods reach.
+    """
     root = git.inspect_root(directory)
     pointers = [
         path
@@ -26,13 +32,13 @@ def data(settings: Settings, directory: Path) -> Sequence[Finding]:
     if not pointers:
         told = "no .dvc file is committed"
         return [missing("data", told, "dvc add data.csv && git add data.csv.dvc")]
-    remote = _remote(settings, root)
+    remote = _remote(settings, root, for_pods=for_pods)
     if isinstance(remote, Finding):
         return [remote]
     return [_object(settings, root, pointer, remote) for pointer in pointers]
 
 
-def _remote(settings: Settings, root: Path) -> Finding | tuple[Any, str]:
+def _remote(settings: Settings, root: Path, *, for_pods: bool) -> Finding | tuple[Any, str]:
     """Return the file system of the remote, as DVC opens it, and the path in it; or a problem.
 
     It is DVC's own reading of its settings, but no DVC repository, which would write to the clone.
@@ -48,6 +54,8 @@ def _remote(settings: Settings, root: Path) -> Finding | tuple[Any, str]:
         kind, options, path = get_cloud_fs(Config(str(root / ".dvc"), config=chosen), name=name)
     except ConfigError as error:
         return missing("DVC remote", f"{name}: {error}", f"dvc remote add {name} URL")
+    if for_pods and kind.protocol == "local":
+        return reach.unshared("DVC remote", "dvc_remote_url", f"{name}, which is {path},")
     if kind.protocol == "s3":
         # Asked first, because DVC would try again and again.
         found = buckets.bucket(path.partition("/")[0], ["the DVC remote"], options)

@@ -29,7 +29,8 @@ _FETCHING = "roadworthy-s3-read"
 _OF_MODELS = {_FETCHING: SECRETS[S3], SERVING: SECRETS[SERVING]}
 """Those of the model servers."""
 NEEDED = (GIT, S3, _FETCHING)
-"""Those without which no release can be pushed and no bundle fetched; the others have defaults."""
+"""Those without which no release can be pushed and no bundle fetched. The others have defaults, but
+for the token, where the ServingRuntime demands it."""
 _NAME = "roadworthy"
 _HIDDEN = "one may not look (403)"
 _ENDPOINT = "serving.kserve.io/s3-endpoint"
@@ -66,8 +67,8 @@ def runtime(api: Api, kserve: KServeSettings) -> Finding:
                 return missing(name, problem, APPLY)
         return ok(name, ", ".join(images))
 
-    path = f"{_RUNTIMES}/{kserve.namespace}/servingruntimes/{kserve.runtime}"
-    return _there(api, kserve.namespace, missing(name, "not there", APPLY), path, judged)
+    absent = missing(name, "not there", APPLY)
+    return _there(api, kserve.namespace, absent, _runtime(kserve), judged)
 
 
 def accounts(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
@@ -106,6 +107,15 @@ def secrets(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
     runs
         The namespace in which the steps run.
     """
+    demanded = _demanded(api, kserve)
+
+    def unfilled(name: str, secret: str, told: str, keys: Sequence[str], place: str) -> Finding:
+        remedy = _filling(secret, keys, place)
+        if secret in demanded:
+            return missing(name, f"{told}, and the ServingRuntime demands it", remedy)
+        if secret in NEEDED:
+            return missing(name, told, remedy)
+        return warning(name, f"{told}; some installations need it", remedy)
 
     def judge(secret: str, keys: Sequence[str], name: str, place: str) -> Callable[[Any], Finding]:
         def judged(found: Any) -> Finding:
@@ -115,7 +125,7 @@ def secrets(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
             lacking = sorted(set(named) - _keys(metadata))
             if lacking:
                 told = f"it has no {' and '.join(lacking)}"
-                return _unfilled(name, secret, told, named, place)
+                return unfilled(name, secret, told, named, place)
             if examples(notes.get(_ENDPOINT, "")):
                 told = f"KServe is told to fetch from {notes[_ENDPOINT]}, which is an example"
                 return missing(name, told, _ADDRESS)
@@ -129,7 +139,7 @@ def secrets(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
     for (secret, place), keys in wanted.items():
         name, told = _placed(f"secret {secret}", place, kserve)
         path = f"/api/v1/namespaces/{place}/secrets/{secret}"
-        absent = _unfilled(name, secret, told, keys, place)
+        absent = unfilled(name, secret, told, keys, place)
         look = judge(secret, keys, name, place)
         found.append(_there(api, place, absent, path, look, metadata=True))
     return _together("secrets", found, kserve)
@@ -224,17 +234,28 @@ def _keys(metadata: Any) -> set[str]:
     }
 
 
-def _unfilled(name: str, secret: str, told: str, keys: Sequence[str], namespace: str) -> Finding:
-    """Return that a secret lacks something, and the command that fills it from files.
+def _demanded(api: Api, kserve: KServeSettings) -> set[str]:
+    """Return the secrets without which no pod of the ServingRuntime starts."""
+    try:
+        spec = api.get(_runtime(kserve))["spec"]
+    except RefusedError as error:
+        if error.is_absent or error.is_forbidden:  # that has a line of its own
+            return set()
+        raise
+    variables = (one for each in spec.get("containers") or [] for one in each.get("env") or [])
+    named = ((one.get("valueFrom") or {}).get("secretKeyRef") for one in variables)
+    return {str(one.get("name")) for one in named if one and not one.get("optional")}
 
-    A value is never typed in a command.
-    """
+
+def _runtime(kserve: KServeSettings) -> str:
+    return f"{_RUNTIMES}/{kserve.namespace}/servingruntimes/{kserve.runtime}"
+
+
+def _filling(secret: str, keys: Sequence[str], namespace: str) -> str:
+    """Return the command that fills a secret from files: a value is never typed in a command."""
     files = " ".join(f"--from-file={key}=FILE" for key in keys)
-    remedy = (
+    return (
         f"kubectl --namespace {namespace} create secret generic {secret} {files} "
         f"--dry-run=client --output yaml | "
         f"kubectl apply --server-side --field-manager=person --filename -"
     )
-    if secret in NEEDED:
-        return missing(name, told, remedy)
-    return warning(name, f"{told}; some installations need it", remedy)

@@ -16,6 +16,7 @@ from roadworthy.doctor import (
     kserve,
     machine,
     objects,
+    reach,
     registry,
     remotes,
     rights,
@@ -31,7 +32,8 @@ from roadworthy.settings import Settings
 Target = Literal["laptop", "cluster", "all"]
 
 _DVC, _S3 = ("dvc.fs", "dvc.config", "boto3"), ("boto3",)
-_KUBERNETES, _KUBEFLOW = ("kubernetes",), ("roadworthy.kubeflow.connection",)
+_KUBERNETES = ("kubernetes", "roadworthy.rollout.cluster")
+_KUBEFLOW = ("roadworthy.kubeflow.connection",)
 _REGISTRY = ("roadworthy.registry",)
 _INFO = "kubectl cluster-info"
 
@@ -115,13 +117,24 @@ def cluster(settings: Settings) -> Part:
 def services(settings: Settings, directory: Path, target: Target) -> Part:
     """Return the checks of what a laptop and a cluster use alike, wherever it is."""
     on_cluster = target != "laptop"
+
+    def shared(name: str, field: str, look: reach.Look) -> reach.Look:
+        return reach.from_pods(name, settings, field, look) if on_cluster else look
+
+    git = shared("Git remote", "git_remote", partial(remotes.git_remote, settings))
+    mlflow = shared("registry", "mlflow_tracking_uri", partial(registry.registry, settings))
     checks = [
-        Check("Git remote", partial(remotes.git_remote, settings), "git remote --verbose"),
-        Check("registry", partial(registry.registry, settings), "env | grep MLFLOW", _REGISTRY),
+        Check("Git remote", git, "git remote --verbose"),
+        Check("registry", mlflow, "env | grep MLFLOW", _REGISTRY),
         Check("champions", partial(registry.champions, settings), "roadworthy models", _REGISTRY),
     ]
     if machine.is_clone(directory):
-        checks.append(Check("data", partial(data.data, settings, directory), "dvc pull", _DVC))
+        look: reach.Look = partial(data.data, settings, directory, for_pods=on_cluster)
+        checks.append(Check("data", look, "dvc pull", _DVC))
+    if on_cluster:
+        # A bucket has a line of its own, and is nothing's line here.
+        look = shared("records", "records", tuple)
+        checks.append(Check("records", look, "env | grep ROADWORTHY_RECORDS"))
     for name, variables in buckets.named(settings).items():
         look = partial(buckets.bucket, name, variables)
         checks.append(Check(f"bucket {name}", look, f"aws s3 ls s3://{name}", _S3))

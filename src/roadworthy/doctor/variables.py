@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings
 
+from roadworthy.doctor.reach import REMEDIES, is_shared
 from roadworthy.rollout.kserve_settings import KServeSettings
 from roadworthy.settings import Settings
 
@@ -43,6 +44,8 @@ def _odd(key: str, told: Mapping[str, str]) -> str:
         return "is a secret, and others read what is here"
     if not key.startswith(_OURS):  # of boto3, MLflow, Git and the like
         return ""
+    if key.removeprefix(_OURS).lower() in REMEDIES and told[key] and not is_shared(told[key]):
+        return "is on a disk, which no other pod reaches"
     for kind in _kinds():
         prefix = str(kind.model_config.get("env_prefix", ""))
         field = key.removeprefix(prefix).lower()

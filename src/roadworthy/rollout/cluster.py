@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, TypeVar
@@ -69,6 +70,42 @@ def unless_stale(seconds: float) -> Callable[[Callable[[], None]], Callable[[], 
     )
 
 
+def client(context: str) -> ApiClient:
+    """Return a client of the API server of a context, or of this pod, or else of the kubeconfig.
+
+    Nothing is asked yet, and what is asked is asked once.
+
+    Raises
+    ------
+    ClusterError
+        There is no such configuration.
+    """
+    from kubernetes import config
+    from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError
+
+    try:
+        if not context:
+            try:
+                inside = _configuration()
+                config.load_incluster_config(client_configuration=inside)
+                return ApiClient(inside)
+            except ConfigException:
+                log.debug("This is no pod: the kubeconfig is read.")
+        outside = _configuration()
+        # Named, because the library itself knows only where it was when it was imported.
+        file = os.environ.get("KUBECONFIG") or None
+        config.load_kube_config(
+            file, context or None, client_configuration=outside, persist_config=False
+        )
+        return ApiClient(outside)
+    except (ConfigException, OSError, YAMLError) as error:
+        raise ClusterError(
+            f"There is no way to a cluster ({_brief(str(error))}): run in a pod, or name a "
+            f"kubeconfig in KUBECONFIG and perhaps a context in ROADWORTHY_KSERVE_CONTEXT."
+        ) from error
+
+
 class Cluster:
     """One namespace of a cluster.
 
@@ -96,28 +133,7 @@ class Cluster:
         ClusterError
             There is no such configuration.
         """
-        from kubernetes import config
-        from kubernetes.config.config_exception import ConfigException
-
-        try:
-            if not context:
-                try:
-                    inside = _configuration()
-                    config.load_incluster_config(client_configuration=inside)
-                    return cls(ApiClient(inside), namespace, seconds)
-                except ConfigException:
-                    log.debug("This is no pod: the kubeconfig is read.")
-            named = context or None
-            outside = _configuration()
-            config.load_kube_config(
-                context=named, client_configuration=outside, persist_config=False
-            )
-            return cls(ApiClient(outside), namespace, seconds)
-        except (ConfigException, OSError) as error:
-            raise ClusterError(
-                f"There is no way to a cluster ({_brief(str(error))}): run in a pod, or name a "
-                f"kubeconfig in KUBECONFIG and perhaps a context in ROADWORTHY_KSERVE_CONTEXT."
-            ) from error
+        return cls(client(context), namespace, seconds)
 
     def service(self, model: str) -> Json | None:
         """Return the InferenceService of a model, or None."""
