@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
@@ -270,6 +270,8 @@ def test_a_model_that_is_not_there_is_told(settings, root):
 
 
 @given(st.text())
+@example("_so_")
+@example("a __so__ b")
 def test_any_text_stands_in_a_cell_as_it_is(text):
     page = f"| a | b |\n| --- | --- |\n| {candidacy.escaped(text)} | x |\n"
     rows = tables_of(page)[""]

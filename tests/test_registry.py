@@ -127,6 +127,30 @@ def test_aliases_move_and_are_dropped(registry, run):
     assert registry.find("fuel").number == 2
 
 
+def test_an_alias_that_moves_meanwhile_still_names_a_version(registry, run, monkeypatch):
+    # given a champion, and another that is made and takes its place after the first request
+    registry.set_alias(registry.register("fuel", run_id=run, digest="a", tags={}), "champion")
+    requests = []
+
+    def then_moved(ask):
+        def asked(*arguments, **named):
+            answer = ask(*arguments, **named)
+            requests.append(ask)
+            if len(requests) == 1:
+                other = registry.register("fuel", run_id=run, digest="b", tags={})
+                registry.set_alias(other, "champion")
+            return answer
+
+        return asked
+
+    for name in ("search_model_versions", "get_registered_model"):
+        monkeypatch.setattr(MlflowClient, name, then_moved(getattr(MlflowClient, name)))
+    # when the champion is asked for, then it is one of the two and never none
+    assert registry.aliased("fuel", "champion").number in (1, 2)
+    assert len(requests) > 1
+    assert registry.aliased("fuel", "champion").number == 2
+
+
 def test_references_find_versions(registry, run):
     one, two = (registry.register("fuel", run_id=run, digest=d, tags={}) for d in "ab")
     registry.set_alias(one, "champion")

@@ -12,36 +12,33 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 import roadworthy
-from roadworthy import bundle, pages
-from roadworthy.bundle import Bundle
+from roadworthy import pages
 from roadworthy.data import dvc, git, releases, validation
 from roadworthy.data.access import Access
 from roadworthy.errors import ExitCode, RoadworthyError
 from roadworthy.gate import Verdict
 from roadworthy.models import contract
 from roadworthy.models.contract import Check, Model, Scores, UnknownModelError
-from roadworthy.scoring import Scorer
 from roadworthy.settings import Settings
 from roadworthy.steps.evaluate import evaluate
-from roadworthy.steps.gate import gate, score
+from roadworthy.steps.gate import judge, released
 from roadworthy.steps.prepare import Counts, prepare
 from roadworthy.steps.train import train
 from roadworthy.steps.validate import validate
 
 _FORMAT = 1
 _NO_DIFFERENCE = 1e-9
-_SQLITE = "sqlite:///"
-# What Markdown or HTML would take for something else than the text of a cell.
-_SPECIAL = re.compile(r"([\\`*|<>\[\]~@&#])")
+# What Markdown or HTML would take for something else than the text of a cell. Not a `_` within a
+# word: it is nothing else there, and names are full of them.
+_SPECIAL = re.compile(r"([\\`*|<>\[\]~@&#]|(?<![^\W_])_|_(?![^\W_]))")
 
 
 class CandidacyError(RoadworthyError):
@@ -158,8 +155,7 @@ class Candidacy:
         """Return it as Markdown, ready to be a comment of a merge request."""
         named = {check.name: check for check in self.verdict.checks}
         behaviour = [named[name] for name in self.behaviour if name in named]
-        return _render(
-            "candidacy.md.j2",
+        return _markdown(
             of=self,
             champion=self.opponent.scores if self.opponent else None,
             bounds=_by_metric(self.verdict.checks),
@@ -204,13 +200,21 @@ def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
             data_hash=data_hash,
             target=packed,
         )
-        verdict = gate(settings, model, packed=packed, test=halves["test"], champion=number)
-        held_out = pd.read_parquet(halves["test"])
+        with released(settings, model, number) as champion:
+            judged = judge(
+                model, packed=packed, test=halves["test"], champion=champion, number=number
+            )
         opponent, difference = None, None
-        if number:
-            tag = f"{model}-v{number}"
-            with releases.fetch(settings, model, tag) as released:
-                opponent = _opponent(chosen, released, tag, found, held_out)
+        if champion is not None:
+            made_of = champion.manifest
+            opponent = Opponent(
+                tag=f"{model}-v{number}",
+                found=found,
+                name=made_of.candidate,
+                commit=made_of.commit,
+                data_hash=made_of.data_hash,
+                scores=judged.champion,
+            )
             difference = _difference(settings, chosen, opponent, raw, data_hash)
         return Candidacy(
             model=model,
@@ -221,8 +225,8 @@ def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
             counts=counts,
             name=training.candidate,
             digest=examined.digest,
-            verdict=verdict,
-            scores=_scores(chosen, bundle.read(packed), held_out),
+            verdict=judged.verdict,
+            scores=judged.candidate,
             error=chosen.criteria.error,
             behaviour=tuple(check.name for check in examined.evaluation.checks),
             opponent=opponent,
@@ -233,7 +237,7 @@ def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
 
 def refusal(model: str, problem: RoadworthyError) -> str:
     """Return the Markdown that says why a candidate could not be examined."""
-    return _render("candidacy.md.j2", of=None, model=model, problem=str(problem))
+    return _markdown(of=None, model=model, problem=str(problem))
 
 
 def write(markdown: str, file: Path) -> None:
@@ -299,9 +303,8 @@ def _on_the_road(settings: Settings, model: str) -> tuple[int, str, tuple[str, .
 
 
 def _registered(settings: Settings, model: str) -> int:
-    uri = settings.mlflow_tracking_uri
-    if uri.startswith(_SQLITE) and not Path(uri.removeprefix(_SQLITE)).exists():
-        return 0  # to ask would make it
+    if not settings.has_registry:
+        return 0
     from roadworthy.registry import Registry
 
     champion = Registry.of(settings).aliased(model, "champion")
@@ -309,8 +312,8 @@ def _registered(settings: Settings, model: str) -> int:
 
 
 def _latest(settings: Settings, model: str) -> int:
-    embedded = settings.home / "remote.git"
-    if settings.git_remote == str(embedded) and not embedded.exists():
+    embedded = settings.embedded_remote
+    if embedded is not None and not embedded.exists():
         return 0
     pattern = re.compile(rf"{re.escape(model)}-v([0-9]+)")
     found = (pattern.fullmatch(tag) for tag in git.tags(settings.git_remote, Access.of(settings)))
@@ -331,19 +334,6 @@ def _pull(settings: Settings, root: Path, pointer: str, scratch: Path) -> Path:
             ) from error
     dvc.configure(scratch, remote=settings.dvc_remote, url=settings.dvc_remote_url)
     return dvc.pull(scratch, pointer)
-
-
-def _opponent(
-    chosen: Model, released: Bundle, tag: str, found: str, held_out: pd.DataFrame
-) -> Opponent:
-    made_of = released.manifest
-    lacking = set(Scorer(released.graph).inputs) - set(held_out.columns)
-    scores = None if lacking else _scores(chosen, released, held_out)
-    return Opponent(tag, found, made_of.candidate, made_of.commit, made_of.data_hash, scores)
-
-
-def _scores(chosen: Model, made: Bundle, held_out: pd.DataFrame) -> Scores:
-    return chosen.score(score(Scorer(made.graph), held_out), held_out)
 
 
 def _difference(
@@ -376,13 +366,11 @@ def _by_metric(checks: tuple[Check, ...]) -> Mapping[str, list[Check]]:
     return found
 
 
-def _render(template: str, **values: Any) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("roadworthy", "."),
-        autoescape=False,  # noqa: S701 - it is Markdown: each text goes through `escaped`
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(text=escaped, number=pages.number, signed=signed)
-    return environment.get_template(template).render(values)
+def _markdown(**values: Any) -> str:
+    filters: dict[str, Callable[..., str]] = {
+        "text": escaped,
+        "number": pages.number,
+        "signed": signed,
+    }
+    # No HTML: the template puts each text through `escaped`.
+    return pages.render("candidacy.md.j2", filters, autoescape=False, **values)

@@ -187,7 +187,7 @@ class Comparison:
 
     def to_html(self) -> bytes:
         """Return it as one HTML page that needs nothing else."""
-        return pages.render(
+        page = pages.render(
             "comparison.html.j2",
             {"number": number, "signed": signed, "cell": cell},
             of=self,
@@ -198,6 +198,7 @@ class Comparison:
             asked=list(dict.fromkeys(name for row in self.differing for name in row.asked)),
             known=list(dict.fromkeys(name for row in self.differing for name in row.known)),
         )
+        return page.encode()
 
 
 def compare(

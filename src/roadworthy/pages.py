@@ -1,4 +1,4 @@
-"""What the HTML pages that people read have in common, and the JSON beside them."""
+"""What the pages that people read have in common, HTML and Markdown, and the JSON beside them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from typing import Any
 import jinja2
 
 
-def render(template: str, filters: Mapping[str, Callable[..., str]], **values: Any) -> bytes:
-    """Return one HTML page that needs nothing else, from a template of this package.
+def render(
+    template: str,
+    filters: Mapping[str, Callable[..., str]],
+    *,
+    autoescape: bool = True,
+    **values: Any,
+) -> str:
+    """Return one page that needs nothing else, from a template of this package.
 
     Parameters
     ----------
@@ -18,18 +24,20 @@ def render(template: str, filters: Mapping[str, Callable[..., str]], **values: A
         The template's file.
     filters
         What the template calls beside Jinja's own filters.
+    autoescape
+        Whether what it shows is escaped as HTML wants it. In Markdown the filters do that.
     values
         What it shows. One that it names and does not get is an error.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("roadworthy", "."),
-        autoescape=True,
+        autoescape=autoescape,  # noqa: S701 - the caller's filters escape what is not HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(filters)
-    return environment.get_template(template).render(values).encode()
+    return environment.get_template(template).render(values)
 
 
 def number(value: float | None, unknown: str = "not a number") -> str:

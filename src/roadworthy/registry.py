@@ -7,7 +7,7 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -232,10 +232,7 @@ class Registry:
     @_told
     def versions(self, model: str) -> list[Version]:
         """Return every version of a model, the newest first."""
-        found = self._client.search_model_versions(f"name = '{model}'")
-        aliases = self._aliases(model)
-        versions = [self._version(raw, aliases) for raw in found]
-        return sorted(versions, key=lambda version: version.number, reverse=True)
+        return self._listed(model, self._aliases(model))
 
     def version(self, model: str, number: int) -> Version:
         """Return one version.
@@ -245,21 +242,16 @@ class Registry:
         RegistryError
             There is no such version.
         """
-        versions = self.versions(model)
-        for version in versions:
-            if version.number == number:
-                return version
-        known = ", ".join(str(version.number) for version in versions) or "none"
-        raise RegistryError(
-            f"There is no version {number} of {model}; there are: {known}. "
-            f"`roadworthy models` lists them."
-        )
+        return _numbered(self.versions(model), model, number)
 
     @_told
     def aliased(self, model: str, alias: Alias) -> Version | None:
         """Return the version that an alias names, or None."""
-        number = next((n for n, names in self._aliases(model).items() if alias in names), None)
-        return None if number is None else self.version(model, number)
+        aliases = self._aliases(model)
+        number = next((n for n, names in aliases.items() if alias in names), None)
+        if number is None:
+            return None
+        return _numbered(self._listed(model, aliases), model, number)
 
     def find(self, model: str, reference: str = "@champion") -> Version:
         """Return the version of a reference: ``@alias`` or ``:N``.
@@ -383,6 +375,15 @@ class Registry:
             f"or remove it for good."
         )
 
+    def _listed(self, model: str, aliases: Mapping[int, list[str]]) -> list[Version]:
+        """Return the versions, the newest first, with aliases that were read before them.
+
+        In that order: whatever an alias named then is among the versions.
+        """
+        found = self._client.search_model_versions(f"name = '{model}'")
+        versions = [self._version(raw, aliases) for raw in found]
+        return sorted(versions, key=lambda version: version.number, reverse=True)
+
     def _aliases(self, model: str) -> dict[int, list[str]]:
         try:
             named = self._client.get_registered_model(model).aliases
@@ -405,6 +406,17 @@ class Registry:
             aliases=tuple(sorted(aliases.get(number, []))),
             tags=dict(raw.tags),
         )
+
+
+def _numbered(versions: Sequence[Version], model: str, number: int) -> Version:
+    for version in versions:
+        if version.number == number:
+            return version
+    known = ", ".join(str(version.number) for version in versions) or "none"
+    raise RegistryError(
+        f"There is no version {number} of {model}; there are: {known}. "
+        f"`roadworthy models` lists them."
+    )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ class Report:
         """Return the report as one HTML page that needs nothing else."""
         # A clock that was set back meanwhile makes a span negative.
         times = [max(0.0, record.seconds) for record in self.records if record.ended]
-        return pages.render(
+        page = pages.render(
             "report.html.j2",
             {"number": pages.number, "percent": _percent},
             report=self,
@@ -96,6 +96,7 @@ class Report:
             longest=max(times, default=0.0) or 1.0,
             total=sum(times),
         )
+        return page.encode()
 
 
 def conclude(run: str, model: str, trigger: str, records: Sequence[Record]) -> Report:

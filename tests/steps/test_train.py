@@ -72,12 +72,11 @@ def test_the_gate_scores_the_champion_anew_on_the_same_hold_out(
     assert any(reason.startswith("r2_with_margin") for reason in worse.reasons)
 
 
-def test_a_champion_that_asks_for_other_fields_is_not_compared(released_from, packed, rows):
+def test_a_champion_that_asks_for_other_fields_is_not_compared(packed, rows):
     # given a champion, and a hold-out in which a field has another name since
-    releases.publish(released_from, packed, "fuel-v1")
     renamed = pd.read_parquet(rows / "test").rename(columns={"weight_kg": "mass_kg"})
     # when it is asked for its scores, then there are none, and a sentence says why
-    scores, note = champion_scores(released_from, "fuel", 1, renamed)
+    scores, note = champion_scores(fuel, packed, 1, renamed)
     assert scores is None
     assert note == "not compared with version 1, which asks for weight_kg"
 

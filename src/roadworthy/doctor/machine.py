@@ -116,8 +116,8 @@ def home(settings: Settings, needed: int = SPACE) -> Finding:
     place = _nearest(settings.home)
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
         return missing("home", f"{settings.home} cannot be written, because of {place}", remedy)
-    if odd := set("?%{}") & set(str(settings.home)):
-        told = f"{settings.home}: {' '.join(sorted(odd))} means something else in an address"
+    if odd := settings.odd_signs:
+        told = f"{settings.home}: {odd} means something else in an address"
         return missing("home", told, remedy)
     free = shutil.disk_usage(place).free
     told = f"{settings.home}, {free // _MEGABYTE} MB free"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,7 +25,7 @@ def registry(settings: Settings) -> Finding:
 
     uri = settings.mlflow_tracking_uri
     if not uri.startswith(("http://", "https://")):
-        if not is_made(settings):
+        if not settings.has_registry:
             return warning("registry", f"{uri} is not made yet: the first run does", "make run")
         count = len(Registry.of(settings).models())
         return ok("registry", f"{uri}, {count} model{'' if count == 1 else 's'}")
@@ -51,18 +50,12 @@ def champions(settings: Settings) -> Sequence[Finding]:
     from roadworthy.models.contract import available
     from roadworthy.registry import Registry
 
-    registered = Registry.of(settings) if is_made(settings) else None
+    registered = Registry.of(settings) if settings.has_registry else None
     known = registered.models() if registered else []
     return [
         _champion(registered, name) if registered and name in known else _none(name)
         for name in sorted({*available(), *known})
     ]
-
-
-def is_made(settings: Settings) -> bool:
-    """Return whether the registry can be opened without making its tables."""
-    uri = settings.mlflow_tracking_uri
-    return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
 
 
 def _champion(registered: Registry, name: str) -> Finding:

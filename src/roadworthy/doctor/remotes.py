@@ -22,7 +22,8 @@ _PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
 def git_remote(settings: Settings) -> Finding:
     """Look whether the Git remote has the branch, and lets one read it with the token there is."""
     name, remote, branch = "Git remote", settings.git_remote, settings.git_branch
-    if remote == str(settings.home / "remote.git") and not (settings.home / "remote.git").exists():
+    embedded = settings.embedded_remote
+    if embedded is not None and not embedded.exists():
         return ok(name, f"{remote}, which the first run makes")
     try:
         access = Access.of(settings)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
@@ -16,11 +18,27 @@ from roadworthy.bundle import Bundle
 from roadworthy.data import releases
 from roadworthy.gate import Verdict, decide
 from roadworthy.models import contract
-from roadworthy.models.contract import Scores
+from roadworthy.models.contract import Model, Scores
 from roadworthy.scoring import Scorer
 from roadworthy.settings import Settings
 
 _LATENCY_CALLS = 200
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict, and what was measured of both sides for it. Get one from :func:`judge`.
+
+    Parameters
+    ----------
+    candidate, champion
+        Their scores on the same hold-out; of the champion None where there is none, or where its
+        requests cannot be asked of those rows.
+    """
+
+    verdict: Verdict
+    candidate: Scores
+    champion: Scores | None
 
 
 def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: int) -> Verdict:
@@ -35,23 +53,56 @@ def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: 
     champion
         The number of the version on the road, 0 when there is none.
     """
+    with released(settings, model, champion) as made:
+        return judge(model, packed=packed, test=test, champion=made, number=champion).verdict
+
+
+@contextmanager
+def released(settings: Settings, model: str, number: int) -> Iterator[Bundle | None]:
+    """Give the bundle of a released version, or None for the number 0.
+
+    Raises
+    ------
+    GitError, DvcError, BundleError
+        It cannot be fetched, or is not the one that was released.
+    """
+    if not number:
+        yield None
+        return
+    with releases.fetch(settings, model, f"{model}-v{number}") as made:
+        yield made
+
+
+def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, number: int) -> Judged:
+    """Return the verdict on a bundle, with the scores of both sides.
+
+    Parameters
+    ----------
+    packed
+        The candidate's bundle.
+    test
+        The Parquet file of the hold-out, on which both are scored.
+    champion, number
+        The version on the road; None and 0 when there is none.
+    """
     chosen = contract.load(model)
     held_out = pd.read_parquet(test)
     candidate = bundle.read(packed)
     estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
     scorer = Scorer(candidate.graph)
     answers = score(scorer, held_out)
-    champion_scores, note = _champion(settings, model, champion, held_out)
+    scores = chosen.score(answers, held_out)
+    champion_scores, note = _champion(chosen, champion, number, held_out)
     verdict = decide(
         chosen.criteria,
         metrics=candidate.manifest.metrics,
-        candidate=chosen.score(answers, held_out),
+        candidate=scores,
         champion=champion_scores,
         behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
         parity=parity(answers, estimator.predict(held_out[list(scorer.inputs)])),
         latency_ms=latency(scorer, candidate),
     )
-    return replace(verdict, note=note)
+    return Judged(replace(verdict, note=note), scores, champion_scores)
 
 
 def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
@@ -78,15 +129,13 @@ def latency(scorer: Scorer, candidate: Bundle) -> float:
 
 
 def _champion(
-    settings: Settings, model: str, number: int, held_out: pd.DataFrame
+    chosen: Model, champion: Bundle | None, number: int, held_out: pd.DataFrame
 ) -> tuple[Scores | None, str]:
     """Return the champion's scores on the hold-out, or why there are none."""
-    if not number:
+    if champion is None:
         return None, "no champion to compare with"
-    with releases.fetch(settings, model, f"{model}-v{number}") as champion:
-        scorer = Scorer(champion.graph)
-        # A request that was renamed since: the rows cannot be asked of the old version.
-        if lacking := sorted(set(scorer.inputs) - set(held_out.columns)):
-            return None, f"not compared with version {number}, which asks for {', '.join(lacking)}"
-        scores = contract.load(model).score(score(scorer, held_out), held_out)
-    return scores, f"compared with version {number}"
+    scorer = Scorer(champion.graph)
+    # A request that was renamed since: the rows cannot be asked of the old version.
+    if lacking := sorted(set(scorer.inputs) - set(held_out.columns)):
+        return None, f"not compared with version {number}, which asks for {', '.join(lacking)}"
+    return chosen.score(score(scorer, held_out), held_out), f"compared with version {number}"
