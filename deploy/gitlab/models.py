@@ -6,9 +6,11 @@ one, or where the commit before is not known, all.
 """
 
 import argparse
-import subprocess
 import sys
+from pathlib import Path
 
+from roadworthy.commands import CommandError
+from roadworthy.data.git import git, has_commit
 from roadworthy.models import contract
 
 
@@ -17,23 +19,14 @@ def concerned(trigger: str, before: str, commit: str) -> list[str]:
     names = contract.available()
     if trigger != "data" or not _is_known(before):
         return names
-    changed = _git("diff", "--name-only", "-z", before, commit).split("\0")
+    changed = git("diff", "--name-only", "-z", before, commit).split("\0")
     return [name for name in names if contract.load(name).data in changed]
 
 
 def _is_known(commit: str) -> bool:
     # The first push of a branch has no commit before it, GitLab writes noughts; and after a rewrite
     # of the branch the commit may be gone.
-    if not commit.strip("0"):
-        return False
-    found = subprocess.run(
-        ["git", "cat-file", "-e", f"{commit}^{{commit}}"], check=False, capture_output=True
-    )
-    return found.returncode == 0
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
+    return commit.strip("0") != "" and has_commit(Path(), commit)
 
 
 def main() -> None:
@@ -45,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     try:
         found = concerned(options.trigger, options.before, options.commit)
-    except subprocess.CalledProcessError:
+    except CommandError:
         sys.exit(
             f"Error: Git cannot tell what changed between {options.before} and {options.commit}: "
             f"name two commits that this clone has."

@@ -20,11 +20,11 @@ from roadworthy.workplace import settings_here
 if TYPE_CHECKING:
     from roadworthy.kubeflow.connection import Connection
     from roadworthy.kubeflow.following import State
-    from roadworthy.kubeflow.listing import Listed
     from roadworthy.kubeflow.scheduling import Schedule
     from roadworthy.kubeflow.settings import KubeflowSettings
     from roadworthy.kubeflow.submission import Submitted
     from roadworthy.kubeflow.verdict import Verdict
+    from roadworthy.runs import Listed
 
 _WIDE = 1000
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
@@ -115,7 +115,7 @@ def submit(
     except KeyboardInterrupt:
         _aside.print(
             f"The run goes on. See {submitted.address}, or say the same again with "
-            f"--timestamp {name.rpartition('[')[2].rstrip(']')} to wait for its end.",
+            f"--timestamp {submission.timestamp(moment)} to wait for its end.",
             soft_wrap=True,
             markup=False,
         )
@@ -181,12 +181,13 @@ def runs(
 
 
 def _listed(kubeflow: KubeflowSettings, model: str, limit: int) -> list[Listed]:
-    from roadworthy.kubeflow.listing import on_kubeflow, on_this_machine
-
     now = datetime.now(UTC)
     if not kubeflow.url:
+        from roadworthy.runs import on_this_machine
+
         return on_this_machine(settings_here(Path.cwd()), model, limit, now)
     from roadworthy.kubeflow.connection import Connection
+    from roadworthy.kubeflow.listing import on_kubeflow
 
     return on_kubeflow(Connection(kubeflow), model, limit, now)
 

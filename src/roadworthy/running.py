@@ -22,13 +22,12 @@ from pathlib import Path
 
 import filelock
 
-from roadworthy import records
+from roadworthy import records, runs
 from roadworthy.data import git
 from roadworthy.data.access import Access
 from roadworthy.errors import RoadworthyError
 from roadworthy.records import Record
 from roadworthy.report import Report
-from roadworthy.rollout.holder import here, lives
 from roadworthy.rollout.server import announced
 from roadworthy.rollout.state import Strategy
 from roadworthy.settings import Settings
@@ -37,7 +36,6 @@ from roadworthy.steps.report import write as write_report
 
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10
-_FACTS = "run.json"
 
 
 class RunError(RoadworthyError):
@@ -114,12 +112,11 @@ def start(
     """
     Access.of(settings)  # what it refuses is to be written nowhere
     clone = git.inspect(directory)
-    embedded = Path(settings.git_remote)
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
     with ExitStack() as stack:
         stack.enter_context(_alone(settings, model, name))
-        if settings.git_remote == str(settings.home / "remote.git"):
-            git.publish(clone, embedded, settings.git_branch)
+        if settings.embedded_remote is not None:
+            git.publish(clone, settings.embedded_remote, settings.git_branch)
         code = git.export(clone.root, clone.commit, settings.home / "code")
         package = code / "pipelines" / f"{model}.yaml"
         if not package.exists():
@@ -128,12 +125,12 @@ def start(
                 f"`roadworthy compile {model}` and commit it."
             )
         settings, serve = _with_server(settings)
-        target = settings.home / "runs" / name
+        target = runs.directory(settings, name)
         (target / "tmp").mkdir(parents=True)
         stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
         environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
         _conclude_earlier(settings, model)
-        (target / _FACTS).write_text(json.dumps({"model": model, "trigger": trigger}))
+        runs.note(settings, runs.Noted(name, model, trigger))
         arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
         arguments |= {"strategy": strategy} if strategy != "canary" else {}
         command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
@@ -158,30 +155,21 @@ def start(
 def _alone(settings: Settings, model: str, name: str) -> Iterator[None]:
     """Hold the model's lock, which the operating system gives back when this process dies."""
     settings.make_home()
-    told = settings.home / f"{model}.run.json"
     try:
         held = filelock.FileLock(settings.home / f"{model}.lock", timeout=0).acquire()
     except filelock.Timeout as error:
         raise RunError(
-            f"Another run of {model} is under way in {settings.home}{_holder(told)}"
+            f"Another run of {model} is under way in {settings.home}{_holder(settings, model)}"
         ) from error
     with held:
-        started = datetime.now(UTC).isoformat(timespec="seconds")
-        facts = {"run": name, "started": started, "holder": here()}
-        scratch = told.with_suffix(".new")
-        scratch.write_text(json.dumps(facts))
-        scratch.rename(told)
+        runs.hold(settings, model, name)
         yield
 
 
-def _holder(told: Path) -> str:
+def _holder(settings: Settings, model: str) -> str:
     """Return which run holds the lock, and what to do about it."""
-    try:
-        facts = json.loads(told.read_text())
-    except FileNotFoundError:
-        facts = {}
-    # The lock is taken before the file is written: it may still tell of the run before.
-    if not lives(facts.get("holder", "")):
+    facts = runs.held(settings, model)
+    if not facts:
         return ": wait for it, or stop it."
     host, process, _ = facts["holder"].split(":")
     return (
@@ -192,12 +180,9 @@ def _holder(told: Path) -> str:
 
 def _conclude_earlier(settings: Settings, model: str) -> None:
     """Write the reports of earlier runs of a model that were killed before they could."""
-    for facts in sorted((settings.home / "runs").glob(f"*/{_FACTS}")):
-        told = json.loads(facts.read_text())
-        if told["model"] != model:
-            continue
-        if records.get(settings.records, facts.parent.name, REPORT) is None:
-            write_report(settings, facts.parent.name, model=model, trigger=told["trigger"])
+    for run in runs.noted(settings, model):
+        if records.get(settings.records, run.name, REPORT) is None:
+            write_report(settings, run.name, model=model, trigger=run.trigger)
 
 
 def _with_server(settings: Settings) -> tuple[Settings, bool]:

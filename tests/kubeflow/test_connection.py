@@ -204,6 +204,18 @@ def test_what_cannot_be_made_is_given_up():
     assert len(tried) == 3
 
 
+def test_what_cannot_be_looked_for_is_not_looked_for_again_and_not_made():
+    looked, made = [], []
+
+    def find():
+        looked.append(1)
+        raise UnreachableError("It is away.")
+
+    with pytest.raises(UnreachableError, match="It is away"):
+        ensure(find, lambda: made.append(1))
+    assert (len(looked), made) == (1, [])
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b'{"experiments": [', b"[]", b'"x"', b"null", b"7", b'{"a": "\xff"}', b"[" * 100_000],

@@ -1,36 +1,12 @@
-"""Runs are listed alike, wherever they ran."""
+"""Runs on Kubeflow are listed, the latest first."""
 
-import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import pytest
-
-from roadworthy import records
-from roadworthy.kubeflow.listing import on_kubeflow, on_this_machine
+from roadworthy.kubeflow.listing import on_kubeflow
 from roadworthy.kubeflow.submission import submit
-from roadworthy.rollout.holder import here
-from roadworthy.settings import Settings
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def settings(tmp_path):
-    return Settings(home=tmp_path / "home")
-
-
-def ran(settings, name, *, model="fuel", outcome="", started="10:00:00", ended="10:00:20"):
-    """Leave what a run of this machine leaves."""
-    directory = settings.home / "runs" / name
-    directory.mkdir(parents=True)
-    (directory / "run.json").write_text(json.dumps({"model": model, "trigger": "data"}))
-    step = {"step": "checkout", "started": f"2026-11-21T{started}+00:00", "state": "done"}
-    step["ended"] = f"2026-11-21T{ended}+00:00" if ended else ""
-    records.put(settings.records, name, "step.checkout.json", json.dumps(step).encode())
-    if outcome:
-        report = json.dumps({"outcome": outcome}).encode()
-        records.put(settings.records, name, "report.json", report)
 
 
 def test_runs_on_kubeflow_come_the_latest_first(kfp_api, connection, package):
@@ -70,46 +46,3 @@ def test_runs_on_kubeflow_are_of_one_model_and_as_many_as_asked_for(connection, 
 
 def test_a_kubeflow_without_runs_has_none(connection):
     assert on_kubeflow(connection, "", 20, NOW) == []
-
-
-def test_runs_of_this_machine_come_the_latest_first(settings):
-    ran(settings, "20261121-090000-aaaaaa", outcome="released")
-    ran(settings, "20261121-100000-bbbbbb", outcome="rejected", ended="10:01:40")
-    ran(settings, "20261121-110000-cccccc", model="boats", outcome="released")
-
-    found = on_this_machine(settings, "", 20, NOW)
-
-    assert [(run.name[-6:], run.model, run.state, run.seconds) for run in found] == [
-        ("cccccc", "boats", "released", 20),
-        ("bbbbbb", "fuel", "rejected", 100),
-        ("aaaaaa", "fuel", "released", 20),
-    ]
-    assert found[0].address == str(settings.home / "runs" / found[0].name / "report.html")
-    assert [run.name[-6:] for run in on_this_machine(settings, "fuel", 1, NOW)] == ["bbbbbb"]
-
-
-def test_a_run_of_this_machine_that_goes_on_is_told_from_one_that_was_killed(settings):
-    ran(settings, "20261121-100000-aaaaaa", started="10:00:00", ended="10:00:05")
-    ran(settings, "20261121-110000-bbbbbb", started="11:59:00", ended="")
-    facts = {"run": "20261121-110000-bbbbbb", "holder": here()}
-    (settings.home / "fuel.run.json").write_text(json.dumps(facts))
-
-    going, killed = on_this_machine(settings, "", 20, NOW)
-
-    assert (going.state, going.seconds) == ("runs", 60)
-    assert (killed.state, killed.seconds, killed.address) == ("stopped", 5, "")
-
-
-def test_a_run_that_did_not_come_to_a_step_has_no_times(settings):
-    directory = settings.home / "runs" / "20261121-100000-aaaaaa"
-    directory.mkdir(parents=True)
-    (directory / "run.json").write_text(json.dumps({"model": "fuel", "trigger": "manual"}))
-
-    (found,) = on_this_machine(settings, "", 20, NOW)
-
-    assert (found.state, found.started, found.seconds) == ("stopped", None, None)
-    assert found.to_dict()["started"] is None
-
-
-def test_a_machine_without_runs_has_none(settings):
-    assert on_this_machine(settings, "", 20, NOW) == []

@@ -1,5 +1,7 @@
 """A model has one schedule: made, changed and removed by the same words, and never two at work."""
 
+from collections import Counter
+
 import pytest
 
 from roadworthy.kubeflow import scheduling
@@ -108,6 +110,22 @@ def test_it_is_removed_and_then_there_is_none(kfp_api, pipeline):
     assert kfp_api.schedules == {}
     assert scheduling.current(pipeline, "fuel") is None
     assert scheduling.remove(pipeline, "fuel") is None
+
+
+def test_a_list_is_asked_for_again_only_after_a_change(kfp_api, pipeline):
+    kfp_api.requests.clear()
+    made = put(pipeline)
+    asked = Counter(kfp_api.requests)
+    kfp_api.requests.clear()
+    scheduling.remove(pipeline, "fuel")
+
+    assert asked["GET", "/experiments"] == 1
+    assert asked["GET", "/recurringruns"] == 3  # before it is made, before it is on, at the end
+    assert kfp_api.requests == [
+        ("GET", "/experiments"),
+        ("GET", "/recurringruns"),
+        ("DELETE", f"/recurringruns/{made.id}"),
+    ]
 
 
 def test_the_schedule_of_another_model_is_let_be(kfp_api, pipeline):

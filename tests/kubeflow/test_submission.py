@@ -144,6 +144,7 @@ def test_nothing_is_started_at_a_kubeflow_that_is_away(kfp_api, connection, pack
     with pytest.raises(UnreachableError, match="is not well"):
         submit(connection, package, NAME, ARGUMENTS)
     assert not kfp_api.runs
+    assert kfp_api.requests == [("GET", "/pipelines")] * 3
 
 
 def alive(kfp_api):
@@ -167,6 +168,26 @@ def test_who_is_second_follows_the_run_of_who_was_first(
     assert [replace(first, found=True) for first in firsts] == [ours]
     assert len(kfp_api.runs) == 2
     assert alive(kfp_api) == [ours.run]
+
+
+def test_who_looks_again_and_finds_the_run_of_somebody_else_did_not_start_it(
+    kfp_api, kubeflow, connection, package, monkeypatch
+):
+    # given somebody who says the same after our first look
+    look, firsts = connection.runs.run_service_list_runs, []
+
+    def early(**asked):
+        page = look(**asked)
+        monkeypatch.setattr(connection.runs, "run_service_list_runs", look)
+        firsts.append(submit(Connection(kubeflow), package, NAME, ARGUMENTS))
+        return page
+
+    monkeypatch.setattr(connection.runs, "run_service_list_runs", early)
+
+    ours = submit(connection, package, NAME, ARGUMENTS)
+
+    assert [replace(first, found=True) for first in firsts] == [ours]
+    assert len(kfp_api.runs) == 1
 
 
 def test_of_many_at_once_one_run_goes_on_and_all_follow_it(kfp_api, kubeflow, package):

@@ -129,12 +129,14 @@ def ensure(find: Callable[[], Kept | None], make: Callable[[], Kept]) -> Kept:
         wait=_pause(),
         reraise=True,
     )
-
-    def attempt() -> Kept:
+    for attempt in attempts:
+        # Not within the attempt: a request that only looks is made again by itself.
         found = find()
-        return make() if found is None else found
-
-    return attempts(attempt)
+        if found is not None:
+            return found
+        with attempt:
+            return make()
+    raise AssertionError("The last attempt gives what was made, or raises.")
 
 
 class _Client(kfp_server_api.ApiClient):  # type: ignore[misc]  # it has no types

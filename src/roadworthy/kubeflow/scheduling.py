@@ -54,9 +54,7 @@ class Schedule:
 
 def current(connection: Connection, model: str) -> Schedule | None:
     """Return a model's schedule, or None."""
-    found = [_described(model, one) for one in _all(connection, model)]
-    active = [one for one in found if one.active]
-    return next(reversed(active or found), None)
+    return _foremost(model, _all(connection, model, find_experiment(connection)))
 
 
 def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Schedule:
@@ -81,10 +79,11 @@ def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Sched
             f"Kubeflow has no pipeline of {model} that could run: send it the first with "
             f"`roadworthy submit {model}`, then say this again."
         )
+    experiment = ensure_experiment(connection)
     wanted = kfp_server_api.V2beta1RecurringRun(
         display_name=model,
         description=f"Runs the pipeline of {model} at {for_people(times)}.",
-        experiment_id=ensure_experiment(connection),
+        experiment_id=experiment,
         pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(
             pipeline_id=pipeline
         ),
@@ -99,13 +98,13 @@ def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Sched
     )
     create = connection.schedules.recurring_run_service_create_recurring_run
     chosen = ensure(lambda: _like(connection, wanted), lambda: create(wanted))
-    others = [one for one in _all(connection, model) if not _same(one, chosen)]
-    for one in others:
-        _remove(connection, one)
+    for one in _all(connection, model, experiment):
+        if not _same(one, chosen):
+            _remove(connection, one)
     if chosen.mode != _ENABLE:
         with suppress(MissingError):  # what is there in its place is seen below
             connection.schedules.recurring_run_service_enable_recurring_run(chosen.recurring_run_id)
-    found = current(connection, model)
+    found = _foremost(model, _all(connection, model, experiment))
     asked = (for_people(times), trigger, True)
     if found is None or (found.cron, found.trigger, found.active) != asked:
         raise ScheduleError(
@@ -117,15 +116,15 @@ def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Sched
 
 def remove(connection: Connection, model: str) -> Schedule | None:
     """Remove a model's schedule, and return it as it was; None when there was none."""
-    before = current(connection, model)
-    for one in _all(connection, model):
+    found = _all(connection, model, find_experiment(connection))
+    before = _foremost(model, found)
+    for one in found:
         _remove(connection, one)
     return before
 
 
-def _all(connection: Connection, model: str) -> list[Any]:
+def _all(connection: Connection, model: str, experiment: str | None) -> list[Any]:
     """Return a model's recurring runs: more than one only if a change was not finished."""
-    experiment = find_experiment(connection)
     if experiment is None:
         return []
     found = everything(
@@ -139,10 +138,17 @@ def _all(connection: Connection, model: str) -> list[Any]:
 
 def _like(connection: Connection, wanted: Any) -> Any:
     """Return a recurring run that differs from the wanted one in nothing but its id."""
-    for one in _all(connection, wanted.display_name):
+    for one in _all(connection, wanted.display_name, wanted.experiment_id):
         if _content(one) == _content(wanted):
             return one
     return None
+
+
+def _foremost(model: str, found: list[Any]) -> Schedule | None:
+    """Return the recurring run that is at work, or else the last one, or None."""
+    described = [_described(model, one) for one in found]
+    active = [one for one in described if one.active]
+    return next(reversed(active or described), None)
 
 
 def _content(one: Any) -> tuple[Any, ...]:

@@ -65,8 +65,12 @@ def run_name(trigger: str, moment: datetime) -> str:
     moment
         When it was triggered, with its offset. The same moment gives the same name.
     """
-    told = moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return f"[{trigger}] at [{told}]"
+    return f"[{trigger}] at [{timestamp(moment)}]"
+
+
+def timestamp(moment: datetime) -> str:
+    """Return a moment as the names of runs tell it, in UTC and to the second."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def pipeline_name(model: str) -> str:
@@ -104,11 +108,15 @@ def submit(
         runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(arguments)),
         service_account=connection.settings.service_account,
     )
+    asked = False
+
+    def create() -> str:
+        nonlocal asked
+        asked = True
+        return str(connection.runs.run_service_create_run(wanted).run_id)
+
     before = _oldest(connection, wanted)
-    made = before or ensure(
-        lambda: _oldest(connection, wanted),
-        lambda: str(connection.runs.run_service_create_run(wanted).run_id),
-    )
+    made = before or ensure(lambda: _oldest(connection, wanted), create)
     run = before or _yielded(connection, wanted, made)
     return Submitted(
         run,
@@ -117,7 +125,7 @@ def submit(
         package.commit,
         package.version,
         connection.settings.run_address(run),
-        found=before is not None or run != made,
+        found=not asked or run != made,
     )
 
 
