@@ -466,7 +466,17 @@ def test_of_models_that_may_want_no_token(looks, complete):
 def test_of_settings_of_ours_that_cannot_be(looked, monkeypatch, tmp_path):
     monkeypatch.setenv("ROADWORTHY_KSERVE_MIN_REPLICAS", "many")
     found = looked(parts.cluster(Settings(home=tmp_path)))
-    assert found["settings"].told.startswith("ROADWORTHY_KSERVE_MIN_REPLICAS: ")
+    assert found["settings"].told.startswith("ROADWORTHY_KSERVE_MIN_REPLICAS is 'many': ")
+
+
+def test_of_another_account_of_the_steps(looks, complete, monkeypatch):
+    # Given steps that run as somebody else, when the cluster is looked at
+    monkeypatch.setenv("ROADWORTHY_KFP_SERVICE_ACCOUNT", "roadworthy-client")
+    found = looks(complete.kube.kubeconfig, complete.namespace)
+    # Then it is that one's rights that are judged
+    assert found["account roadworthy-client"].state == "ok"
+    assert "may not get inferenceservices" in found["rights of roadworthy-client"].told
+    assert RIGHTS not in found
 
 
 def test_every_setting_of_the_steps_is_known():
@@ -475,6 +485,9 @@ def test_every_setting_of_the_steps_is_known():
         "ROADWORTHY_KSERVE_MIN_REPLICAS": "2",
         "ROADWORTHY_KFP_URL": "https://kubeflow.example",
         "AWS_ENDPOINT_URL": "https://s3.example",
+        # the name of a file is none
+        "ROADWORTHY_KFP_TOKEN_PATH": "/var/run/secrets/token",
+        "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/secrets/identity",
     }
     assert variables.wrong(told) == []
     assert variables.wrong(told | {"ROADWORTHY_TARGET": "moon"}) == [

@@ -18,6 +18,11 @@ _SHORTEST = 4
 _HIDDEN = "[hidden]"
 
 
+def names_secret(variable: str) -> bool:
+    """Return whether the name of a variable says that its value is a secret."""
+    return bool(_SECRET_NAME.search(variable))
+
+
 def discreet(found: Finding, environment: Mapping[str, str] = os.environ) -> Finding:
     """Return a finding without secrets.
 
@@ -33,7 +38,7 @@ def _without(text: str, environment: Mapping[str, str]) -> str:
     values = (
         value
         for name, value in environment.items()
-        if len(value) >= _SHORTEST and _SECRET_NAME.search(name)
+        if len(value) >= _SHORTEST and names_secret(name)
     )
     # The longest first: a secret may begin with another one.
     for value in sorted(values, key=len, reverse=True):

@@ -22,8 +22,6 @@ SINGLE_USER = "kubeflow"
 """The namespace in which a Kubeflow of a single user runs the steps."""
 _ADDRESS = f'"$EDITOR" deploy/overlays/OVERLAY/*.yaml && {APPLY}'
 
-ACCOUNT = "roadworthy-pipeline"
-"""The account of the steps."""
 _ACCOUNTS = ("roadworthy-serving", "roadworthy-client")
 _FETCHING = "roadworthy-s3-read"
 _OF_MODELS = {_FETCHING: SECRETS[S3], SERVING: SECRETS[SERVING]}
@@ -71,19 +69,21 @@ def runtime(api: Api, kserve: KServeSettings) -> Finding:
     return _there(api, kserve.namespace, absent, _runtime(kserve), judged)
 
 
-def accounts(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
+def accounts(api: Api, kserve: KServeSettings, runs: str, account: str) -> Sequence[Finding]:
     """Look whether each service account is there; the one of the servers with its secret.
 
     Parameters
     ----------
     runs
         The namespace in which the steps run.
+    account
+        The account of the steps.
     """
 
-    def judge(account: str, name: str) -> Callable[[Any], Finding]:
+    def judge(served_by: str, name: str) -> Callable[[Any], Finding]:
         def judged(found: Any) -> Finding:
             named = {one.get("name") for one in found.get("secrets") or []}
-            if account == kserve.service_account and _FETCHING not in named:
+            if served_by == kserve.service_account and _FETCHING not in named:
                 told = f"it names no secret {_FETCHING}: only a pod's own identity can fetch"
                 return warning(name, told, APPLY)
             return ok(name, "there")
@@ -92,7 +92,7 @@ def accounts(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
 
     served = dict.fromkeys((*_ACCOUNTS, kserve.service_account))
     found = []
-    for one, place in ((ACCOUNT, runs), *((one, kserve.namespace) for one in served)):
+    for one, place in ((account, runs), *((one, kserve.namespace) for one in served)):
         name, absent = _placed(f"account {one}", place, kserve)
         path = f"/api/v1/namespaces/{place}/serviceaccounts/{one}"
         found.append(_there(api, place, missing(name, absent, APPLY), path, judge(one, name)))

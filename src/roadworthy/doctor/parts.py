@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
 from roadworthy.doctor import (
     buckets,
     data,
@@ -26,8 +24,10 @@ from roadworthy.doctor.api import Api, Connection, NotReachedError
 from roadworthy.doctor.connecting import connect
 from roadworthy.doctor.examination import Check, Part
 from roadworthy.doctor.finding import Finding, missing, ok
-from roadworthy.rollout.kserve_settings import KServeSettings
+from roadworthy.kubeflow import settings as kubeflow_settings
+from roadworthy.rollout import kserve_settings
 from roadworthy.settings import Settings
+from roadworthy.workplace import SettingsError
 
 Target = Literal["laptop", "cluster", "all"]
 
@@ -80,26 +80,22 @@ def laptop(settings: Settings, directory: Path) -> Part:
 def cluster(settings: Settings) -> Part:
     """Return the checks of the cluster: of its API server, and of what is asked of that."""
     try:
-        where = KServeSettings()
-    except ValidationError as error:
-        told = "; ".join(
-            f"ROADWORTHY_KSERVE_{str((*found['loc'], '')[0]).upper()}: {found['msg']}"
-            for found in error.errors()
-        )
-        found = missing("settings", told, "env | grep ROADWORTHY_KSERVE_")
+        where, kubeflow = kserve_settings.from_environment(), kubeflow_settings.from_environment()
+    except SettingsError as error:
+        found = missing("settings", str(error), "env | grep ROADWORTHY_")
         return Part("Cluster", (Check("settings", lambda: found, found.remedy),))
-    runs = os.environ.get("ROADWORTHY_KFP_NAMESPACE") or objects.SINGLE_USER
+    runs, account = kubeflow.namespace or objects.SINGLE_USER, kubeflow.service_account
     connection = Connection(partial(connect, where.context))
     asked: dict[str, Callable[[Api], Finding | Sequence[Finding]]] = {
         "namespace": lambda api: objects.namespace(api, where),
         "KServe's kinds": kserve.kinds,
         "KServe's mode": lambda api: kserve.mode(api, where),
         "ServingRuntime": lambda api: objects.runtime(api, where),
-        "accounts": lambda api: objects.accounts(api, where, runs),
+        "accounts": lambda api: objects.accounts(api, where, runs, account),
         "secrets": lambda api: objects.secrets(api, where, runs),
         "ConfigMap": lambda api: objects.settings_of_steps(api, where, runs),
         "own rights": lambda api: rights.own(api, where),
-        "rights of the pipeline": lambda api: rights.of_pipeline(api, where, runs),
+        "rights of the pipeline": lambda api: rights.of_pipeline(api, where, runs, account),
         "models": lambda api: kserve.models(api, settings, where),
     }
     return Part(

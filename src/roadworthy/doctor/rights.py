@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 
 from roadworthy.doctor.api import Api, RefusedError, Right
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.doctor.objects import ACCOUNT, APPLY
+from roadworthy.doctor.objects import APPLY
 from roadworthy.rollout.kserve_settings import KServeSettings
 
 _KSERVE = "serving.kserve.io"
 _ROLLOUT = (
-    (_KSERVE, "inferenceservices", "", ("get", "create", "patch")),
-    (_KSERVE, "servingruntimes", "", ("get", "create", "patch")),
-    ("policy", "poddisruptionbudgets", "", ("get", "create", "patch")),
-    ("", "pods", "", ("list",)),
-    ("", "events", "", ("list",)),
-    ("", "services", "", ("get",)),
+    (_KSERVE, "inferenceservices", ("get", "create", "patch")),
+    (_KSERVE, "servingruntimes", ("get", "create", "patch")),
+    ("policy", "poddisruptionbudgets", ("get", "create", "patch")),
+    ("", "pods", ("list",)),
+    ("", "events", ("list",)),
+    ("", "services", ("get",)),
 )
 
 
@@ -29,16 +29,18 @@ def own(api: Api, kserve: KServeSettings) -> Finding:
     return missing("own rights", told, f"kubectl --namespace {kserve.namespace} auth can-i --list")
 
 
-def of_pipeline(api: Api, kserve: KServeSettings, runs: str) -> Finding:
+def of_pipeline(api: Api, kserve: KServeSettings, runs: str, account: str) -> Finding:
     """Look whether the pipeline's account may do what a rollout does, and can read no secret.
 
     Parameters
     ----------
     runs
         The namespace in which the steps run, and the account is.
+    account
+        The account of the steps.
     """
-    name = f"rights of {ACCOUNT}"
-    may = _asking(api, account(runs))
+    name, known = f"rights of {account}", full_name(account, runs)
+    may = _asking(api, known)
     try:
         lacking = [right for right in needed(kserve) if not may(right)]
         read = [right for right in forbidden(kserve, runs) if may(right)]
@@ -46,7 +48,7 @@ def of_pipeline(api: Api, kserve: KServeSettings, runs: str) -> Finding:
         if not error.is_forbidden:
             raise
         told = "one may not ask for another account's (403)"
-        return warning(name, told, f"kubectl auth can-i --list --as {account(runs)}")
+        return warning(name, told, f"kubectl auth can-i --list --as {known}")
     if read:
         told = f"it may {_listed(read)}, and a step must not read what is secret"
         return missing(name, told, "kubectl get rolebindings,clusterrolebindings -A --output wide")
@@ -57,9 +59,9 @@ def of_pipeline(api: Api, kserve: KServeSettings, runs: str) -> Finding:
 
 def needed(kserve: KServeSettings) -> Iterator[Right]:
     """Yield what a rollout must be allowed."""
-    for group, resource, name, verbs in _ROLLOUT:
+    for group, resource, verbs in _ROLLOUT:
         for verb in verbs:
-            yield Right(verb, group, resource, kserve.namespace, name)
+            yield Right(verb, group, resource, kserve.namespace)
     yield Right("get", "", "configmaps", "kserve", "inferenceservice-config")
 
 
@@ -70,9 +72,9 @@ def forbidden(kserve: KServeSettings, runs: str) -> Iterator[Right]:
             yield Right(verb, "", "secrets", namespace)
 
 
-def account(namespace: str) -> str:
-    """Return the name by which the API server knows the pipeline's account."""
-    return f"system:serviceaccount:{namespace}:{ACCOUNT}"
+def full_name(account: str, namespace: str) -> str:
+    """Return the name by which the API server knows a service account."""
+    return f"system:serviceaccount:{namespace}:{account}"
 
 
 def _asking(api: Api, named: str) -> Callable[[Right], bool]:

@@ -1,4 +1,4 @@
-"""Whether variables are settings that there are, with values that can be."""
+"""Whether variables are settings that there are, with values of their types."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings
 
+from roadworthy.doctor.discretion import names_secret
 from roadworthy.doctor.reach import REMEDIES, is_shared
 from roadworthy.rollout.kserve_settings import KServeSettings
 from roadworthy.settings import Settings
@@ -22,7 +23,6 @@ NEEDED = (
 
 _OURS = "ROADWORTHY_"
 _EXAMPLE = re.compile(r"\.example(?=[:/]|$)")
-_SECRET = re.compile(r".*(SECRET|PASSWORD|TOKEN|ACCESS_KEY).*")
 
 
 def wrong(told: Mapping[str, str]) -> list[str]:
@@ -40,7 +40,7 @@ def examples(value: str) -> bool:
 
 
 def _odd(key: str, told: Mapping[str, str]) -> str:
-    if _SECRET.fullmatch(key):
+    if names_secret(key):
         return "is a secret, and others read what is here"
     if not key.startswith(_OURS):  # of boto3, MLflow, Git and the like
         return ""
