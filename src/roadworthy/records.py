@@ -209,8 +209,7 @@ def _told_of(target: str, done: str) -> Iterator[None]:
     try:
         yield
     except s3.failures() as error:
-        # s3fs raises an error of the system, and keeps S3's own behind it.
-        known = s3.trouble(f"{error} {error.__cause__}")
+        known = s3.explained(error)
         cause = known.cause if known else getattr(error, "strerror", "") or str(error)
         remedy = known.remedy if known else "check the access to it and the space on it"
         raise RecordError(

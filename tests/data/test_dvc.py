@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+from dvc.config import Config
 
-from roadworthy.data import dvc
+from roadworthy.data import dvc, s3
 
 TEXT = "a,b\n1,2\n"
 MD5 = hashlib.md5(TEXT.encode(), usedforsecurity=False).hexdigest()
@@ -73,6 +74,13 @@ class TestPull:
         dvc.configure(scratch, remote="embedded", url="")
 
         assert dvc.pull(scratch, "data.csv.dvc").read_text() == TEXT
+
+    def test_s3_is_waited_for_as_long_as_everywhere(self, scratch):
+        dvc.configure(scratch, remote="s3", url="s3://cars/dvc")
+
+        told = Config(str(scratch / ".dvc"))["remote"]["s3"]
+        assert told["read_timeout"] == s3.READ_SECONDS
+        assert told["connect_timeout"] == s3.CONNECT_SECONDS
 
     def test_a_missing_object_is_named_with_the_remedy(self, scratch, tmp_path):
         dvc.configure(scratch, remote="embedded", url=str(tmp_path / "empty"))

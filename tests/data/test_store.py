@@ -9,9 +9,11 @@ from pathlib import Path
 
 import fsspec
 import pytest
+import s3fs
 
 from roadworthy import bundle
 from roadworthy.bundle import MANIFEST, BundleError
+from roadworthy.data import s3 as s3_client
 from roadworthy.data import store
 from roadworthy.data.store import StoreError, fetch, publish
 
@@ -46,6 +48,13 @@ def place(request, tmp_path):
     if request.param == "directory":
         return str(tmp_path / "store")
     return f"s3://{request.getfixturevalue('bucket')}/bundles"
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Have the clients of S3 give up soon: how often they try is not what is tested."""
+    monkeypatch.setattr(s3_client, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)
 
 
 def held(whole):
@@ -100,9 +109,18 @@ def test_the_manifest_is_sent_last(s3, bucket, proxy, enter, made):
     assert len(sent) == len(NAMES)
 
 
-@pytest.mark.parametrize("wrong", ["403", "500", "drop"])
+@pytest.mark.parametrize(
+    ("wrong", "cause", "remedy"),
+    [
+        ("403", "Access Denied", "Let the credentials list, read and write there"),
+        ("500", "S3 has trouble of its own (", "wait until it is mended, and run again"),
+        ("drop", "connection to S3 broke off", "check the network to it, and run again"),
+        ("half sent", "connection to S3 broke off", "check the network to it, and run again"),
+    ],
+    ids=["403", "500", "drop", "half sent"],
+)
 def test_what_was_broken_off_is_not_complete_and_is_finished_by_the_next(
-    s3, bucket, proxy, enter, make_bundle, tmp_path, wrong
+    s3, bucket, proxy, enter, make_bundle, tmp_path, hasty, wrong, cause, remedy
 ):
     # given a store that fails from the second object on
     address, made = f"s3://{bucket}/bundles", make_bundle("one")
@@ -113,7 +131,10 @@ def test_what_was_broken_off_is_not_complete_and_is_finished_by_the_next(
         publish(address, made)
     told = str(caught.value)
     assert f"{address}/fuel/{made.digest}" in told
+    assert cause in told
+    assert remedy in told
     assert "run again" in told
+    assert "\n" not in told
     # then nobody takes it for a bundle
     with pytest.raises(BundleError, match="no complete bundle"):
         fetch(address, "fuel", made.digest, tmp_path / "early")
@@ -124,6 +145,39 @@ def test_what_was_broken_off_is_not_complete_and_is_finished_by_the_next(
     sent = [path for method, path in between.requests[already:] if method == "PUT"]
     assert len(sent) == len(NAMES) - 1
     assert fetch(address, "fuel", made.digest, tmp_path / "late").digest == made.digest
+
+
+@pytest.mark.parametrize(
+    ("wrong", "cause", "remedy"),
+    [
+        ("403", "Access Denied", "Let the credentials list, read and write there"),
+        ("500", "S3 has trouble of its own (", "wait until it is mended, and run again"),
+        ("drop", "connection to S3 broke off", "check the network to it, and run again"),
+        ("half body", "connection to S3 broke off", "check the network to it, and run again"),
+    ],
+    ids=["403", "500", "drop", "half body"],
+)
+def test_a_fetch_that_is_broken_off_is_told_and_the_next_ends_well(
+    s3, bucket, proxy, enter, made, tmp_path, hasty, wrong, cause, remedy
+):
+    address = f"s3://{bucket}/bundles"
+    whole = publish(address, made)
+    between = proxy(s3.url)
+    enter(between.url)
+    fault = between.break_(wrong, method="GET", path="model.onnx")
+
+    with pytest.raises(StoreError) as caught:
+        fetch(address, "fuel", made.digest, tmp_path / "copy")
+
+    told = str(caught.value)
+    assert fault.hits
+    assert whole in told
+    assert cause in told
+    assert remedy in told
+    assert "run again" in told
+    assert "\n" not in told
+    between.mend()
+    assert fetch(address, "fuel", made.digest, tmp_path / "copy").graph == made.graph
 
 
 def test_a_body_of_which_half_comes_is_no_damage(s3, bucket, proxy, enter, made):

@@ -100,6 +100,14 @@ def trouble(told: str) -> Trouble | None:
     return None
 
 
+def explained(error: BaseException) -> Trouble | None:
+    """Return what an error means; None where it is not of S3.
+
+    s3fs raises an error of the system, and keeps S3's own behind it.
+    """
+    return trouble(f"{error} {error.__cause__}")
+
+
 def failures() -> tuple[type[Exception], ...]:
     """Return what the clients of S3 raise. They are imported here: only who fails needs to know."""
     from boto3.exceptions import Boto3Error

@@ -186,10 +186,12 @@ def _opened(whole: str) -> Iterator[tuple[Any, str]]:
             f"read and write there, and run again."
         ) from error
     except Exception as error:  # each kind of store raises its own
+        known = s3.explained(error)
+        cause = known.cause if known else _cause(error)
+        remedy = known.remedy if known else "see that it answers, and check AWS_ENDPOINT_URL"
         raise StoreError(
-            f"The store did not do what it was asked at {whole} ({_cause(error)}). Check "
-            f"ROADWORTHY_BUNDLE_STORE, AWS_ENDPOINT_URL and that it answers, and run again: what "
-            f"is there is not sent again."
+            f"The store did not do what it was asked at {whole} ({cause}). It is named by "
+            f"ROADWORTHY_BUNDLE_STORE: {remedy}, and run again. What is there is not sent again."
         ) from error
 
 
