@@ -97,6 +97,32 @@ def test_lock_files_are_pinned_and_hashed_and_name_no_index(root, name):
     assert text.count("--hash=sha256:") >= len(packages)
 
 
+@pytest.mark.parametrize(
+    ("name", "of", "shared"),
+    [
+        ("serving", "pipeline", {"numpy", "onnxruntime", "pydantic"}),
+        ("pipeline", "dev", {"numpy", "scikit-learn", "dvc", "mlflow"}),
+        ("serving", "dev", {"numpy", "onnxruntime", "pydantic"}),
+    ],
+)
+def test_what_two_lock_files_share_is_the_same_version_with_the_same_hashes(root, name, of, shared):
+    first, second = (pins(root / "requirements" / f"{one}.txt") for one in (name, of))
+    both = first.keys() & second.keys()
+    assert shared <= both
+    assert {package: first[package] for package in both} == {
+        package: second[package] for package in both
+    }
+
+
+def pins(file) -> dict[str, tuple[str, set[str]]]:
+    """Return the version and the hashes of each package of a lock file."""
+    found = {}
+    for entry in re.split(r"^(?=[a-z0-9])", file.read_text(), flags=re.MULTILINE)[1:]:
+        package, version = re.match(r"([a-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==(\S+)", entry).groups()
+        found[package] = (version, set(re.findall(r"--hash=(\S+)", entry)))
+    return found
+
+
 def test_data_is_not_in_git_and_its_pointer_is(root):
     listed = subprocess.run(
         ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True

@@ -1,6 +1,8 @@
 """The images hold what they must and no more, and the server runs in one without any right."""
 
 import json
+import os
+import subprocess
 import time
 
 import grpc
@@ -10,10 +12,12 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
 from roadworthy.rollout.verification import verify
+from tests.parts.docker import AUTHOR
 
 pytestmark = pytest.mark.slow
 
 MEGABYTE = 10**6
+REGISTRY = "registry.example/cars"
 PATIENCE_SECONDS = 120
 ABSENT = """
 import importlib.util, json, shutil, sys
@@ -57,6 +61,41 @@ def server(docker, packed):
         yield container
 
 
+@pytest.fixture
+def clone(docker, tmp_path):
+    """A clone of the commit that the images are of."""
+    bare, target = tmp_path / "remote.git", tmp_path / "clone"
+    git(tmp_path, "init", "--quiet", "--bare", bare)
+    docker.push_commit(bare)
+    git(tmp_path, "clone", "--quiet", "--branch=images", bare, target)
+    return target
+
+
+@pytest.fixture
+def make_images(docker, clone):
+    """Make the images of the clone's commit, and return their ids by name; they go in the end."""
+    made = {}
+
+    def make(registry=""):
+        command = ["make", "image", *([f"REGISTRY={registry}"] if registry else [])]
+        with docker.building():
+            done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        made.update(line.split()[:2] for line in done.stdout.splitlines())
+        assert len(made) == 2
+        return made
+
+    yield make
+    for name in made:
+        docker.client.images.remove(name)
+
+
+def git(directory, *arguments) -> str:
+    command = ["git", *arguments]
+    environment = {**os.environ, **AUTHOR}
+    return subprocess.check_output(command, cwd=directory, env=environment, text=True).strip()
+
+
 def address(container, port: int) -> str:
     container.reload()
     return f"127.0.0.1:{container.ports[f'{port}/tcp'][0]['HostPort']}"
@@ -91,6 +130,37 @@ def test_an_image_says_what_it_was_made_of(docker, image):
     assert labels["org.opencontainers.image.revision"] == docker.commit
     assert labels["org.opencontainers.image.title"] == image.partition(":")[0]
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+
+
+def test_make_names_the_same_images_with_a_registry_before(docker, make_images):
+    made = make_images(REGISTRY)
+
+    for name in (docker.pipeline, docker.serving):
+        assert made[f"{REGISTRY}/{name}"] == docker.client.images.get(name).id
+
+
+def test_a_changed_line_of_the_code_is_one_small_layer(docker, clone, make_images):
+    # given a commit that differs in one line
+    with (clone / "src" / "roadworthy" / "__init__.py").open("a") as file:
+        file.write("# one line more\n")
+    git(clone, "commit", "--quiet", "--all", "--message=A line")
+    commit = git(clone, "rev-parse", "HEAD")
+
+    # when its images are made
+    make_images()
+
+    # then each differs in its last layer alone
+    for name in (docker.pipeline, docker.serving):
+        before, after = (
+            docker.client.images.get(of) for of in (name, name.replace(docker.commit, commit))
+        )
+        (*shared, old), (*same, new) = (of.attrs["RootFS"]["Layers"] for of in (before, after))
+        assert same == shared
+        assert len(shared) >= 3  # the base, its directory and the packages
+        assert new != old
+        last = next(step for step in after.history() if step["Size"])
+        assert "/opt/roadworthy" in last["CreatedBy"]
+        assert last["Size"] <= 5 * MEGABYTE
 
 
 def test_an_image_has_a_user_without_rights_and_starts_no_shell(docker, image):

@@ -19,6 +19,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
+from pydantic import SecretStr
 
 from pipelines import cluster as of_steps
 from roadworthy.kubeflow.settings import KubeflowSettings
@@ -39,6 +40,7 @@ COMMIT = "4f0c" * 10
 DIGEST = "sha256:" + "ab" * 32
 CURRENT = kubernetes_validate.latest_version()
 PINNED = re.compile(r"[^:@\s]+(:\d+/[^:@\s]+)?(:(?!latest)[\w.-]*\d[\w.-]*|@sha256:[0-9a-f]{64})")
+SECRET = re.compile("access_key|secret|password", re.IGNORECASE)
 HOST = re.compile(r"(?:https?://|\bserver )([a-z0-9.-]+\.[a-z]+)")
 
 
@@ -154,6 +156,21 @@ def test_secrets_have_no_values(documents: Documents) -> None:
     for secret in secrets:
         assert not {"data", "stringData"} & secret.keys()
         assert secret["metadata"]["annotations"]["roadworthy/keys"]
+
+
+def test_no_map_of_settings_has_a_key_for_a_secret(documents: Documents) -> None:
+    maps = _all(documents, "ConfigMap")
+    assert maps
+    for one in maps:
+        keys = {*one.get("data", {}), *one.get("binaryData", {})}
+        assert keys
+        assert not [key for key in keys if SECRET.search(key)]
+        # and none of a setting that is kept secret
+        assert not keys & {
+            f"ROADWORTHY_{name.upper()}"
+            for name, field in Settings.model_fields.items()
+            if field.annotation is SecretStr
+        }
 
 
 def test_what_a_step_is_given_is_where_it_runs(documents: Documents, name: str) -> None:

@@ -18,7 +18,7 @@ from docker.models.containers import Container
 
 BASE = "python:3.11-slim"
 # The same work tree is the same commit, so what one process built another one finds.
-_AUTHOR = {
+AUTHOR = {
     f"GIT_{who}_{what}": value
     for who in ("AUTHOR", "COMMITTER")
     for what, value in (
@@ -59,6 +59,12 @@ class Images:
         )
 
     @contextmanager
+    def building(self) -> Iterator[None]:
+        """Let one process at a time build images."""
+        with filelock.FileLock(Path(tempfile.gettempdir()) / "roadworthy-images.lock"):
+            yield
+
+    @contextmanager
     def started(self, image: str, *arguments: str, **options: Any) -> Iterator[Container]:
         """Start a container; it is removed when the block ends."""
         container = self.client.containers.create(image, list(arguments), **options)
@@ -89,7 +95,7 @@ def docker(requires, root: Path, tmp_path_factory) -> Iterator[Images]:
     commit, environment = _commit(root, tmp_path_factory.mktemp("objects"))
     client = engine.from_env()
     images = Images(client, commit, root, environment)
-    with filelock.FileLock(Path(tempfile.gettempdir()) / "roadworthy-images.lock"):
+    with images.building():
         if not _has(client, images.pipeline) or not _has(client, images.serving):
             for command in ([root / ".ci" / "base-image"], [root / "deploy" / "image", commit]):
                 subprocess.run(command, env=environment, check=True)
@@ -115,7 +121,7 @@ def _commit(root: Path, objects: Path) -> tuple[str, dict[str, str]]:
         return subprocess.check_output(
             ["git", *arguments],
             cwd=root,
-            env={**environment, **_AUTHOR, "GIT_INDEX_FILE": str(objects / "index")},
+            env={**environment, **AUTHOR, "GIT_INDEX_FILE": str(objects / "index")},
             text=True,
         ).strip()
 

@@ -188,6 +188,8 @@ class Controller:
         How many pods the autoscaler finds that all the traffic needs.
     stalled
         Whether it looks at nothing, and all goes on as it was.
+    tells_mode
+        Whether the status tells how it makes pods, which an older KServe leaves out.
     ignores_weights
         Whether all the traffic goes to the predictor, whatever the status tells.
     restarts
@@ -207,6 +209,7 @@ class Controller:
     bad: dict[int, str] = field(default_factory=dict)
     load: int = 0
     stalled: bool = False
+    tells_mode: bool = True
     ignores_weights: bool = False
     restarts: list[int] = field(default_factory=list)
     images: list[tuple[int, str]] = field(default_factory=list)
@@ -288,7 +291,8 @@ class Controller:
             status = self._knative(live, annotations)
         else:
             status = self._standard(live, annotations)
-        status = {"deploymentMode": self.mode, "components": None, "canaryStatuses": None, **status}
+        mode = self.mode if self.tells_mode else None
+        status = {"deploymentMode": mode, "components": None, "canaryStatuses": None, **status}
         if status != self._told:
             self.ask("PATCH", f"{self.path}/status", {"status": status})
             self._told = status
@@ -491,6 +495,22 @@ class Controller:
                 "count": 1,
             },
         )
+
+
+def configure(api: ApiClient, mode: str, *, gateway_api: bool = True) -> None:
+    """Tell in KServe's own settings how it makes pods of what does not say how."""
+    body = {
+        "metadata": {"name": "inferenceservice-config"},
+        "data": {
+            "deploy": json.dumps({"defaultDeploymentMode": mode}),
+            "ingress": json.dumps({"enableGatewayApi": gateway_api}),
+        },
+    }
+    core = CoreV1Api(api)
+    try:
+        core.replace_namespaced_config_map("inferenceservice-config", "kserve", body)
+    except ApiException:
+        core.create_namespaced_config_map("kserve", body)
 
 
 def _deployment(predictor: Any) -> str:

@@ -1,12 +1,12 @@
 """On a real API server, with real model servers behind a controller that may behave badly."""
 
 import itertools
-import json
 import socket
 import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,7 +14,6 @@ import httpx
 import pytest
 from kubernetes import config
 from kubernetes.client import ApiClient, CoreV1Api
-from kubernetes.client.exceptions import ApiException
 
 from roadworthy.bundle import Golden
 from roadworthy.errors import ExitCode
@@ -24,12 +23,11 @@ from roadworthy.rollout.cluster import Cluster, ClusterError, StaleError
 from roadworthy.rollout.driver import Driver
 from roadworthy.rollout.kserve import KServeTarget
 from roadworthy.rollout.kserve_settings import KServeSettings
-from roadworthy.rollout.local import RefusedError
 from roadworthy.rollout.note import Note
-from roadworthy.rollout.state import RolledBackError, Rollout, RolloutError
+from roadworthy.rollout.state import RefusedError, RolledBackError, Rollout, RolloutError
 from roadworthy.settings import Settings
 from tests.rollout import strictly
-from tests.rollout.controller import MODEL, Controller, Gateway, Servers
+from tests.rollout.controller import MODEL, Controller, Gateway, Servers, configure
 
 CAR = {"instances": [{"weight_kg": 1200, "year": 1980}]}
 AT = "2026-01-02T03:04:05+00:00"
@@ -245,7 +243,7 @@ def make(kube, api, gateway, crds, packed, simple, tmp_path):
 
         def made(mode, *, champion=2, ready_seconds=20.0, **more):
             namespace = kube.namespace()
-            _configure(api, mode)
+            configure(api, mode)
             _add_runtime(api, namespace)
             controller = Controller(api, namespace, gateway, mode)
             place = Place(
@@ -391,7 +389,7 @@ def test_a_gateway_that_ignores_weights_is_seen(make):
 
 def test_without_a_split_of_traffic_nothing_begins(make, api):
     place = make("Standard")
-    _configure(api, "Standard", gateway_api=False)
+    configure(api, "Standard", gateway_api=False)
 
     for begin in (lambda: place.target.check("canary"), place.stage):
         with pytest.raises(RolloutError, match="set enableGatewayApi to true under `ingress`"):
@@ -580,8 +578,7 @@ def test_a_conflict_on_every_other_write_is_borne(make, mode):
     place.check(3)
 
 
-@pytest.mark.parametrize(("mode", "seconds"), [("Knative", 0.5), ("Standard", 10)])
-def test_an_api_server_that_goes_in_the_middle_of_each_verb_is_waited_for(make, mode, seconds):
+def test_an_api_server_that_goes_in_the_middle_of_each_verb_is_waited_for(make, mode):
     place = make(mode, ready_seconds=60)
     there = place.api.configuration.host
     back = []
@@ -610,7 +607,7 @@ def test_an_api_server_that_goes_in_the_middle_of_each_verb_is_waited_for(make, 
 
     with away():
         rollout = place.stage()
-    with away(seconds):
+    with away(10):
         rollout = place.share(rollout, 50)
     with away():
         place.back(rollout)
@@ -874,16 +871,40 @@ def test_what_is_missing_is_told_with_the_command_that_mends_it(make, api, tmp_p
 )
 def test_a_mode_is_known_by_its_old_name_too(make, api, told, means):
     place = make(means, champion=0)
-    _configure(api, told)
+    configure(api, told)
 
     place.put_on(2)
 
     assert f"({means})" in place.target.standing(MODEL).place
 
 
+@pytest.mark.parametrize("told", ["Standard", "RawDeployment"])
+def test_a_service_keeps_its_mode_where_another_one_is_the_default(make, api, told):
+    # given an InferenceService of which nothing but its annotation says how it is served, and a
+    # cluster that serves others by Knative
+    place = make("Standard")
+    place.controller.tells_mode = False
+    place.wait(lambda: "deploymentMode" not in place.live["status"])
+    first = deepcopy(place.cluster.applied[-1])
+    first["metadata"].pop("resourceVersion")
+    first["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = told
+    place.cluster.apply_service(first, force=True)
+    configure(api, "Knative")
+
+    rollout = place.share(place.stage(), 10)
+
+    spec = place.live["spec"]
+    assert [(one["trafficPercent"], one["predictor"]["name"]) for one in spec["canary"]] == [
+        (10, "v3")
+    ]
+    assert "canaryTrafficPercent" not in spec["predictor"]
+    place.target.promote(replace(rollout, state="promoted", share=0))
+    place.check(3)
+
+
 def test_a_mode_that_splits_no_traffic_is_refused(make, api):
     place = make("Standard", champion=0)
-    _configure(api, "ModelMesh")
+    configure(api, "ModelMesh")
 
     with pytest.raises(RolloutError, match="ModelMesh cannot split"):
         place.target.check("canary")
@@ -935,21 +956,6 @@ def _brief(place):
     """Return the settings of a place that the driver of a test is to have."""
     names = ("bundle_store", "stage_seconds", "quiet_seconds", "ready_seconds")
     return {name: getattr(place.settings, name) for name in names}
-
-
-def _configure(api, mode, *, gateway_api=True):
-    body = {
-        "metadata": {"name": "inferenceservice-config"},
-        "data": {
-            "deploy": json.dumps({"defaultDeploymentMode": mode}),
-            "ingress": json.dumps({"enableGatewayApi": gateway_api}),
-        },
-    }
-    core = CoreV1Api(api)
-    try:
-        core.replace_namespaced_config_map("inferenceservice-config", "kserve", body)
-    except ApiException:
-        core.create_namespaced_config_map("kserve", body)
 
 
 def _add_runtime(api, namespace):
