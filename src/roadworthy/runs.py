@@ -79,8 +79,8 @@ def directory(settings: Settings, name: str) -> Path:
 
 def note(settings: Settings, run: Noted) -> None:
     """Note a run, in its directory, which is there."""
-    told = json.dumps({"model": run.model, "trigger": run.trigger})
-    (directory(settings, run.name) / _NOTE).write_text(told)
+    told = {"model": run.model, "trigger": run.trigger}
+    _write(directory(settings, run.name) / _NOTE, told)
 
 
 def noted(settings: Settings, model: str = "") -> Iterator[Noted]:
@@ -93,11 +93,8 @@ def noted(settings: Settings, model: str = "") -> Iterator[Noted]:
 
 def hold(settings: Settings, model: str, run: str) -> None:
     """Note that this process drives a run of a model, whose lock it has."""
-    told = _holding(settings, model)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    scratch = told.with_suffix(".new")
-    scratch.write_text(json.dumps({"run": run, "started": started, "holder": here()}))
-    scratch.rename(told)
+    _write(_holding(settings, model), {"run": run, "started": started, "holder": here()})
 
 
 def held(settings: Settings, model: str) -> dict[str, str]:
@@ -108,6 +105,13 @@ def held(settings: Settings, model: str) -> dict[str, str]:
         return {}
     # The lock is taken before this is noted, so it may still tell of the run before.
     return told if lives(told.get("holder", "")) else {}
+
+
+def _write(file: Path, told: dict[str, str]) -> None:
+    """Write a file whole or not at all: others read it in any moment."""
+    scratch = file.with_suffix(".new")
+    scratch.write_text(json.dumps(told))
+    scratch.rename(file)
 
 
 def _holding(settings: Settings, model: str) -> Path:
