@@ -78,8 +78,12 @@ def make_images(docker, clone):
 
     def make(registry=""):
         command = ["make", "image", *([f"REGISTRY={registry}"] if registry else [])]
+        # A make that is started by another one's target says which directory it enters.
+        alone = {name: value for name, value in os.environ.items() if name[:4] != "MAKE"}
         with docker.building():
-            done = subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=clone, env=alone, capture_output=True, text=True, check=False
+            )
         assert done.returncode == 0, done.stderr
         made.update(line.split()[:2] for line in done.stdout.splitlines())
         assert len(made) == 2
