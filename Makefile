@@ -5,6 +5,8 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 MODEL ?= fuel
+# One more than there are cores, as tests wait for others now and then.
+WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 # Python's own cache of compiled modules is what makes a step start fast.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -20,7 +22,7 @@ run: $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1
 
 test: $(STAMP) data.csv ## Run every test (REQUIRE_ALL=1: a skip is a failure)
 	@$(PYTHON) -m coverage erase
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet
 	@$(PYTHON) -m coverage report $(if $(ARGS),--fail-under=0)
 

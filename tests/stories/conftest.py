@@ -136,18 +136,6 @@ def wait_until(condition, seconds: float = PATIENCE_SECONDS) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def unmeasured() -> Iterator[None]:
-    """Let commands run without coverage, which costs them half as much again.
-
-    What they do is measured by the tests of its modules.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
-            patch.delenv(name)
-        yield
-
-
 @pytest.fixture(scope="session")
 def snapshot(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of the work tree that Git knows or would take, in one commit."""
