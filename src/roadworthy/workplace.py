@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings
 
 from roadworthy.commands import CommandError
 from roadworthy.data import git
 from roadworthy.errors import RoadworthyError
 from roadworthy.settings import Settings
+
+_Kind = TypeVar("_Kind", bound=BaseSettings)
 
 
 class SettingsError(RoadworthyError):
@@ -33,7 +37,8 @@ def settings_here(directory: Path) -> Settings:
     GitError
         The clone belongs to someone else.
     """
-    settings = _from_environment()
+    secret = {name for name, of in Settings.model_fields.items() if of.annotation is SecretStr}
+    settings = from_environment(Settings, Settings.model_fields.keys() - secret)
     _check_endpoint()
     try:
         root = git.inspect_root(directory)
@@ -51,30 +56,26 @@ def settings_here(directory: Path) -> Settings:
     return filled
 
 
-def _from_environment() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as error:
-        fields = Settings.model_fields.items()
-        public = {name for name, field in fields if field.annotation is not SecretStr}
-        # Whoever looked at where it comes from would see the value of a secret.
-        raise unusable(error, "ROADWORTHY_", public) from None
-
-
-def unusable(
-    error: ValidationError, prefix: str, public: Collection[str] = frozenset()
-) -> SettingsError:
-    """Return the error of variables that have a value which cannot be used.
+def from_environment(kind: type[_Kind], public: Collection[str] = frozenset()) -> _Kind:
+    """Return the settings of the environment.
 
     Parameters
     ----------
-    prefix
-        How the variables' names begin.
     public
         The fields whose values may be shown.
+
+    Raises
+    ------
+    SettingsError
+        A variable has a value that cannot be used.
     """
-    told = "; ".join(_told(found, prefix, public) for found in error.errors(include_url=False))
-    return SettingsError(f"{told}. Set it to something else, or unset it.")
+    try:
+        return kind()
+    except ValidationError as error:
+        prefix = str(kind.model_config.get("env_prefix", ""))
+        told = "; ".join(_told(found, prefix, public) for found in error.errors(include_url=False))
+        # Whoever looked at where it comes from would see the value of a secret.
+        raise SettingsError(f"{told}. Set it to something else, or unset it.") from None
 
 
 def _check_endpoint() -> None:

@@ -74,10 +74,10 @@ def options(address: str) -> dict[str, Any]:
     """Return what fsspec is to be told beside an address: not to wait for S3 for many minutes."""
     if not address.startswith("s3://"):
         return {}
-    waiting = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
     return {
         "config_kwargs": {
-            **waiting,
+            "connect_timeout": CONNECT_SECONDS,
+            "read_timeout": READ_SECONDS,
             "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
         }
     }

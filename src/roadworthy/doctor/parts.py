@@ -32,7 +32,7 @@ from roadworthy.workplace import SettingsError
 Target = Literal["laptop", "cluster", "all"]
 
 _DVC, _S3 = ("dvc.fs", "dvc.config", "boto3"), ("boto3",)
-_KUBERNETES = ("kubernetes", "roadworthy.rollout.cluster")
+_KUBERNETES = ("roadworthy.rollout.cluster",)
 _KUBEFLOW = ("roadworthy.kubeflow.connection",)
 _REGISTRY = ("roadworthy.registry",)
 _INFO = "kubectl cluster-info"

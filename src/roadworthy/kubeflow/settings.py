@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from roadworthy import workplace
 from roadworthy.settings import TokenError, presentable
-from roadworthy.workplace import SettingsError, unusable
+from roadworthy.workplace import SettingsError
 
 _PREFIX = "ROADWORTHY_KFP_"
 
@@ -103,10 +104,7 @@ def from_environment() -> KubeflowSettings:
     SettingsError
         A variable has a value that cannot be used.
     """
-    try:
-        return KubeflowSettings()
-    except ValidationError as error:
-        raise unusable(error, _PREFIX) from None
+    return workplace.from_environment(KubeflowSettings)
 
 
 def required() -> KubeflowSettings:

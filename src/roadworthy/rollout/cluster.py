@@ -13,6 +13,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
+import roadworthy.rollout.lean_kubernetes  # noqa: F401 - before kubernetes
+
+# isort: split
 import tenacity
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException

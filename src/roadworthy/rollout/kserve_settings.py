@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from roadworthy import workplace
 from roadworthy.rollout.state import RolloutError
-from roadworthy.workplace import unusable
 
 Mode = Literal["Knative", "Standard"]
 """How KServe makes pods of an InferenceService: by Knative, or by a Deployment of each version."""
@@ -174,7 +174,4 @@ def from_environment() -> KServeSettings:
     SettingsError
         A variable has a value that cannot be used.
     """
-    try:
-        return KServeSettings()
-    except ValidationError as error:
-        raise unusable(error, _PREFIX, KServeSettings.model_fields) from None
+    return workplace.from_environment(KServeSettings, KServeSettings.model_fields)
