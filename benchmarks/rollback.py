@@ -22,12 +22,13 @@ from pathlib import Path
 
 import httpx
 
-from roadworthy import bundle, road
+from roadworthy.bundles import bundle
+from roadworthy.core.settings import Settings
 from roadworthy.data import dvc
-from roadworthy.registry import Registry
-from roadworthy.road import VERSION_HEADER, Release, Road
-from roadworthy.rollout import local
-from roadworthy.settings import Settings
+from roadworthy.rollout.local import local_target
+from roadworthy.routing import routes
+from roadworthy.routing.routes import VERSION_HEADER, Release, Road
+from roadworthy.tracking.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "rollback.md"
@@ -61,7 +62,7 @@ def main() -> int:
 def _measure(scratch: Path, workers: int, times: int) -> list[float]:
     settings = Settings(home=scratch / "home")
     first, second = _release(settings, scratch / "bundle")
-    road.write(settings.road, Road("fuel", champion=second, previous=first))
+    routes.write(settings.road, Road("fuel", champion=second, previous=first))
     found = []
     with _serving(settings, workers) as (url, environment):
         for _ in range(times):
@@ -81,7 +82,7 @@ def _release(settings: Settings, target: Path) -> tuple[Release, Release]:
     commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
     known = dvc.content_hash(ROOT / "data.csv.dvc")
     words = [str(ROOT / "data.csv"), str(target), commit, known]
-    command = [sys.executable, "-m", "roadworthy.rebuild", "fuel", *words]
+    command = [sys.executable, "-m", "roadworthy.training.rebuild", "fuel", *words]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     made, registry = bundle.read(target), Registry.of(settings)
     run = registry.log_candidate(
@@ -89,14 +90,14 @@ def _release(settings: Settings, target: Path) -> tuple[Release, Release]:
     )
     for number in (1, 2):
         registry.register("fuel", run_id=run, digest=f"{made.digest}-{number}", tags={})
-    return local.place(settings, made, 1), local.place(settings, made, 2)
+    return local_target.place(settings, made, 1), local_target.place(settings, made, 2)
 
 
 def _prepare(settings: Settings, first: Release, second: Release) -> None:
     """Make the later version the champion again, as if nothing had happened."""
     registry = Registry.of(settings)
     registry.set_alias(registry.version("fuel", second.version), "champion")
-    road.write(settings.road, Road("fuel", champion=second, previous=first))
+    routes.write(settings.road, Road("fuel", champion=second, previous=first))
 
 
 def _wait_for(url: str, version: int) -> float:

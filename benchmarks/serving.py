@@ -40,7 +40,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from roadworthy import bundle
+from roadworthy.bundles import bundle
 from roadworthy.data import dvc
 
 ROOT = Path(__file__).parents[1]
@@ -208,7 +208,7 @@ def _made_bundle(target: Path) -> bundle.Bundle:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout.strip()
     known = dvc.content_hash(ROOT / "data.csv.dvc")
-    command = [sys.executable, "-m", "roadworthy.rebuild", "fuel"]
+    command = [sys.executable, "-m", "roadworthy.training.rebuild", "fuel"]
     subprocess.run(
         [*command, data, target, commit, known], cwd=ROOT, check=True, stdout=subprocess.DEVNULL
     )

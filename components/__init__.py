@@ -3,6 +3,6 @@
 A record is that of ``run``, or where nobody chose that id, of ``job``: the engine's own.
 """
 
-from roadworthy.kubeflow.image import NULL_IMAGE as IMAGE
+from roadworthy.engines.kubeflow.image import NULL_IMAGE as IMAGE
 
 __all__ = ["IMAGE"]

@@ -18,9 +18,9 @@ def checkout(
     from dataclasses import asdict, astuple
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.checkout import checkout as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "checkout") as record:

@@ -20,9 +20,9 @@ def evaluate(
     """Write the bundle, and its figures for the report."""
     from pathlib import Path
 
-    from roadworthy.records import attach, step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.evaluate import evaluate as call
+    from roadworthy.tracking.records import attach, step
 
     paths = {"trained": trained, "train": train, "test": test, "target": bundle}
     files = {name: Path(artifact.path) for name, artifact in paths.items()}

@@ -19,9 +19,9 @@ def gate(
     import json
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.gate import gate as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "gate") as record:

@@ -18,9 +18,9 @@ def prepare(
     from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.prepare import prepare as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "prepare") as record:

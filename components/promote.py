@@ -8,9 +8,9 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def promote(run: str, job: str, model: str, version: int) -> None:
     """Make the version answer everybody."""
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.promote import promote as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "promote") as record:

@@ -10,9 +10,9 @@ def push(run: str, job: str, model: str, bundle: dsl.Input[dsl.Model], version: 
     """Return the tag of the release."""
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.push import push as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "push") as record:

@@ -23,9 +23,9 @@ def register(
     import json
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.register import register as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "register") as record:

@@ -21,9 +21,9 @@ def reject(
     import json
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.reject import reject as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "reject") as record:

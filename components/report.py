@@ -17,9 +17,9 @@ def report(
     """Write the report; return how the run ended."""
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.report import report as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "report") as record:

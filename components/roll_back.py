@@ -8,9 +8,9 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def roll_back(run: str, job: str, model: str, version: int, problem: str) -> None:
     """Leave the champion alone on the road."""
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.roll_back import roll_back as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "roll-back") as record:

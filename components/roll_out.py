@@ -10,9 +10,9 @@ def roll_out(run: str, job: str, bundle: dsl.Input[dsl.Model], version: int, tag
     """Return the version when it answers those who ask for it."""
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.roll_out import roll_out as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "roll-out") as record:

@@ -13,9 +13,9 @@ def train(
     from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.train import train as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "train") as record:

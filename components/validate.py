@@ -12,9 +12,9 @@ def validate(
     """Write the data in the schema's types."""
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.validate import validate as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "validate") as record:

@@ -15,9 +15,9 @@ def verify(run: str, job: str, bundle: dsl.Input[dsl.Model], version: int) -> Na
     from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.records import step
-    from roadworthy.settings import Settings
+    from roadworthy.core.settings import Settings
     from roadworthy.steps.verify import verify as call
+    from roadworthy.tracking.records import step
 
     run = run or job
     with step(Settings().records, run, "verify") as record:

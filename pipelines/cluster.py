@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from kfp import dsl, kubernetes
 from pydantic import SecretStr
 
-from roadworthy.kubeflow.secrets import GIT, MLFLOW, S3, SECRETS, SERVING
-from roadworthy.kubeflow.tasks import TITLES
-from roadworthy.rollout.kserve_settings import KServeSettings
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
+from roadworthy.engines.kubeflow.secrets import GIT, MLFLOW, S3, SECRETS, SERVING
+from roadworthy.engines.kubeflow.tasks import TITLES
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
 CONFIG_MAP = "roadworthy"
 

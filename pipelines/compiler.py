@@ -13,7 +13,7 @@ from kfp import compiler
 
 from components import IMAGE
 from pipelines.production import production
-from roadworthy.kubeflow.image import ImageError, pinned
+from roadworthy.engines.kubeflow.image import ImageError, pinned
 
 
 def compile_pipeline(model: str, target: Path, image: str = IMAGE) -> None:

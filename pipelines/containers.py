@@ -13,8 +13,8 @@ import docker
 from kfp import local
 from kfp.local import docker_task_handler
 
-from roadworthy.errors import RoadworthyError
-from roadworthy.settings import Settings
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.settings import Settings
 
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",

@@ -15,9 +15,9 @@ from kfp import components, local
 from kfp.pipeline_spec import pipeline_spec_pb2
 
 from pipelines import containers
-from roadworthy.errors import RoadworthyError
-from roadworthy.parent import end_with_parent
-from roadworthy.settings import Settings
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.parent_process import end_with_parent
+from roadworthy.core.settings import Settings
 
 
 def main() -> None:

@@ -12,12 +12,13 @@ import hypothesis
 import pandas as pd
 import pytest
 
-from roadworthy import packing, training
-from roadworthy.bundle import Bundle
+from roadworthy.bundles import packing
+from roadworthy.bundles.bundle import Bundle
+from roadworthy.core.settings import Settings
 from roadworthy.models import fuel
 from roadworthy.models.contract import Candidate, Split
-from roadworthy.settings import Settings
-from roadworthy.training import Fitted
+from roadworthy.training import fitting
+from roadworthy.training.fitting import Fitted
 
 PARTS = Path(__file__).with_name("parts")
 pytest_plugins = [f"tests.parts.{file.stem}" for file in sorted(PARTS.glob("[!_]*.py"))]
@@ -100,7 +101,7 @@ def halves(cars: pd.DataFrame) -> Split:
 @pytest.fixture(scope="session")
 def fitted(halves: Split) -> Fitted:
     """What training gives."""
-    return training.fit(fuel, halves.train)
+    return fitting.fit(fuel, halves.train)
 
 
 @pytest.fixture(scope="session")
@@ -144,7 +145,7 @@ def simple(fitted: Fitted, halves: Split, pack, tmp_path_factory) -> Bundle:
 @pytest.fixture(scope="session")
 def empty_registry(tmp_path_factory) -> Path:
     """An MLflow store whose tables are made, which takes seconds; it is copied, not used."""
-    from roadworthy.registry import Registry
+    from roadworthy.tracking.registry import Registry
 
     directory = tmp_path_factory.mktemp("registry")
     Registry(f"sqlite:///{directory / 'mlflow.db'}", str(directory / "artifacts")).models()

@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from roadworthy.errors import ExitCode
-from roadworthy.settings import Settings
+from roadworthy.core.errors import ExitCode
+from roadworthy.core.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def test_readme_has_every_setting(readme):
 
 
 def test_the_way_to_production_has_every_setting_of_the_cluster(root):
-    from roadworthy.kubeflow.settings import KubeflowSettings
-    from roadworthy.rollout.kserve_settings import KServeSettings
+    from roadworthy.engines.kubeflow.settings import KubeflowSettings
+    from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
     text = (root / "docs" / "production.md").read_text()
     told = re.findall(
@@ -52,10 +52,10 @@ def test_readme_has_every_exit_code(readme):
 def test_readme_has_every_command(readme):
     from typer.main import get_command
 
-    from roadworthy import cli
+    from roadworthy.cli import main
 
     told = set(re.findall(r"^\| `roadworthy (\w+)", readme, re.MULTILINE))
-    assert told == set(get_command(cli.app).commands)
+    assert told == set(get_command(main.app).commands)
 
 
 def test_readme_has_the_limits_of_the_server_as_they_are(readme):

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from roadworthy.commands import CommandError
+from roadworthy.core.subprocesses import CommandError
 from roadworthy.data.git import git, has_commit
 from roadworthy.models import contract
 

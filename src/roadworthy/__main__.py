@@ -1,5 +1,5 @@
 """``python -m roadworthy`` is the ``roadworthy`` command."""
 
-from roadworthy.cli import main
+from roadworthy.cli.main import main
 
 main()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from benchmarks import serving
 from benchmarks.serving import Bar, ContenderError, Found, Pair, Slot
-from roadworthy import bundle
+from roadworthy.bundles import bundle
 
 ABOUT = {
     "date": "2026-01-02",

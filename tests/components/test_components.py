@@ -109,7 +109,7 @@ def test_a_component_calls_its_step_with_arguments_that_the_step_has(file):
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_component_records_its_step_under_the_pipelines_name(file):
-    from roadworthy.records import STEPS
+    from roadworthy.tracking.records import STEPS
 
     (name,) = (
         found.args[2].value

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.bundle import Bundle, Manifest, write
+from roadworthy.bundles.bundle import Bundle, Manifest, write
+from roadworthy.core.settings import Settings
 from roadworthy.data import git
-from roadworthy.settings import Settings
 
 FILES = {
     "src/model.py": "A = 1\n",

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from roadworthy.commands import CommandError
-from roadworthy.data import git, releases
+from roadworthy.bundles import releases
+from roadworthy.core.subprocesses import CommandError
+from roadworthy.data import git
 from roadworthy.data.access import Access, AccessError
 from roadworthy.data.credentials import answer
 

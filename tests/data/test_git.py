@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.commands import CommandError
+from roadworthy.core.subprocesses import CommandError
 from roadworthy.data import git
 from tests.together import at_once
 

@@ -9,9 +9,10 @@ import re
 import pytest
 from s3fs import S3FileSystem
 
-from roadworthy import records
-from roadworthy.data import dvc, releases, store
-from roadworthy.data.store import StoreError
+from roadworthy.bundles import releases, stores
+from roadworthy.bundles.stores import StoreError
+from roadworthy.data import dvc
+from roadworthy.tracking import records
 
 SECRET = re.compile("access_key|secret|password", re.IGNORECASE)
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
@@ -53,7 +54,7 @@ def address(s3):
 
 def test_without_keys_and_identity_nothing_is_published(sts, address, make_bundle):
     with pytest.raises(StoreError, match="there are no credentials for S3") as caught:
-        store.publish(f"{address}/bundles", make_bundle())
+        stores.publish(f"{address}/bundles", make_bundle())
 
     assert "ROADWORTHY_BUNDLE_STORE" in str(caught.value)
     assert sts.requests == []
@@ -64,11 +65,11 @@ def test_a_pods_identity_is_enough_to_publish_and_to_fetch(
 ):
     made = make_bundle()
 
-    whole = store.publish(f"{address}/bundles", made)
+    whole = stores.publish(f"{address}/bundles", made)
 
     assert whole == f"{address}/bundles/fuel/{made.digest}"
     assert (
-        store.fetch(f"{address}/bundles", "fuel", made.digest, tmp_path / "copy").digest
+        stores.fetch(f"{address}/bundles", "fuel", made.digest, tmp_path / "copy").digest
         == made.digest
     )
     assert {method for method, _ in sts.requests} == {"POST"}
@@ -98,7 +99,7 @@ def test_a_token_that_is_gone_is_told(token, address, make_bundle):
     token.unlink()
 
     with pytest.raises(StoreError, match="No such file") as caught:
-        store.publish(f"{address}/bundles", make_bundle())
+        stores.publish(f"{address}/bundles", make_bundle())
 
     assert str(token) in str(caught.value)
 

@@ -9,11 +9,12 @@ import sys
 import pytest
 from s3fs import S3FileSystem
 
-from roadworthy import records
-from roadworthy.data import dvc, git, releases, store
+from roadworthy.bundles import releases, stores
+from roadworthy.core.settings import Settings
+from roadworthy.data import dvc, git
 from roadworthy.data import s3 as s3_client
 from roadworthy.data.s3 import trouble
-from roadworthy.settings import Settings
+from roadworthy.tracking import records
 
 OBJECTS = 4
 """Two files, the manifest and the directory."""
@@ -22,7 +23,7 @@ import os, sys
 from pathlib import Path
 from roadworthy import bundle
 from roadworthy.data import git, releases
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
 if sys.argv[2] == "before git":
     git.release = lambda *arguments, **named: os.kill(os.getpid(), 9)
 releases.publish(Settings(), bundle.read(Path(sys.argv[1])), "fuel-v1")
@@ -185,8 +186,8 @@ def test_an_s3_that_gives_no_answer_is_not_waited_for_long_and_the_next_try_ends
         with pytest.raises(records.RecordError, match=told):
             records.put(runs, "run-1", "report.json", b"{}")
         told = rf"\(S3 gives no answer in time\)\. It is named by ROADWORTHY_BUNDLE_STORE: {remedy}"
-        with pytest.raises(store.StoreError, match=told):
-            store.publish(bundles, one)
+        with pytest.raises(stores.StoreError, match=told):
+            stores.publish(bundles, one)
 
     assert "\n" not in str(caught.value)
     assert silent.hits
@@ -195,7 +196,7 @@ def test_an_s3_that_gives_no_answer_is_not_waited_for_long_and_the_next_try_ends
     releases.publish(settings, one, "fuel-v1")
     assert is_released(settings, one)
     records.put(runs, "run-1", "report.json", b"{}")
-    assert store.publish(bundles, one).endswith(one.digest)
+    assert stores.publish(bundles, one).endswith(one.digest)
 
 
 def test_git_hears_of_a_release_when_its_objects_are_in_s3(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from roadworthy.serving import metrics
+from roadworthy.serving.models import metrics
 
 OF = 'namespace="roadworthy",inferenceservice="fuel"'
 GOOD = f'roadworthy_requests_total{{{OF},model="fuel",version="1",protocol="v1",status="200"}}'

@@ -11,7 +11,7 @@ import pytest
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 
-from roadworthy.rollout.verification import verify
+from roadworthy.rollout.engine.verification import verify
 from tests.parts.docker import AUTHOR
 
 pytestmark = pytest.mark.slow

@@ -22,9 +22,9 @@ import yaml
 from pydantic import SecretStr
 
 from pipelines import cluster as of_steps
-from roadworthy.kubeflow.settings import KubeflowSettings
-from roadworthy.rollout.kserve_settings import KServeSettings
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
+from roadworthy.engines.kubeflow.settings import KubeflowSettings
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from tests.deploy.conftest import (
     BUILDS,
     KUBEFLOW,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.examination import examine
-from roadworthy.settings import Settings
 
 COMMIT = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost", "commit", "--quiet")
 

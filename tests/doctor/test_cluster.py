@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor import parts, variables
 from roadworthy.doctor.examination import examine
 from roadworthy.doctor.finding import Finding
-from roadworthy.settings import Settings
 from tests.parts.kube import Kube
 
 IMAGE = f"roadworthy/serving:{'4f0c' * 10}"

@@ -6,11 +6,11 @@ import time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.doctor import examination
 from roadworthy.doctor.discretion import discreet
 from roadworthy.doctor.examination import Check, Part, examine
 from roadworthy.doctor.finding import Finding, missing, ok
-from roadworthy.errors import RoadworthyError
 
 
 def found(*checks, seconds=60.0):

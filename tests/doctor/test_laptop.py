@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor import machine, parts
 from roadworthy.doctor.examination import Part
-from roadworthy.settings import Settings
 from tests.doctor.conftest import git
 
 NEEDED = ("Python", "git", "author", "clone", "environment", "home", "page", "data.csv")

@@ -6,10 +6,10 @@ import pytest
 from mlflow.version import VERSION
 from pydantic import SecretStr
 
-from roadworthy import road
+from roadworthy.core.settings import Settings
 from roadworthy.doctor import buckets, data, parts, reach, registry, remotes, served
-from roadworthy.road import Release, Road
-from roadworthy.settings import Settings
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Release, Road
 from tests.parts.answering import Reply, answered_by
 
 NOWHERE = "http://127.0.0.1:9"
@@ -147,7 +147,7 @@ class TestRegistry:
         assert not (tmp_path / "mlflow").exists()
 
     def test_with_a_champion(self, settings):
-        from roadworthy.registry import Registry
+        from roadworthy.tracking.registry import Registry
 
         made = Registry.of(settings)
         run = made.log_candidate(
@@ -254,7 +254,7 @@ class TestPrometheus:
 class TestServer:
     def test_that_answers(self, served_home, packed, clone):
         released = Release(3, str(packed.path), packed.digest, "2026-01-01T00:00:00+00:00")
-        road.write(served_home.road, Road("fuel", champion=released))
+        routes.write(served_home.road, Road("fuel", champion=released))
         found = served.server(served_home)
         assert found.state == "ok"
         assert served_home.serving_url in found.told

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy.errors import ExitCode
+from roadworthy.core.errors import ExitCode
 from tests.gitlab.projects import Event, GitLab, git, told
 
 IMAGE = f"registry.example/group/project/roadworthy/pipeline@sha256:{'a1' * 32}"
@@ -152,7 +152,7 @@ def test_the_tests_of_a_merge_request_end_in_its_reports(
     rates = {
         found.attrib["filename"]: float(found.attrib["line-rate"]) for found in report.iter("class")
     }
-    assert rates["src/roadworthy/gate.py"] > 0.9
+    assert rates["src/roadworthy/training/gate.py"] > 0.9
     assert all((source / name).is_file() for name in rates)
     line = re.compile(jobs["tests"]["coverage"].strip("/"), re.MULTILINE)
     printed = line.findall(checkout.log("tests"))
@@ -224,7 +224,8 @@ def kubeflow(kfp_api):
 
 
 @pytest.mark.parametrize(
-    ("trigger", "changed"), [("data", "data.csv.dvc"), ("feature", "src/roadworthy/gate.py")]
+    ("trigger", "changed"),
+    [("data", "data.csv.dvc"), ("feature", "src/roadworthy/training/gate.py")],
 )
 def test_a_merge_ends_in_a_run_of_its_commit(checkout, kubeflow, trigger, changed):
     kfp_api, event = kubeflow

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from roadworthy import bundle
-from roadworthy.bundle import Manifest
+from roadworthy.bundles import bundle, releases
+from roadworthy.bundles.bundle import Manifest
+from roadworthy.core.settings import Settings
 from roadworthy.data import git as project_git
-from roadworthy.data import releases
 from roadworthy.models import contract
-from roadworthy.settings import Settings
 from tests.gitlab.projects import Event, git
 
 TRIGGERS = ("data", "feature", "maintenance")
@@ -31,7 +30,7 @@ CHECKED = {
 KUBEFLOW = {"ROADWORTHY_KFP_URL": "https://kubeflow.example"}
 ONE_OF_EACH = {
     "data": "data.csv.dvc",
-    "feature": "src/roadworthy/gate.py",
+    "feature": "src/roadworthy/training/gate.py",
     "maintenance": "deploy/base/role.yaml",
 }
 MERGE = Event(variables=KUBEFLOW)

@@ -14,12 +14,13 @@ import httpx
 import pandas as pd
 import pytest
 
-from roadworthy import bundle, road
-from roadworthy.bundle import Bundle, Manifest
+from roadworthy.bundles import bundle
+from roadworthy.bundles.bundle import Bundle, Manifest
+from roadworthy.bundles.scoring import Scorer
 from roadworthy.models import fuel
 from roadworthy.models.contract import Split
-from roadworthy.road import Release, Road
-from roadworthy.scoring import Scorer
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Release, Road
 
 VERSION = 3
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -76,7 +77,7 @@ class Service:
         """Put a bundle on the road, as if that had been so for some time."""
         since = (datetime.now(UTC) - age).isoformat()
         released = Release(version, str(made.path), made.digest, since)
-        road.write(self.roads, Road("fuel", champion=released))
+        routes.write(self.roads, Road("fuel", champion=released))
 
     def answer(self, car: dict[str, Any]) -> dict[str, float]:
         """Return what the service itself answers, without the page."""

@@ -19,7 +19,7 @@ import httpx
 import pytest
 import tenacity
 
-from roadworthy.serving import page
+from roadworthy.serving.http import page
 from tests.ports import free_port
 
 CAR = {"weight_kg": 1234, "year": 1980}

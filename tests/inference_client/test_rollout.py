@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from roadworthy import road
-from roadworthy.bundle import Bundle
-from roadworthy.road import Release, Road
+from roadworthy.bundles.bundle import Bundle
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Release, Road
 
 READY = "#model[data-state=ready]"
 
@@ -30,7 +30,7 @@ def put(service: Any, made: Bundle, *, share: int = 0, state: str = "") -> None:
     """Put version 3 on the road, and version 4 beside it while there is a state."""
     since = datetime.now(UTC).isoformat()
     three, four = (Release(number, str(made.path), made.digest, since) for number in (3, 4))
-    road.write(service.roads, Road("fuel", three, four if state else None, share, state=state))
+    routes.write(service.roads, Road("fuel", three, four if state else None, share, state=state))
 
 
 def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bundle: Bundle) -> None:

@@ -9,8 +9,8 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
 
+from roadworthy.bundles.scoring import Scorer
 from roadworthy.models.onnx_graph import Graph, add_columns, add_step
-from roadworthy.scoring import Scorer
 
 numbers = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6))
 words = st.sampled_from(["", "wood", "steel", "a word that is new"])

@@ -8,10 +8,10 @@ import yaml
 from kfp import components
 from kfp.local import placeholder_utils
 
-from roadworthy.kubeflow.tasks import TITLES
-from roadworthy.records import STEPS
-from roadworthy.rollout.kserve_settings import KServeSettings
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
+from roadworthy.engines.kubeflow.tasks import TITLES
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
+from roadworthy.tracking.records import STEPS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipelines" / "fuel.yaml"

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from roadworthy.models import contract
-from roadworthy.records import STEPS
+from roadworthy.tracking.records import STEPS
 
 ROOT = Path(__file__).parents[2]
 MODELS = contract.available()

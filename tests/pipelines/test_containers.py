@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipelines import compiler, containers
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 ENGINE = [sys.executable, "-m", "pipelines.local", "--docker"]

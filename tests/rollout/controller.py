@@ -28,7 +28,7 @@ from kubernetes.client import ApiClient, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
-from roadworthy.road import VERSION_HEADER
+from roadworthy.routing.routes import VERSION_HEADER
 
 MODEL = "fuel"
 _STEP = 37

@@ -17,14 +17,15 @@ import httpx
 import orjson
 import pytest
 
-from roadworthy import bundle, road
+from roadworthy.bundles import bundle
+from roadworthy.bundles.scoring import Scorer
 from roadworthy.models import fuel
-from roadworthy.scoring import Scorer
-from roadworthy.serving.fleet import Fleet, Held, Served, load
-from roadworthy.serving.front import Front, Limits
-from roadworthy.serving.metrics import Metrics
-from roadworthy.serving.traffic import Traffic
-from roadworthy.serving.trial import Trial
+from roadworthy.routing import routes
+from roadworthy.serving.http.front import Front, Limits
+from roadworthy.serving.models.circuit_breaker import Trial
+from roadworthy.serving.models.metrics import Metrics
+from roadworthy.serving.models.model_store import Fleet, Held, Served, load
+from roadworthy.serving.models.traffic import Traffic
 from tests import ports
 
 SINCE = "2026-01-02T03:04:05+00:00"
@@ -43,11 +44,11 @@ def bundles(halves, cars, tmp_path_factory) -> list[bundle.Bundle]:
 
 
 @pytest.fixture(scope="session")
-def release() -> Callable[..., road.Release]:
+def release() -> Callable[..., routes.Release]:
     """Make a release of a bundle."""
 
-    def make(version: int, of: bundle.Bundle) -> road.Release:
-        return road.Release(version, str(of.path), of.digest, SINCE)
+    def make(version: int, of: bundle.Bundle) -> routes.Release:
+        return routes.Release(version, str(of.path), of.digest, SINCE)
 
     return make
 
@@ -203,7 +204,7 @@ def server(bundles, release, start, client_directory, tmp_path_factory) -> Runni
     """A server with champion 1, challenger 2 and a page."""
     roads = tmp_path_factory.mktemp("road")
     champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
-    road.write(roads, road.Road("fuel", champion, challenger))
+    routes.write(roads, routes.Road("fuel", champion, challenger))
     return start("--road", roads, "--client", client_directory, "--max-body-bytes", 100_000)
 
 

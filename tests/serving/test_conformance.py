@@ -23,8 +23,8 @@ from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from kserve.protocol.infer_type import RequestedOutput
 
-from roadworthy import road
-from roadworthy.road import Road
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Road
 
 CAR = {"weight_kg": 1200, "year": 1980}
 ROWS = [
@@ -38,8 +38,8 @@ SERVICE = "/inference.GRPCInferenceService"
 def roads(bundles, release, tmp_path_factory):
     directory = tmp_path_factory.mktemp("roads")
     champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
-    road.write(directory, Road("fuel", champion, challenger))
-    road.write(directory, Road("oil"))
+    routes.write(directory, Road("fuel", champion, challenger))
+    routes.write(directory, Road("oil"))
     return directory
 
 
@@ -367,7 +367,7 @@ SUPERVISED = """
 import sys
 from pathlib import Path
 from roadworthy.serving.settings import ServerSettings
-from roadworthy.serving.supervisor import supervise
+from roadworthy.serving.process.supervisor import supervise
 port = int(sys.argv[2])
 sys.exit(supervise(ServerSettings(road=Path(sys.argv[1]), port=0, grpc_port=port, workers=2)))
 """

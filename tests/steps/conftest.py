@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from roadworthy import road
-from roadworthy.registry import Registry
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
+from roadworthy.routing import routes
 from roadworthy.steps import training
 from roadworthy.steps.register import register
+from roadworthy.tracking.registry import Registry
 
 TAGS = {"commit": "c1", "data_hash": "d1", "trigger": "manual", "pipeline_run": "run-1"}
 VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True}]}
@@ -80,7 +80,7 @@ def live(served_home, empty_registry, registered):
         update={"home": served_home.home, "serving_url": served_home.serving_url}
     )
     yield replace(registered, settings=settings)
-    road.write(served_home.road, road.Road("fuel"))
+    routes.write(served_home.road, routes.Road("fuel"))
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 
 from roadworthy.data.git import GitError
-from roadworthy.registry import Registry
 from roadworthy.steps.checkout import checkout
+from roadworthy.tracking.registry import Registry
 
 
 @pytest.fixture

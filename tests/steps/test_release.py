@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from roadworthy import bundle, road
-from roadworthy.bundle import BundleError
-from roadworthy.data import git, releases
-from roadworthy.errors import ExitCode
-from roadworthy.registry import Registry
-from roadworthy.rollout import closing, local, opening
-from roadworthy.rollout.lease import TakenError
-from roadworthy.rollout.local import LocalTarget
-from roadworthy.rollout.state import RolloutError, Stage
+from roadworthy.bundles import bundle, releases
+from roadworthy.bundles.bundle import BundleError
+from roadworthy.core.errors import ExitCode
+from roadworthy.data import git
+from roadworthy.rollout.engine import finalising, starting
+from roadworthy.rollout.engine.lease import TakenError
+from roadworthy.rollout.engine.state import RolloutError, Stage
+from roadworthy.rollout.local import placement
+from roadworthy.rollout.local.local_target import LocalTarget
+from roadworthy.routing import routes
 from roadworthy.steps.promote import promote
 from roadworthy.steps.push import push
 from roadworthy.steps.register import register
@@ -24,6 +25,7 @@ from roadworthy.steps.reject import reject
 from roadworthy.steps.roll_back import roll_back
 from roadworthy.steps.roll_out import roll_out
 from roadworthy.steps.verify import verify
+from roadworthy.tracking.registry import Registry
 from tests.steps.conftest import TAGS, VERDICT
 
 
@@ -34,9 +36,9 @@ def chosen(registered):
 def stage(registered, number=1):
     """Put a version on the road as the challenger, without a server."""
     bundle_ = bundle.read(registered.packed)
-    release = local.place(registered.settings, bundle_, number)
-    champion = road.read(registered.settings.road, "fuel").champion
-    road.write(registered.settings.road, road.Road("fuel", champion, release))
+    release = placement.place(registered.settings, bundle_, number)
+    champion = routes.read(registered.settings.road, "fuel").champion
+    routes.write(registered.settings.road, routes.Road("fuel", champion, release))
 
 
 def test_a_registered_version_is_the_challenger_and_tells_its_origin(registered, packed):
@@ -128,7 +130,7 @@ def test_a_tag_is_never_given_to_another_bundle(registered, packed, simple):
 
 def pass_stages(registered, number=1, run="run-1"):
     """Note that a version has passed every stage, as the verification does."""
-    held = opening.hold(registered.settings, registered.registry, "fuel", number, run)
+    held = starting.hold(registered.settings, registered.registry, "fuel", number, run)
     held.move("ready")
     held.move("verified")
     for share in held.rollout.plan:
@@ -153,7 +155,7 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
     assert (found.rollout.state, found.rollout.stages) == ("verified", ())
     assert str(found) == str(found.golden)
     promote(live.settings, "fuel", version=1, owner="run-1")
-    assert road.read(live.settings.road, "fuel").champion.version == 1
+    assert routes.read(live.settings.road, "fuel").champion.version == 1
     assert live.aliases() == ("champion",)
 
 
@@ -164,7 +166,7 @@ def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, 
 
     assert not found.good
     assert "differs from the one at training time" in str(found)
-    assert road.read(live.settings.road, "fuel").challenger is None
+    assert routes.read(live.settings.road, "fuel").challenger is None
     roll_back(live.settings, "fuel", version=1, problem=found.problem, owner="run-1")
     assert live.tags()["rolled_back"] == found.problem
     assert json.loads(live.tags()["rollout"])["state"] == "rolled back"
@@ -182,7 +184,7 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
     assert "did not come up" in registered.tags()["rolled_back"]
     assert registered.aliases() == ()
     assert json.loads(registered.tags()["rollout"])["state"] == "rolled back"
-    assert road.read(settings.road, "fuel").challenger is None
+    assert routes.read(settings.road, "fuel").challenger is None
 
 
 def test_a_second_release_goes_through_its_stages(live, packed, simple):
@@ -198,12 +200,12 @@ def test_a_second_release_goes_through_its_stages(live, packed, simple):
     assert [stage.share for stage in found.rollout.stages] == [0, 10, 50, 100]
     assert all(stage.quiet for stage in found.rollout.stages)
     assert "no live request at 0, 10, 50, 100 %" in str(found)
-    assert road.read(live.settings.road, "fuel").share == 100
+    assert routes.read(live.settings.road, "fuel").share == 100
 
 
 def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
     stage(registered)
-    before = road.read(registered.settings.road, "fuel")
+    before = routes.read(registered.settings.road, "fuel")
     for step in (
         lambda: verify(registered.settings, packed=registered.packed, version=1, owner="other"),
         lambda: promote(registered.settings, "fuel", version=1, owner="other"),
@@ -211,7 +213,7 @@ def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
     ):
         with pytest.raises(TakenError, match="was taken over: version 1 of fuel is staged"):
             step()
-    assert road.read(registered.settings.road, "fuel") == before
+    assert routes.read(registered.settings.road, "fuel") == before
 
 
 def test_a_second_rollout_is_refused_and_names_the_first(registered, simple):
@@ -240,18 +242,18 @@ def test_a_promoted_version_is_the_champion_and_tells_who_when_and_why(registere
     assert tags["promoted_by"] == "tester"
     assert tags["promoted_why"].startswith("passed the gate and every stage of the rollout in run")
     assert tags["promoted_at"].endswith("+00:00")
-    found = road.read(registered.settings.road, "fuel")
+    found = routes.read(registered.settings.road, "fuel")
     assert (found.champion.version, found.challenger) == (1, None)
 
 
 def test_promoting_again_keeps_the_first_note(registered):
     released(registered)
-    before = {**registered.tags(), "rollout": ""}, road.read(registered.settings.road, "fuel")
+    before = {**registered.tags(), "rollout": ""}, routes.read(registered.settings.road, "fuel")
 
     registered.again()
     released(registered)
 
-    after = {**registered.tags(), "rollout": ""}, road.read(registered.settings.road, "fuel")
+    after = {**registered.tags(), "rollout": ""}, routes.read(registered.settings.road, "fuel")
     assert after == before
     assert registered.aliases() == ("champion",)
 
@@ -267,7 +269,7 @@ def test_what_is_not_verified_is_not_promoted(registered, simple):
     promote(registered.settings, "fuel", version=1, owner="run-1")
     registered.again(simple.path)
     stage(registered, 2)
-    held = opening.hold(registered.settings, registered.registry, "fuel", 2, "run-1")
+    held = starting.hold(registered.settings, registered.registry, "fuel", 2, "run-1")
     held.move("ready")
     held.move("verified")
     with pytest.raises(RolloutError, match="has not passed the stages at 0 %, 10 %, 50 %, 100 %"):
@@ -290,9 +292,9 @@ def test_a_promotion_that_dies_is_finished_by_whoever_comes_next(registered, ste
             promote(registered.settings, "fuel", version=1, owner="run-1")
 
     settings = registered.settings
-    closing.catch_up(settings, registered.registry, LocalTarget(settings), "fuel")
+    finalising.catch_up(settings, registered.registry, LocalTarget(settings), "fuel")
 
-    assert road.read(settings.road, "fuel").champion.version == 1
+    assert routes.read(settings.road, "fuel").champion.version == 1
     assert registered.aliases() == ("champion",)
     assert registered.tags()["promoted_by"] == "tester"
 
@@ -311,7 +313,7 @@ def test_a_version_that_is_rolled_back_says_why_and_the_champion_stays(registere
     assert registered.aliases(2) == ()
     assert registered.tags(2)["rolled_back"] == "an answer differs"
     assert not registered.tags(1).get("rolled_back")
-    found = road.read(registered.settings.road, "fuel")
+    found = routes.read(registered.settings.road, "fuel")
     assert (found.champion.version, found.challenger) == (1, None)
 
 

@@ -9,23 +9,24 @@ import time
 
 import pytest
 
-from roadworthy import records, road
-from roadworthy.errors import ExitCode, RoadworthyError
-from roadworthy.registry import Registry
-from roadworthy.rollout import lease, opening
-from roadworthy.rollout.local import LocalTarget
+from roadworthy.core.errors import ExitCode, RoadworthyError
+from roadworthy.rollout.engine import lease, starting
+from roadworthy.rollout.local.local_target import LocalTarget
+from roadworthy.routing import routes
 from roadworthy.steps.promote import promote
 from roadworthy.steps.report import HTML, JSON, report
 from roadworthy.steps.roll_out import roll_out
 from roadworthy.steps.verify import verify
+from roadworthy.tracking import records
+from roadworthy.tracking.registry import Registry
 from tests.steps.test_release import pass_stages, stage
 
 PATIENCE_SECONDS = 60
 VERIFY = """
 import sys
 from pathlib import Path
-from roadworthy.records import step
-from roadworthy.settings import Settings
+from roadworthy.tracking.records import step
+from roadworthy.core.settings import Settings
 from roadworthy.steps.verify import verify
 
 with step(Settings().records, "run-1", "verify"):
@@ -33,7 +34,7 @@ with step(Settings().records, "run-1", "verify"):
 """
 REPORT = """
 import sys
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
 from roadworthy.steps.report import report
 
 print(report(Settings(), "run-1", model="fuel", trigger="data").outcome)
@@ -95,7 +96,7 @@ def with_a_share(settings, sign, packed):
     )
     try:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not road.read(settings.road, "fuel").share:
+        while not routes.read(settings.road, "fuel").share:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -123,7 +124,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
     # given a step that is killed while its version has a share
     settings = second.settings
     assert with_a_share(settings, signal.SIGKILL, simple) == -signal.SIGKILL
-    assert road.read(settings.road, "fuel").share
+    assert routes.read(settings.road, "fuel").share
 
     # when the run's last step comes
     found = report(settings, "run-1", model="fuel", trigger="data")
@@ -147,7 +148,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
 def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
     assert with_a_share(second.settings, signal.SIGTERM, simple) != 0
 
-    assert road.read(second.settings.road, "fuel").challenger is None
+    assert routes.read(second.settings.road, "fuel").challenger is None
     found = report(second.settings, "run-1", model="fuel", trigger="data")
     assert "verify: KeyboardInterrupt" in found.why
     assert "run-1 broke off" in found.why
@@ -156,29 +157,29 @@ def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
 def test_a_promotion_that_was_killed_is_finished(registered):
     stage(registered)
     pass_stages(registered)
-    held = opening.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
+    held = starting.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
     held.move("promoted", share=0)
     done(registered.settings, "register", "push", "roll-out", "verify")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
     assert found.why.endswith("Version 1 of fuel is promoted.")
-    assert road.read(registered.settings.road, "fuel").champion.version == 1
+    assert routes.read(registered.settings.road, "fuel").champion.version == 1
     assert registered.aliases() == ("champion",)
 
 
 def test_the_rollout_of_another_is_left_alone(registered):
     stage(registered)
-    held = opening.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
+    held = starting.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
     lease.take_over(registered.settings, registered.registry, held.rollout, "ada")
-    before = road.read(registered.settings.road, "fuel")
+    before = routes.read(registered.settings.road, "fuel")
     done(registered.settings, "register")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
     assert found.why == "The run was stopped after register. Run again."
     assert lease.read(registered.registry, "fuel").state == "staged"
-    assert road.read(registered.settings.road, "fuel") == before
+    assert routes.read(registered.settings.road, "fuel") == before
 
 
 @pytest.mark.parametrize(
@@ -222,4 +223,4 @@ def test_a_run_that_left_nothing_imports_neither_registry_nor_cluster(settings, 
     ).stdout
 
     assert told.startswith(outcome)
-    assert not {"mlflow", "kubernetes", "roadworthy.registry"} & set(told.split())
+    assert not {"mlflow", "kubernetes", "roadworthy.tracking.registry"} & set(told.split())

@@ -5,8 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from roadworthy import bundle
-from roadworthy.data import releases
+from roadworthy.bundles import bundle, releases
 from roadworthy.models import fuel
 from roadworthy.steps import training as training_files
 from roadworthy.steps.evaluate import evaluate

@@ -9,8 +9,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from roadworthy import bundle
-from roadworthy.bundle import Bundle
+from roadworthy.bundles import bundle
+from roadworthy.bundles.bundle import Bundle
 
 ODD_WEIGHT = 1501.5
 """A car that no golden batch has. What fails for some rows fails for cars near this weight."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roadworthy import records
+from roadworthy.tracking import records
 from tests.ports import free_port
 
 from .conftest import PATIENCE_SECONDS, Workplace, answers, git, wait_until

@@ -9,9 +9,9 @@ import httpx
 import joblib
 import pytest
 
-from roadworthy import bundle
+from roadworthy.bundles import bundle
+from roadworthy.bundles.packing import serialize
 from roadworthy.models import fuel
-from roadworthy.packing import serialize
 from tests.ports import free_port
 
 from .conftest import Workplace, clone, git

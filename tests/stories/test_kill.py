@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from roadworthy import records, road
+from roadworthy.routing import routes
+from roadworthy.tracking import records
 
 from .conftest import Workplace, wait_until
 
@@ -70,7 +71,7 @@ def test_killed_after_and_during_each_step(workplace: Workplace, when: str) -> N
     history = client.get_metric_history(runs[0].info.run_id, "cv_r2")
     assert len(history) == 1
     # and the road holds it, and nothing half-written is left where others look
-    assert road.read(home / "road", "fuel").champion.version == 1
+    assert routes.read(home / "road", "fuel").champion.version == 1
     assert len([path for path in (home / "bundles").iterdir() if path.name[0] != "."]) == 1
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roadworthy import bundle
+from roadworthy.bundles import bundle
 
 from .conftest import Workplace, clone
 

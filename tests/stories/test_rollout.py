@@ -15,12 +15,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from roadworthy import road
-from roadworthy.bundle import Bundle
-from roadworthy.registry import Registry
-from roadworthy.road import Road
-from roadworthy.rollout import lease, local
-from roadworthy.settings import Settings
+from roadworthy.bundles.bundle import Bundle
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.engine import lease
+from roadworthy.rollout.local import placement
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Road
+from roadworthy.tracking.registry import Registry
 
 from . import challengers, customers
 from .conftest import Workplace, wait_until
@@ -51,15 +52,15 @@ class Place(Workplace):
         )
         version = registry.register("fuel", run_id=run, digest=made.digest, tags={})
         assert version.number == number
-        release = local.place(self.settings, made, number)
+        release = placement.place(self.settings, made, number)
         if champion:
             registry.tag(version, {"promoted_at": release.since})
             registry.set_alias(version, "champion")
-            road.write(self.settings.road, Road("fuel", champion=release))
+            routes.write(self.settings.road, Road("fuel", champion=release))
 
     @property
     def road(self) -> Road:
-        return road.read(self.settings.road, "fuel")
+        return routes.read(self.settings.road, "fuel")
 
     @property
     def rollout(self) -> dict:

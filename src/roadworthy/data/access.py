@@ -10,9 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.settings import Settings
 from roadworthy.data.credentials import is_private
-from roadworthy.errors import RoadworthyError
-from roadworthy.settings import Settings
 
 _DEMANDS = ("Authentication failed", "could not read Username", "could not read Password")
 _REFUSES = "The requested URL returned error: 403"

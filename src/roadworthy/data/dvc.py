@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
-from roadworthy.commands import CommandError, call
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import s3
 from roadworthy.data.git import ELSEWHERE
-from roadworthy.errors import RoadworthyError
 
 _HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 # DVC's words where an object is not there, and where one was fetched and then refused.

@@ -20,9 +20,9 @@ from pathlib import Path
 import filelock
 import tenacity
 
-from roadworthy.commands import CommandError, call
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data.access import PERSONS_OWN, Access
-from roadworthy.errors import RoadworthyError
 
 RECIPE = ("src", "components", "pipelines", "requirements/pipeline.txt")
 """The paths that decide what a run makes of the data."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaErrors
 
-from roadworthy.errors import RoadworthyError
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.models.contract import Model
 
 SHOWN = 10

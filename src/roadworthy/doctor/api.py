@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from roadworthy.errors import RoadworthyError
+from roadworthy.core.errors import RoadworthyError
 
 _FORBIDDEN, _ABSENT = 403, 404
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.finding import Finding, missing, ok
-from roadworthy.settings import Settings
 
 _PLACES = ("dvc_remote_url", "mlflow_artifacts", "records", "bundle_store")
 _SECONDS = 5

@@ -7,8 +7,8 @@ import json
 import os
 from typing import Any
 
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.doctor.api import NotReachedError, RefusedError, Right, review
-from roadworthy.errors import RoadworthyError
 
 _CONNECT_SECONDS, _READ_SECONDS = 5, 10
 _REVIEWS = "/apis/authorization.k8s.io/v1"
@@ -31,7 +31,7 @@ def connect(context: str) -> KubeApi:
     NotReachedError
         No cluster is named, or it does not answer.
     """
-    from roadworthy.rollout.cluster import ClusterError, client
+    from roadworthy.rollout.kserve.cluster import ClusterError, client
 
     try:
         made = client(context)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.doctor import buckets, reach
 from roadworthy.doctor.finding import Finding, missing, ok
-from roadworthy.settings import Settings
 
 _LAYOUT = ("files", "md5")
 """Where in a remote DVC puts what it knows by content."""

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.doctor.discretion import discreet
 from roadworthy.doctor.finding import Finding, missing
-from roadworthy.errors import RoadworthyError
 
 SECONDS = 15.0
 """How long a check may take, once what it imports is there."""

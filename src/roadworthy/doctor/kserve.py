@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.api import Api, RefusedError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.objects import forbidden
-from roadworthy.rollout.kserve_settings import MODES, KServeSettings
-from roadworthy.rollout.state import RolloutError
-from roadworthy.settings import Settings
+from roadworthy.rollout.engine.state import RolloutError
+from roadworthy.rollout.kserve.kserve_settings import MODES, KServeSettings
 
 KINDS = {"inferenceservices": "v1beta1", "servingruntimes": "v1alpha1"}
 _GROUP = "serving.kserve.io"
@@ -137,7 +137,7 @@ def _described(api: Api) -> Mapping[str, Any] | None:
 
 
 def _standing(settings: Settings, model: str) -> Finding:
-    from roadworthy.rollout.targets import target
+    from roadworthy.rollout.actions.targets import target
 
     # An API server that goes away meanwhile is not waited for as a rollout waits.
     hasty = settings.model_copy(update={"target": "kserve", "ready_seconds": _SECONDS})

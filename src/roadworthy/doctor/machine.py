@@ -9,11 +9,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from roadworthy.commands import CommandError, call
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.settings import Settings
+from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import git
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.errors import RoadworthyError
-from roadworthy.settings import Settings
 
 SPACE = 500_000_000
 """How many bytes a home needs to be of use: some runs, and the tables of MLflow."""

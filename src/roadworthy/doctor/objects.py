@@ -12,9 +12,9 @@ from typing import Any
 from roadworthy.doctor.api import Api, RefusedError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.variables import examples, wrong
-from roadworthy.kubeflow.image import NULL_COMMIT, ImageError, pinned
-from roadworthy.kubeflow.secrets import GIT, S3, SECRETS, SERVING
-from roadworthy.rollout.kserve_settings import KServeSettings
+from roadworthy.engines.kubeflow.image import NULL_COMMIT, ImageError, pinned
+from roadworthy.engines.kubeflow.secrets import GIT, S3, SECRETS, SERVING
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
 APPLY = 'deploy/render OVERLAY "$(git rev-parse HEAD)" | kubectl apply --server-side --filename -'
 """What makes all but the values of secrets. The overlay is a person's choice."""

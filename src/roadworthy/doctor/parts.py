@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from roadworthy.core.environment import SettingsError
+from roadworthy.core.settings import Settings
 from roadworthy.doctor import (
     buckets,
     data,
@@ -24,17 +26,15 @@ from roadworthy.doctor.api import Api, Connection, NotReachedError
 from roadworthy.doctor.connecting import connect
 from roadworthy.doctor.examination import Check, Part
 from roadworthy.doctor.finding import Finding, missing, ok
-from roadworthy.kubeflow import settings as kubeflow_settings
-from roadworthy.rollout import kserve_settings
-from roadworthy.settings import Settings
-from roadworthy.workplace import SettingsError
+from roadworthy.engines.kubeflow import settings as kubeflow_settings
+from roadworthy.rollout.kserve import kserve_settings
 
 Target = Literal["laptop", "cluster", "all"]
 
 _DVC, _S3 = ("dvc.fs", "dvc.config", "boto3"), ("boto3",)
-_KUBERNETES = ("roadworthy.rollout.cluster",)
-_KUBEFLOW = ("roadworthy.kubeflow.connection",)
-_REGISTRY = ("roadworthy.registry",)
+_KUBERNETES = ("roadworthy.rollout.kserve.cluster",)
+_KUBEFLOW = ("roadworthy.engines.kubeflow.connection",)
+_REGISTRY = ("roadworthy.tracking.registry",)
 _INFO = "kubectl cluster-info"
 
 

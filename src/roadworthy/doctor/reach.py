@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.finding import Finding, missing
-from roadworthy.settings import Settings
 
 REMEDIES: Mapping[str, str] = {
     "git_remote": "export ROADWORTHY_GIT_REMOTE=https://HOST/PROJECT.git",

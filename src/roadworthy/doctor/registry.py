@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.settings import Settings
 
 if TYPE_CHECKING:
-    from roadworthy.registry import Registry
+    from roadworthy.tracking.registry import Registry
 
 _SECONDS = 5
 _ADDRESS = "export ROADWORTHY_MLFLOW_TRACKING_URI=https://MLFLOW.company.example"
@@ -21,7 +21,7 @@ _ADDRESS = "export ROADWORTHY_MLFLOW_TRACKING_URI=https://MLFLOW.company.example
 
 def registry(settings: Settings) -> Finding:
     """Look whether MLflow answers, and lets one in."""
-    from roadworthy.registry import Registry, RegistryError
+    from roadworthy.tracking.registry import Registry, RegistryError
 
     uri = settings.mlflow_tracking_uri
     if not uri.startswith(("http://", "https://")):
@@ -48,7 +48,7 @@ def registry(settings: Settings) -> Finding:
 def champions(settings: Settings) -> Sequence[Finding]:
     """Look which version of each model is the champion, and since when."""
     from roadworthy.models.contract import available
-    from roadworthy.registry import Registry
+    from roadworthy.tracking.registry import Registry
 
     registered = Registry.of(settings) if settings.has_registry else None
     known = registered.models() if registered else []
@@ -59,7 +59,7 @@ def champions(settings: Settings) -> Sequence[Finding]:
 
 
 def _champion(registered: Registry, name: str) -> Finding:
-    from roadworthy.terminal import age
+    from roadworthy.core.terminal import age
 
     found = registered.aliased(name, "champion")
     if found is None:

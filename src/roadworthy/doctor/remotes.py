@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from roadworthy.commands import CommandError
+from roadworthy.core.settings import Settings
+from roadworthy.core.subprocesses import CommandError
 from roadworthy.data import git
 from roadworthy.data.access import Access, AccessError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.objects import unpinned
-from roadworthy.settings import Settings
 
 _SECONDS = 5
 _PORTS = {"http": 80, "https": 443, "ssh": 22, "git": 9418}
@@ -45,8 +45,8 @@ def git_remote(settings: Settings) -> Finding:
 
 def kubeflow() -> Finding:
     """Look whether the API of Kubeflow Pipelines answers, and lets one see its experiments."""
-    from roadworthy.kubeflow.connection import Connection, KubeflowError, RefusedError
-    from roadworthy.kubeflow.settings import from_environment
+    from roadworthy.engines.kubeflow.connection import Connection, KubeflowError, RefusedError
+    from roadworthy.engines.kubeflow.settings import from_environment
 
     name, remedy = "Kubeflow", "export ROADWORTHY_KFP_URL=https://KUBEFLOW.company.example"
     settings = from_environment()

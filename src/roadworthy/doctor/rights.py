@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from roadworthy.doctor.api import Api, RefusedError, Right
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.objects import APPLY
-from roadworthy.rollout.kserve_settings import KServeSettings
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
 _KSERVE = "serving.kserve.io"
 _ROLLOUT = (

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 
+from roadworthy.core.http import connect
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.rollout.connection import connect
-from roadworthy.rollout.server import address
-from roadworthy.settings import Settings
+from roadworthy.rollout.local.server import address
 
 _START = "roadworthy serve"
 

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_settings import BaseSettings
 
+from roadworthy.core.settings import Settings
 from roadworthy.doctor.discretion import names_secret
 from roadworthy.doctor.reach import REMEDIES, is_shared
-from roadworthy.rollout.kserve_settings import KServeSettings
-from roadworthy.settings import Settings
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
 NEEDED = (
     *("ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE", "ROADWORTHY_DVC_REMOTE_URL"),
@@ -55,7 +55,7 @@ def _odd(key: str, told: Mapping[str, str]) -> str:
 
 
 def _kinds() -> tuple[type[BaseSettings], ...]:
-    from roadworthy.kubeflow.settings import KubeflowSettings
+    from roadworthy.engines.kubeflow.settings import KubeflowSettings
 
     return (KServeSettings, KubeflowSettings, Settings)
 

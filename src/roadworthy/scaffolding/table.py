@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel
 
-from roadworthy.errors import RoadworthyError
+from roadworthy.core.errors import RoadworthyError
 
 FEWEST_ROWS = 50
 """With fewer rows neither training nor the hold-out says anything."""

@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 import roadworthy.models
+from roadworthy.bundles.packing import pack
 from roadworthy.data.validation import validate
 from roadworthy.models import contract
-from roadworthy.packing import pack
 from roadworthy.scaffolding.table import TableError
-from roadworthy.training import fit
+from roadworthy.training.fitting import fit
 
 _NOWHERE = "0" * 40
 _FEWEST_ROWS = 5

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from roadworthy.commands import CommandError, call
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import dvc, git
-from roadworthy.errors import RoadworthyError
 from roadworthy.scaffolding.rendering import UNTRIED, Reached, render
 from roadworthy.scaffolding.table import read_columns
 

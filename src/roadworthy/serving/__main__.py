@@ -8,11 +8,11 @@ import socket
 import sys
 from pathlib import Path
 
-from roadworthy.errors import RoadworthyError
-from roadworthy.parent import end_with_parent
-from roadworthy.serving import lean
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.parent_process import end_with_parent
+from roadworthy.serving.process import lean
+from roadworthy.serving.process.supervisor import supervise
 from roadworthy.serving.settings import LOG_LEVELS, TOKEN_VARIABLE, ServerSettings, read_token
-from roadworthy.serving.supervisor import supervise
 
 
 def main(arguments: list[str]) -> int:
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
             return supervise(settings)
         # KServe takes its time to import, which a wrong argument need not wait for
         lean.load()
-        from roadworthy.serving.server import serve
+        from roadworthy.serving.process.server import serve
 
         if supervised is None:
             serve(settings)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from roadworthy.errors import ExitCode, RoadworthyError
+from roadworthy.core.errors import ExitCode, RoadworthyError
 
 
 class ServerError(RoadworthyError):

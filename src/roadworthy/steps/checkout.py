@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy.data import dvc, git, releases
+from roadworthy.bundles import releases
+from roadworthy.core.settings import Settings
+from roadworthy.data import dvc, git
 from roadworthy.models import contract
-from roadworthy.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> 
 
 def _champion(settings: Settings, model: str) -> tuple[int, str]:
     """Return the champion's number and recipe; 0 and nothing before the first release."""
-    from roadworthy.registry import Registry
+    from roadworthy.tracking.registry import Registry
 
     registry = Registry.of(settings)
     champion = registry.aliased(model, "champion")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
+from roadworthy.bundles.packing import pack
 from roadworthy.models import contract
 from roadworthy.models.contract import Evaluation
-from roadworthy.packing import pack
 from roadworthy.steps import training as training_files
 
 

@@ -13,14 +13,13 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from roadworthy import bundle
-from roadworthy.bundle import Bundle
-from roadworthy.data import releases
-from roadworthy.gate import Verdict, decide
+from roadworthy.bundles import bundle, releases
+from roadworthy.bundles.bundle import Bundle
+from roadworthy.bundles.scoring import Scorer
+from roadworthy.core.settings import Settings
 from roadworthy.models import contract
 from roadworthy.models.contract import Model, Scores
-from roadworthy.scoring import Scorer
-from roadworthy.settings import Settings
+from roadworthy.training.gate import Verdict, decide
 
 _LATENCY_CALLS = 200
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from roadworthy.registry import Registry
-from roadworthy.rollout import closing, opening
-from roadworthy.rollout.targets import target
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.actions.targets import target
+from roadworthy.rollout.engine import finalising, starting
+from roadworthy.tracking.registry import Registry
 
 
 def promote(settings: Settings, model: str, *, version: int, owner: str) -> None:
@@ -27,5 +27,5 @@ def promote(settings: Settings, model: str, *, version: int, owner: str) -> None
         A stage is left, or the rollout is somebody else's.
     """
     registry = Registry.of(settings)
-    held = opening.hold(settings, registry, model, version, owner)
-    closing.promote(held, target(settings, registry))
+    held = starting.hold(settings, registry, model, version, owner)
+    finalising.promote(held, target(settings, registry))

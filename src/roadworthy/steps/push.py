@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadworthy import bundle
-from roadworthy.data import releases
-from roadworthy.settings import Settings
+from roadworthy.bundles import bundle, releases
+from roadworthy.core.settings import Settings
 
 
 def push(settings: Settings, *, packed: Path, tag: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from roadworthy.registry import Registry
 from roadworthy.steps import training
+from roadworthy.tracking.registry import Registry
 
 
 def record(

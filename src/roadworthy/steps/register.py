@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from roadworthy import bundle
-from roadworthy.registry import Registry, Version
-from roadworthy.rollout import opening
-from roadworthy.rollout.state import Strategy
-from roadworthy.rollout.targets import target
-from roadworthy.settings import Settings
+from roadworthy.bundles import bundle
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.actions.targets import target
+from roadworthy.rollout.engine import starting
+from roadworthy.rollout.engine.state import Strategy
 from roadworthy.steps.recording import outcome, record
+from roadworthy.tracking.registry import Registry, Version
 
 
 def register(
@@ -55,7 +55,7 @@ def register(
     run, trigger = tags["pipeline_run"], tags["trigger"]
     why = f"passed the gate and every stage of the rollout in run {run} ({trigger})"
     served = target(settings, registry)
-    opening.begin(
+    starting.begin(
         settings, registry, served, version, strategy=strategy, owner=run, why=why, unique=True
     )
     registry.set_alias(version, "challenger")

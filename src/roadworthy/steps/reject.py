@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from roadworthy.registry import Registry
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
 from roadworthy.steps.recording import record
+from roadworthy.tracking.registry import Registry
 
 
 def reject(

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from roadworthy import records
-from roadworthy.errors import RoadworthyError
-from roadworthy.records import Record
-from roadworthy.report import Report, conclude
-from roadworthy.settings import Settings
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.settings import Settings
+from roadworthy.tracking import records
+from roadworthy.tracking.records import Record
+from roadworthy.tracking.report import Report, conclude
 
 JSON = "report.json"
 HTML = "report.html"
@@ -36,10 +36,10 @@ def report(
     if not _is_left(written.records):
         return _put(settings, written, html)
     # here alone: the registry takes seconds to load, and a run that went well does without it
-    from roadworthy.rollout import orphan
+    from roadworthy.rollout.actions import abandoned
 
     try:
-        told = orphan.take_back(settings, model, run)
+        told = abandoned.take_back(settings, model, run)
     except Exception as error:  # whatever it is, the report is to be written
         told = (
             f"The run's rollout was not taken back ({_words(error)}): `roadworthy rollout abort "

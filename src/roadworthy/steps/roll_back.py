@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from roadworthy.registry import Registry
-from roadworthy.rollout import closing, opening
-from roadworthy.rollout.targets import target
-from roadworthy.settings import Settings
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.actions.targets import target
+from roadworthy.rollout.engine import finalising, starting
+from roadworthy.tracking.registry import Registry
 
 
 def roll_back(settings: Settings, model: str, *, version: int, problem: str, owner: str) -> None:
@@ -23,6 +23,6 @@ def roll_back(settings: Settings, model: str, *, version: int, problem: str, own
     """
     registry = Registry.of(settings)
     served = target(settings, registry)
-    closing.catch_up(settings, registry, served, model)
-    held = opening.hold(settings, registry, model, version, owner)
-    closing.roll_back(held, served, problem)
+    finalising.catch_up(settings, registry, served, model)
+    held = starting.hold(settings, registry, model, version, owner)
+    finalising.roll_back(held, served, problem)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from roadworthy import bundle
-from roadworthy.bundle import Bundle
-from roadworthy.rollout.local import stage
-from roadworthy.rollout.state import RolledBackError, RolloutError
-from roadworthy.settings import Settings
+from roadworthy.bundles import bundle
+from roadworthy.bundles.bundle import Bundle
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.engine.state import RolledBackError, RolloutError
+from roadworthy.rollout.local.local_target import stage
 
 
 def roll_out(settings: Settings, *, packed: Path, version: int, owner: str) -> str:
@@ -52,32 +52,32 @@ def _stage_here(settings: Settings, staged: Bundle, version: int) -> str:
 
 def _stage(settings: Settings, staged: Bundle, version: int, owner: str) -> str:
     """Stage it at a cluster, which takes long: the registry is told that it goes on."""
-    from roadworthy.registry import Registry
-    from roadworthy.rollout import closing, opening
-    from roadworthy.rollout.driver import Driver
-    from roadworthy.rollout.targets import target
+    from roadworthy.rollout.actions.targets import target
+    from roadworthy.rollout.engine import finalising, starting
+    from roadworthy.rollout.engine.driver import Driver
+    from roadworthy.tracking.registry import Registry
 
     model, registry = staged.manifest.model, Registry.of(settings)
     served = target(settings, registry)
-    held = opening.hold(settings, registry, model, version, owner)
+    held = starting.hold(settings, registry, model, version, owner)
     if held.rollout.problem:  # found by an earlier attempt, or by a person
         raise RolledBackError(f"Version {version} of {model} is off: {held.rollout.problem}")
     try:
         Driver(held, served, staged.golden).stage(staged)
     finally:
         if held.rollout.problem:
-            closing.settle(held, served)
+            finalising.settle(held, served)
     return served.standing(model).url
 
 
 def _record(settings: Settings, model: str, version: int, problem: str) -> None:
-    from roadworthy.registry import Registry
-    from roadworthy.rollout import closing, lease
-    from roadworthy.rollout.lease import Lease
-    from roadworthy.rollout.local import LocalTarget
+    from roadworthy.rollout.engine import finalising, lease
+    from roadworthy.rollout.engine.lease import Lease
+    from roadworthy.rollout.local.local_target import LocalTarget
+    from roadworthy.tracking.registry import Registry
 
     registry = Registry.of(settings)
     found = lease.read(registry, model)
     ours = found is not None and (found.version, found.holder) == (version, settings.holder)
     if found is not None and ours and not found.ended:
-        closing.roll_back(Lease(settings, registry, found), LocalTarget(settings), problem)
+        finalising.roll_back(Lease(settings, registry, found), LocalTarget(settings), problem)

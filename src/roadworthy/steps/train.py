@@ -8,9 +8,9 @@ import pandas as pd
 
 from roadworthy.models import contract
 from roadworthy.models.contract import Candidate, Validation
-from roadworthy.selection import FAILED_CHECKS, failed_checks
 from roadworthy.steps.training import Training, Tried, write
-from roadworthy.training import fit
+from roadworthy.training.fitting import fit
+from roadworthy.training.selection import FAILED_CHECKS, failed_checks
 
 
 def train(model: str, rows: Path, *, target: Path) -> Training:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy import bundle
-from roadworthy.registry import Registry
-from roadworthy.rollout import opening
-from roadworthy.rollout.driver import Driver
-from roadworthy.rollout.state import Rollout
-from roadworthy.rollout.targets import target
-from roadworthy.rollout.verification import TOLERANCE, Verification
-from roadworthy.settings import Settings
+from roadworthy.bundles import bundle
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.actions.targets import target
+from roadworthy.rollout.engine import starting
+from roadworthy.rollout.engine.driver import Driver
+from roadworthy.rollout.engine.state import Rollout
+from roadworthy.rollout.engine.verification import TOLERANCE, Verification
+from roadworthy.tracking.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Ver
     staged = bundle.read(packed)
     model = staged.manifest.model
     registry = Registry.of(settings)
-    held = opening.hold(settings, registry, model, version, owner)
+    held = starting.hold(settings, registry, model, version, owner)
     driver = Driver(held, target(settings, registry), staged.golden)
     rollout = held.rollout if held.rollout.ended else driver.verify()
     return Verified(driver.verified, rollout)

@@ -3,7 +3,7 @@
 import pytest
 
 from roadworthy.models import fuel
-from roadworthy.selection import choose
+from roadworthy.training.selection import choose
 
 
 @pytest.fixture(scope="session")

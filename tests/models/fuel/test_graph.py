@@ -10,10 +10,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.svm import SVR
 from sklearn.tree import DecisionTreeRegressor
 
+from roadworthy.bundles.scoring import Scorer
 from roadworthy.models import fuel
 from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS
 from roadworthy.models.fuel.estimator import ANSWER, CarFeatures, FuelEstimator
-from roadworthy.scoring import Scorer
 
 NAMES = [candidate.name for candidate in fuel.candidates]
 OPTIONAL = (*OPTIONAL_NUMBERS, "origin")

@@ -1,0 +1,1 @@
+"""The ``roadworthy`` command, one module per group of commands."""

@@ -1,0 +1,92 @@
+"""The command that looks at everything: ``roadworthy doctor``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from roadworthy.core.errors import ExitCode
+from roadworthy.core.terminal import HERE, print_json
+from roadworthy.data.workplace import settings_here
+
+if TYPE_CHECKING:
+    from roadworthy.doctor.examination import Told
+    from roadworthy.doctor.finding import Finding
+
+_WIDE = 1000
+_INDENT = 2
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗", "red")}
+
+
+def mount(app: typer.Typer) -> None:
+    """Add this command to the ``roadworthy`` command."""
+    app.command(
+        epilog="Examples:  roadworthy doctor    roadworthy doctor --target cluster --json",
+        rich_help_panel=HERE,
+    )(doctor)
+
+
+def doctor(
+    *,
+    target: Annotated[
+        Literal["laptop", "cluster", "all"] | None,
+        typer.Option(help="What to look at.", show_default="what the settings use"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what is there, what is missing, and the command that mends it.
+
+    It changes nothing. It ends with 0 if nothing is missing that is needed: a warning (!) is about
+    what only some need.
+    """
+    from roadworthy.doctor import parts
+    from roadworthy.doctor.examination import examine
+
+    here = Path.cwd()
+    shown = Console(highlight=False, quiet=as_json, width=None if sys.stdout.isatty() else _WIDE)
+    told: list[Told] = []
+    for one in examine(parts.chosen(settings_here(here), here, target)):
+        if not told or told[-1].part != one.part:
+            shown.print(Text(f"{'' if not told else chr(10)}{one.part}", style="bold"))
+        show(shown, one.finding)
+        told.append(one)
+    is_well = not any(one.finding.state == "missing" for one in told)
+    if as_json:
+        _print_json(told, is_well=is_well)
+    else:
+        shown.print(_summary(told), soft_wrap=True)
+    raise typer.Exit(ExitCode.DONE if is_well else ExitCode.FAILED)
+
+
+def show(console: Console, found: Finding) -> None:
+    """Print a finding: its words within the width, its command in one piece, to be copied."""
+    mark, style = _MARKS[found.state]
+    words = Text.assemble((found.name, "bold"), f": {found.told}")
+    width = max(1, console.width - _INDENT)
+    for number, line in enumerate(words.wrap(console, width, overflow="fold")):
+        line.rstrip()
+        start = (f"{mark} ", style) if number == 0 else " " * _INDENT
+        console.print(Text.assemble(start, line), soft_wrap=True)
+    if found.remedy:
+        console.print(Text(f"  → {found.remedy}", style="cyan"), soft_wrap=True)
+
+
+def _summary(told: list[Told]) -> Text:
+    states = [one.finding.state for one in told]
+    missing, warnings = states.count("missing"), states.count("warning")
+    aside = f"; {warnings} warning{'s' if warnings > 1 else ''}." if warnings else "."
+    if missing:
+        return Text(f"\n{missing} missing of {len(told)}{aside}", style="red")
+    return Text(f"\nNothing is missing{aside}", style="green")
+
+
+def _print_json(told: list[Told], *, is_well: bool) -> None:
+    from dataclasses import asdict
+
+    findings = [{"part": one.part, **asdict(one.finding)} for one in told]
+    print_json({"well": is_well, "findings": findings})

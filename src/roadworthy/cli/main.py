@@ -1,0 +1,608 @@
+"""The ``roadworthy`` command."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from roadworthy.cli import doctor, kubeflow, preview, rollout
+from roadworthy.cli.rollout import named
+from roadworthy.core.errors import ExitCode, RoadworthyError
+from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, harmless, print_json
+from roadworthy.data.workplace import settings_here
+from roadworthy.rollout.engine.state import Strategy
+
+if TYPE_CHECKING:
+    from roadworthy.cli.up import Sample
+    from roadworthy.core.settings import Settings
+    from roadworthy.engines.local.running import Run
+    from roadworthy.review.comparison import Comparison
+    from roadworthy.tracking.registry import Registry
+    from roadworthy.tracking.report import Report
+
+_FILE_WIDTH = 1000
+
+app = typer.Typer(
+    name="roadworthy",
+    help="Takes a model from its data to the road, and says where each version came from.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+# What is read by a program, or from a file, is not cut at the width of a terminal.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+complaints = Console(stderr=True, highlight=False)
+
+Trigger = Literal["data", "feature", "maintenance", "manual"]
+ModelName = Annotated[
+    str,
+    typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def main() -> None:
+    """Run the command line; an error is a sentence and an exit code."""
+    try:
+        for sign in (signal.SIGTERM, signal.SIGHUP):  # told to end, it ends as by Ctrl-C
+            signal.signal(sign, signal.default_int_handler)
+        # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
+        code = app(standalone_mode=False)
+    except RoadworthyError as error:
+        complaints.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+        sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
+        if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
+            error.show()
+            sys.exit(error.exit_code)
+        _print_unexpected(error)
+        sys.exit(ExitCode.FAILED)
+    if code == ExitCode.INTERRUPTED:
+        complaints.print("Stopped.")
+    sys.exit(code)
+
+
+@app.command(
+    epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v", rich_help_panel=HERE
+)
+def run(
+    model: ModelName,
+    *,
+    trigger: Annotated[Trigger, typer.Option(help="Why it is run.")] = "manual",
+    force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
+    strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run the production pipeline of a model on this machine, from the commit you are at."""
+    _known(model)
+    report = _run(
+        model, trigger=trigger, force=force, strategy=strategy, verbose=verbose, quiet=as_json
+    )
+    if as_json:
+        print_json(report.to_dict())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(
+    epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000",
+    rich_help_panel=HERE,
+)
+def up(
+    model: ModelName,
+    *,
+    port: Annotated[int, typer.Option(help="The port to serve at.")] = 8080,
+    once: Annotated[bool, typer.Option(help="Stop after one sample request.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
+) -> None:
+    """Serve, run the pipeline, ask one sample question, and go on serving until Ctrl-C."""
+    from roadworthy.cli.up import is_ready, sample, serving
+
+    _known(model)
+    settings = settings_here(Path.cwd())
+    with serving(settings, port) as served:
+        report = _run(model, trigger="manual", force=False, verbose=verbose)
+        # A champion that was there before answers, whatever became of the new one.
+        if report.outcome == "failed" or not is_ready(served.url, model):
+            raise typer.Exit(report.exit_code)
+        _print_sample(served.url, model, sample(served.url, model, settings.token), once=once)
+        if not once:
+            console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
+            served.wait()
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(
+    epilog="Examples:  roadworthy serve    roadworthy serve --host 0.0.0.0 --port 9000",
+    rich_help_panel=HERE,
+)
+def serve(
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port to listen at.")] = 8080,
+    workers: Annotated[int, typer.Option(help="How many processes serve.", min=1)] = 1,
+    grpc_port: Annotated[
+        int | None, typer.Option(help="The port to listen at for gRPC.", show_default="none")
+    ] = None,
+    cors_origins: Annotated[
+        list[str],
+        typer.Option(
+            "--cors-origin",
+            help="An origin whose pages may read answers; repeatable.",
+            show_default="none",
+            default_factory=list,
+        ),
+    ],
+    # For a program that starts this one with a pipe as standard input: both end together.
+    with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
+) -> None:
+    """Serve the champions and the page; a new champion is picked up without a restart.
+
+    SIGHUP (kill -HUP PID) restarts the model server, for new code, without losing a request.
+    SIGTERM and Ctrl-C end it, once every request that was taken is answered.
+    With ROADWORTHY_TOKEN set, who asks must show that token, but for whether it lives and is ready.
+    """
+    from roadworthy.core.parent_process import end_with_parent
+    from roadworthy.rollout.local.restoration import restore
+    from roadworthy.rollout.local.server import announce
+    from roadworthy.rollout.local.watchdog import watching
+    from roadworthy.serving.process.supervisor import supervise
+    from roadworthy.serving.settings import ServerSettings
+
+    if with_parent:
+        end_with_parent()
+    settings = settings_here(Path.cwd())
+    settings.make_home()
+    settings.road.mkdir(parents=True, exist_ok=True)
+    for told in restore(settings):
+        console.print(told)
+    client = _client()
+    told_host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
+    chosen = ServerSettings(
+        road=settings.road,
+        host=host,
+        port=port,
+        client=client,
+        workers=workers,
+        token=settings.token.get_secret_value() or None,
+        cors_origins=tuple(cors_origins),
+        grpc_port=grpc_port,
+    )
+    with announce(settings.home, f"http://{told_host}:{port}"), watching(settings):
+        code = supervise(chosen, prepare=lambda: _put_back(settings))
+    raise typer.Exit(code)
+
+
+@app.command(
+    epilog="Examples:  roadworthy models    roadworthy models --json", rich_help_panel=MODELS
+)
+def models(*, as_json: AsJson = False) -> None:
+    """List every version: aliases, metrics, age."""
+    from roadworthy.core.terminal import age, table
+    from roadworthy.review.lineage import describe
+
+    registry = _registry()
+    versions = [version for name in registry.models() for version in registry.versions(name)]
+    if as_json:
+        print_json([describe(registry, version) for version in versions])
+    elif not versions:
+        console.print("There is no version yet. `roadworthy run fuel` makes the first.")
+    else:
+        columns = ("model", ">version", "alias", "candidate", "metrics", "commit", ">age")
+        console.print(
+            table(
+                columns,
+                (
+                    (
+                        version.model,
+                        version.number,
+                        ", ".join(version.aliases),
+                        version.tags.get("candidate", ""),
+                        _headline(registry.metrics(version)),
+                        version.tags.get("commit", "")[:12],
+                        age(version.created),
+                    )
+                    for version in versions
+                ),
+            )
+        )
+
+
+@app.command(
+    epilog="Examples:  roadworthy lineage fuel    roadworthy lineage fuel:3 --json",
+    rich_help_panel=MODELS,
+)
+def lineage(
+    version: Annotated[
+        str, typer.Argument(help="MODEL, MODEL@champion, MODEL@challenger or MODEL:N.")
+    ],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say where a version came from: commit, data, run, metrics, gate, who and when."""
+    from roadworthy.core.terminal import facts
+    from roadworthy.review.lineage import lineage as origin
+
+    model, reference = _reference(version)
+    found = origin(_registry(), model, reference)
+    if as_json:
+        print_json(found)
+        return
+    metrics = found.pop("metrics")
+    found["aliases"] = ", ".join(found["aliases"])
+    console.print(facts((name, value) for name, value in found.items() if value != ""))
+    console.print(facts((f"  {name}", f"{value:.4f}") for name, value in sorted(metrics.items())))
+
+
+@app.command(
+    epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json",
+    rich_help_panel=MODELS,
+)
+def reproduce(
+    version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Make a release again from its tag and compare the bundles byte for byte."""
+    from roadworthy.review.reproduction import reproduce as again
+
+    model, reference = _reference(version)
+    number = _registry().find(model, reference).number
+    made = again(settings_here(Path.cwd()), model, number)
+    if as_json:
+        print_json(made.to_dict())
+    elif made.same:
+        console.print(
+            f"{made.tag} is reproduced: bundle {made.found}, from commit {made.commit[:12]}."
+        )
+    else:
+        complaints.print(
+            f"{made.tag} is not reproduced: {'; '.join(made.differences)}. "
+            f"If packages differ: `git worktree add ../again {made.commit[:12]}`, then `make lint` "
+            f"there, and here `../again/.venv/bin/roadworthy reproduce {version}`.",
+            soft_wrap=True,
+        )
+    raise typer.Exit(ExitCode.DONE if made.same else ExitCode.FAILED)
+
+
+@app.command(
+    epilog="Examples:  roadworthy compare fuel:3 fuel:4    roadworthy compare fuel:4 --json",
+    rich_help_panel=MODELS,
+)
+def compare(
+    version: Annotated[str, typer.Argument(help="MODEL:N; what it is compared with comes first.")],
+    other: Annotated[
+        str, typer.Argument(help="Another of the same model; without it, the champion and VERSION.")
+    ] = "",
+    *,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Where the page goes. [default: .roadworthy/comparisons/]"),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show two versions side by side, on the same hold-out: metrics, rows, and a page."""
+    from roadworthy.review.comparison import compare as side_by_side
+    from roadworthy.review.comparison import write
+
+    settings = settings_here(Path.cwd())
+    model, reference = _reference(version)
+    first, second = (
+        ((model, reference), _reference(other))
+        if other
+        else ((model, "@champion"), (model, reference))
+    )
+    if not as_json:
+        # Beside what is told: it takes some ten seconds, and what is told may go to a file.
+        names = " and ".join("".join(of) for of in (first, second))
+        complaints.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
+    found = side_by_side(settings, first, second)
+    page = write(settings, found, html)
+    if as_json:
+        print_json(found.to_dict() | {"page": str(page)})
+        return
+    _print_comparison(found)
+    console.print(f"Page: {page}", soft_wrap=True, markup=False)
+
+
+@app.command(
+    epilog="Example:  roadworthy new boats --data boats.csv --target length_m",
+    rich_help_panel=MODELS,
+)
+def new(
+    name: Annotated[str, typer.Argument(help="The model's name, e.g. boats.", show_default=False)],
+    *,
+    data: Annotated[Path, typer.Option(help="A CSV file with a header.", show_default=False)],
+    target: Annotated[str, typer.Option(help="The column to predict.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Begin a model: package, notebook, data under DVC and compiled pipeline."""
+    from roadworthy.scaffolding import scaffold
+
+    begun = scaffold(Path.cwd(), name, data, target)
+    if as_json:
+        print_json({"name": begun.name, "written": begun.written, "next": begun.steps})
+        return
+    reached = begun.reached
+    lines = (
+        f"Begun {name}:",
+        *(f"  {path}" for path in begun.written),
+        f"By cross-validation {reached.candidate} reaches R² {reached.r2:.3f} and a mean absolute "
+        f"error of {reached.mae:.3g}.",
+        "",
+        "Do next:",
+        *(f"  {number}. {step}" for number, step in enumerate(begun.steps, start=1)),
+    )
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+@app.command(
+    "compile",
+    epilog="Examples:  roadworthy compile fuel    roadworthy compile --check    "
+    "roadworthy compile fuel --image registry.example/pipeline@sha256:... --output fuel.yaml",
+    rich_help_panel=KUBEFLOW,
+)
+def compile_(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            help="The model; all of them when left out.",
+            show_default=False,
+            callback=lambda model: None if model is None else named(model),
+        ),
+    ] = None,
+    *,
+    image: Annotated[
+        str,
+        typer.Option(
+            help="The image of the steps, by digest or commit. [ROADWORTHY_IMAGE, or none]",
+            show_default=False,
+        ),
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option(help="The file. [pipelines/MODEL.yaml]", show_default=False)
+    ] = None,
+    check: Annotated[
+        bool, typer.Option(help="Change nothing; fail if a compiled file is not up to date.")
+    ] = False,
+) -> None:
+    """Compile the pipeline to the YAML that is run and submitted."""
+    from roadworthy.data.git import inspect
+    from roadworthy.models.contract import available
+
+    if output and not model:
+        raise typer.BadParameter("--output is the file of one model: name it.")
+    root = inspect(Path.cwd()).root
+    if model:
+        _known(model)
+    # What is committed names no image, whatever this machine has in its environment.
+    image = image or ("" if check else settings_here(Path.cwd()).image)
+    options = [*(["--check"] if check else []), *([f"--image={image}"] if image else [])]
+    options += [f"--output={output.absolute()}"] if output else []
+    names = [model] if model else available()
+    command = [sys.executable, "-m", "pipelines.compiler", *options, *names]
+    done = subprocess.run(command, cwd=root, check=False)
+    raise typer.Exit(done.returncode)
+
+
+for commands in (rollout, kubeflow, preview, doctor):
+    commands.mount(app)
+
+
+def _print_unexpected(error: Exception) -> None:
+    """Say that this was not foreseen, and put the traceback where it can be reported from."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="roadworthy-", suffix=".log", delete=False) as log:
+        traceback.print_exception(error, file=log)
+    told = escape(f"{type(error).__name__}: {error}")
+    complaints.print(
+        f"[red]Error:[/red] This was not foreseen: {told}. The traceback is in {log.name}.",
+        soft_wrap=True,
+    )
+
+
+def _run(
+    model: str,
+    *,
+    trigger: str,
+    force: bool,
+    strategy: Strategy = "canary",
+    verbose: bool = False,
+    quiet: bool = False,
+) -> Report:
+    from roadworthy.engines.local.progress import follow
+    from roadworthy.engines.local.running import start
+
+    shown = Console(quiet=True) if quiet else console
+    settings = settings_here(Path.cwd())
+    with start(
+        settings, Path.cwd(), model, trigger=trigger, force=force, strategy=strategy
+    ) as started:
+        _print_start(shown, started)
+        try:
+            if verbose:
+                _print_log(started, sys.stderr if quiet else sys.stdout)
+            else:
+                follow(shown, started.watch())
+        finally:  # also when a person stops it: every run has its report
+            report = started.conclude()
+    _print_end(shown, started, report)
+    return report
+
+
+def _print_start(shown: Console, started: Run) -> None:
+    if started.changes:
+        names = escape(", ".join(started.changes[:5]))
+        more = f" and {len(started.changes) - 5} more" if len(started.changes) > 5 else ""
+        complaints.print(
+            f"[yellow]Warning:[/yellow] not committed, so not part of this run: {names}{more}",
+            soft_wrap=True,
+        )
+    shown.print(f"Run {started.name} of {started.model} at commit {started.commit[:12]}")
+
+
+def _print_log(started: Run, shown: TextIO) -> None:
+    """Print the log as it grows."""
+    with started.log.open(encoding="utf-8", errors="replace") as log:
+        for _ in started.watch():
+            shown.write(log.read())
+            shown.flush()
+        shown.write(log.read())
+
+
+def _print_end(shown: Console, started: Run, report: Report) -> None:
+    style = "green" if report.exit_code == ExitCode.DONE else "red"
+    shown.print(
+        f"[{style}]{report.outcome.capitalize()}[/{style}]: {escape(report.why)}", soft_wrap=True
+    )
+    place = f"{started.settings.records}/{started.name}/report.html"  # on this machine or in S3
+    shown.print(f"Report: {place}", soft_wrap=True, markup=False)
+    if report.outcome == "failed":
+        shown.print(f"Log: {started.log}", soft_wrap=True, markup=False)
+
+
+def _print_comparison(found: Comparison) -> None:
+    from roadworthy.core.terminal import table
+    from roadworthy.review.comparison import cell, number, signed
+
+    one, other = found.first.name, found.second.name
+    console.print(f"[bold]{escape(found.verdict)}[/bold]", soft_wrap=True)
+    for told in (f"On {found.rows} rows that {found.held_out} held out of its data.", *found.notes):
+        console.print(told, soft_wrap=True, markup=False)
+    console.print()
+    columns = ("slice", "metric", f">{one}", f">{other}", ">difference", ">95 % interval", "better")
+    console.print(
+        table(
+            columns,
+            (
+                (
+                    line.part or "all",
+                    line.metric,
+                    number(line.first),
+                    number(line.second),
+                    signed(line.difference),
+                    f"{signed(line.low)} to {signed(line.high)}",
+                    f"{line.better}{'' if line.certain or not line.better else ', may be chance'}",
+                )
+                for line in found.lines
+            ),
+        )
+    )
+    if not found.differing:
+        return
+    console.print(f"\nWhere they differ most, in {found.output}:", markup=False)
+    known = list(dict.fromkeys(name for row in found.differing for name in row.known))
+    console.print(
+        table(
+            (*known, f">{one}", f">{other}", ">difference", "asked"),
+            (
+                (
+                    *(cell(row.known.get(name, "")) for name in known),
+                    number(row.first[found.output]),
+                    number(row.second[found.output]),
+                    signed(row.difference),
+                    ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
+                )
+                for row in found.differing
+            ),
+        )
+    )
+
+
+def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:
+    request, answer, version = sampled
+    body = json.dumps({"instances": [request]})
+    lines = (
+        "",
+        f"Asked   {json.dumps(request)}",
+        f"Answer  {json.dumps(answer)}, by version {version}",
+        "",
+        "Try next:",
+        *(() if once else (f"  1. open {url}/ and ask something else",)),
+        *(() if once else (f"  2. curl {url}/v1/models/{model}:predict -d '{body}'",)),
+        *(("  1. make run                       # and open the page",) if once else ()),
+        *(("  2. .venv/bin/roadworthy models    # every version",) if once else ()),
+        f"  3. .venv/bin/roadworthy lineage {model}   # where the answer came from",
+        "",
+    )
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _put_back(settings: Settings) -> None:
+    """Write the roads that were lost while their server ran, so that the next one finds them."""
+    from roadworthy.rollout.local.restoration import restore
+
+    try:
+        for told in restore(settings):
+            console.print(told, soft_wrap=True, markup=False)
+    except RoadworthyError as error:
+        complaints.print(str(error), soft_wrap=True, markup=False)
+
+
+def _client() -> Path | None:
+    """Return the directory of the page: that of the clone one is in."""
+    from roadworthy.data.git import inspect
+
+    try:
+        page = inspect(Path.cwd()).root / "inference-client"
+    except RoadworthyError:
+        return None
+    return page if page.is_dir() else None
+
+
+def _registry() -> Registry:
+    from roadworthy.tracking.registry import Registry
+
+    settings = settings_here(Path.cwd())
+    return Registry.of(settings)
+
+
+def _reference(version: str) -> tuple[str, str]:
+    """Return ``fuel:3`` as its model and ``:3``; without a reference it is the champion."""
+    for mark in ":@":
+        if mark in version:
+            model, _, word = version.partition(mark)
+            return model, f"{mark}{word}"
+    return version, "@champion"
+
+
+def _headline(metrics: dict[str, float]) -> str:
+    """Return a version's R², cross-validated and of the hold-out, in a few words."""
+    known = [name for name in ("cv_r2", "r2") if name in metrics]
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in known)
+
+
+def _known(model: str) -> None:
+    from roadworthy.models.contract import UnknownModelError, load
+
+    try:
+        load(model)
+    except UnknownModelError as error:
+        if not _in_clone(model):
+            raise typer.BadParameter(str(error)) from error
+
+
+def _in_clone(model: str) -> bool:
+    """Return whether the clone one is in has the model, whatever is installed."""
+    from roadworthy.data.git import inspect_root
+
+    try:
+        root = inspect_root(Path.cwd())
+    except RoadworthyError:
+        return False
+    return (root / "src" / "roadworthy" / "models" / model / "__init__.py").is_file()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""What there is to a rollout: ``roadworthy rollout ...``, ``rollback`` and ``status``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from roadworthy.core.errors import ExitCode
+from roadworthy.core.settings import Settings
+from roadworthy.core.terminal import ROAD, print_json
+from roadworthy.data.workplace import settings_here
+from roadworthy.rollout.engine.state import RolloutError, Strategy
+from roadworthy.rollout.local import server
+
+if TYPE_CHECKING:
+    from roadworthy.rollout.engine.state import Rollout, Verb
+    from roadworthy.tracking.registry import Registry
+
+steering_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
+
+_WIDE = 1000
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+_aside = Console(stderr=True, highlight=False)
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def named(model: str) -> str:
+    """Refuse what is no model's name: it is part of paths and addresses.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is none.
+    """
+    if not _NAME.fullmatch(model):
+        raise typer.BadParameter(f"{model!r} is no model's name: `roadworthy models` lists them.")
+    return model
+
+
+def _named_or_not(model: str) -> str:
+    return named(model) if model else model
+
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="The model; the one that is rolled out when left out.", callback=_named_or_not
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def mount(app: typer.Typer) -> None:
+    """Add these commands to the ``roadworthy`` command."""
+    app.add_typer(
+        steering_app,
+        name="rollout",
+        help="See a version's way on the road, and steer it.",
+        epilog="Examples:  roadworthy rollout status    roadworthy rollout abort fuel",
+        rich_help_panel=ROAD,
+    )
+    app.command(
+        epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3",
+        rich_help_panel=ROAD,
+    )(rollback)
+    app.command(
+        "status",
+        epilog="Examples:  roadworthy status    roadworthy status fuel --json",
+        rich_help_panel=ROAD,
+    )(standing)
+
+
+@steering_app.command(
+    epilog="Examples:  roadworthy rollout status    roadworthy rollout status fuel --json"
+)
+def status(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Say how the rollouts stand, or how the last ones ended."""
+    from roadworthy.rollout.engine import lease
+
+    settings, registry = _registry()
+    names = [model] if model else registry.models()
+    found = [one for one in (lease.read(registry, name) for name in names) if one is not None]
+    if as_json:
+        print_json([_described(settings, rollout) for rollout in found])
+    elif not found:
+        _console.print("There was no rollout yet. `roadworthy run fuel` makes the first.")
+    for rollout in () if as_json else found:
+        _print(settings, rollout)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout pause fuel")
+def pause(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Keep the traffic as it is split now, until `resume`. Bad figures still roll back."""
+    _steer(model, "pause", as_json=as_json)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout resume fuel")
+def resume(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Go on with a rollout that was paused, or whose run was killed."""
+    _steer(model, "resume", as_json=as_json)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout promote fuel")
+def promote(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Make the version the champion now, without the stages that are left."""
+    _steer(model, "promote", as_json=as_json)
+
+
+@steering_app.command(epilog="Example:  roadworthy rollout abort fuel")
+def abort(model: Model = "", *, as_json: AsJson = False) -> None:
+    """Take the version off the road; the champion answers everybody."""
+    _steer(model, "abort", as_json=as_json)
+
+
+@steering_app.command(
+    epilog="Examples:  roadworthy rollout start fuel:3    "
+    "roadworthy rollout start fuel:3 --strategy blue-green"
+)
+def start(
+    version: Annotated[str, typer.Argument(help="MODEL:N.", show_default=False)],
+    *,
+    strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
+    as_json: AsJson = False,
+) -> None:
+    """Roll out a version that the registry has, stage by stage."""
+    from roadworthy.rollout.actions import steering
+    from roadworthy.rollout.actions.targets import target
+
+    model, mark, number = version.partition(":")
+    if not (mark and number.isdecimal() and _NAME.fullmatch(model)):
+        raise typer.BadParameter(f"{version!r} names no version: write MODEL:N, e.g. fuel:3.")
+    settings, registry = _registry()
+    settings = _with_server(settings)
+    served = target(settings, registry)
+    ended = steering.start(settings, registry, served, model, int(number), strategy=strategy)
+    _conclude(settings, ended, as_json=as_json)
+
+
+def rollback(
+    model: Annotated[
+        str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named)
+    ],
+    *,
+    to: Annotated[
+        int | None,
+        typer.Option(help="The version to go back to.", min=1, show_default="the one before"),
+    ] = None,
+    why: Annotated[str, typer.Option(help="The reason, for the registry.")] = "by hand",
+    as_json: AsJson = False,
+) -> None:
+    """Put the champion before this one on the road again; during a rollout, abort it."""
+    from roadworthy.core import process_id
+    from roadworthy.rollout.actions.rollback import roll_back
+
+    settings = settings_here(Path.cwd())
+    undone = roll_back(settings, model, to=to or 0, why=why)
+    url = undone.wait()
+    seconds = process_id.age()
+    told = undone.note
+    off = " and ".join(map(str, told.taken_off))
+    after = "" if seconds is None else f" after {seconds:.1f} s"
+    where = f"at {url}{after}" if url else "from the next start of a server on"
+    if not as_json:
+        _console.print(
+            f"Version {told.champion} of {model} answers {where}; version {off} is off the road.",
+            soft_wrap=True,
+        )
+    undone.record()
+    if as_json:
+        told_json = {"model": model, "version": told.champion, "taken_off": told.taken_off}
+        print_json(told_json | {"server": url, "seconds": seconds, "why": told.why})
+
+
+def standing(
+    model: Annotated[
+        str, typer.Argument(help="The model; all of them when left out.", callback=_named_or_not)
+    ] = "",
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Say where each model is served, by which versions, and whether a rollout is under way."""
+    from roadworthy.core.terminal import facts
+    from roadworthy.rollout.actions.status import survey
+
+    found = survey(settings_here(Path.cwd()), model)
+    if as_json:
+        print_json([one.to_dict() for one in found])
+    elif not found:
+        _console.print("There is no model yet. `roadworthy run fuel` makes the first version.")
+    else:
+        for number, one in enumerate(found):
+            if number:
+                _console.print()
+            _console.print(facts((name, value) for name, value in one.told.items() if value))
+    if any(one.problem for one in found):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _steer(model: str, verb: Verb, *, as_json: bool) -> None:
+    from roadworthy.rollout.actions import steering
+    from roadworthy.rollout.actions.targets import target
+
+    settings, registry = _registry()
+    name = model or _only(registry)
+    settings = _with_server(settings) if verb in ("resume", "promote") else settings
+    found = steering.steer(
+        settings,
+        registry,
+        target(settings, registry),
+        name,
+        verb,
+        tell=lambda told: _aside.print(told, soft_wrap=True, markup=False),
+    )
+    wanted = {"abort": "rolled back"}.get(verb)
+    _conclude(settings, found, as_json=as_json, wanted=wanted)
+
+
+def _conclude(
+    settings: Settings, found: Rollout, *, as_json: bool, wanted: str | None = None
+) -> None:
+    if as_json:
+        print_json(_described(settings, found))
+    else:
+        _print(settings, found)
+    if found.ended and found.state != (wanted or "promoted"):
+        raise typer.Exit(ExitCode.FAILED if wanted else ExitCode.ROLLED_BACK)
+
+
+def _only(registry: Registry) -> str:
+    """Return the model that is rolled out, when only one is."""
+    from roadworthy.rollout.engine import lease
+
+    found = [lease.read(registry, name) for name in registry.models()]
+    active = [rollout.model for rollout in found if rollout is not None and not rollout.ended]
+    if len(active) == 1:
+        return active[0]
+    known = ", ".join(active) or "none"
+    raise RolloutError(f"Say which model's rollout you mean; under way: {known}.")
+
+
+def _print(settings: Settings, rollout: Rollout) -> None:
+    from roadworthy.core.terminal import facts, table
+
+    told = str(rollout)
+    _console.print(f"{told[:1].upper()}{told[1:]}.", soft_wrap=True, markup=False)
+    described = _described(settings, rollout)
+    described["champion"] = described["champion"] or "none before this one"
+    described["started"] = f"{datetime.fromisoformat(rollout.started):%Y-%m-%d %H:%M:%S %Z}"
+    # Whether the owner of one that has ended still lives says nothing.
+    shown = ("strategy", "champion", "owner", *(() if rollout.ended else ("alive",)), "started")
+    _console.print(facts((name, described[name]) for name in shown))
+    if rollout.stages:
+        columns = (">share", ">seconds", ">requests", ">rows", "figures", "problem")
+        _console.print(
+            table(
+                columns,
+                (
+                    (
+                        f"{stage.share} %",
+                        f"{stage.seconds:.1f}",
+                        stage.requests,
+                        stage.rows,
+                        ", ".join(
+                            f"{figure.name} {figure.value:.3g}/{figure.limit:.3g}"
+                            for figure in stage.figures
+                            if figure.value is not None
+                        )
+                        or stage.traffic,
+                        stage.problem,
+                    )
+                    for stage in rollout.stages
+                ),
+            )
+        )
+
+
+def _described(settings: Settings, rollout: Rollout) -> dict[str, Any]:
+    from roadworthy.rollout.engine import lease
+
+    alive = not rollout.ended and lease.is_alive(settings, rollout)
+    return rollout.verdict() | {"paused": rollout.paused, "alive": alive, "left": rollout.left}
+
+
+def _registry() -> tuple[Settings, Registry]:
+    from roadworthy.tracking.registry import Registry
+
+    settings = settings_here(Path.cwd())
+    return settings, Registry.of(settings)
+
+
+def _with_server(settings: Settings) -> Settings:
+    """Return the settings with the server of this machine, where that is what is rolled out to."""
+    if settings.target != "local":
+        return settings
+    url = server.address(settings)
+    if not url:
+        raise RolloutError(
+            f"No server serves {settings.home}: start one with `roadworthy serve`, then say this "
+            f"again."
+        )
+    return settings.model_copy(update={"serving_url": url})

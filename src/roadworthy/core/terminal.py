@@ -1,0 +1,69 @@
+"""What commands print: tables, facts, and ages."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from rich.table import Table
+from rich.text import Text
+
+HERE, MODELS, ROAD, KUBEFLOW = (
+    "On this machine",
+    "Models and where they came from",
+    "On the road",
+    "On Kubeflow",
+)
+"""What the commands are listed under."""
+
+_UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a plain table; a column whose name starts with ``>`` is flush right."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.lstrip(">"), justify="right" if right else "left")
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(harmless(cell)) for cell in row))
+    return made
+
+
+def facts(pairs: Iterable[tuple[str, object]]) -> Table:
+    """Return names and values, one pair a line."""
+    made = Table.grid(padding=(0, 2))
+    for name, value in pairs:
+        made.add_row(Text(harmless(name), style="bold"), Text(harmless(value)))
+    return made
+
+
+def harmless(value: object) -> str:
+    """Return a value in words that change nothing of a terminal but what stands there.
+
+    What others named may hold the signs with which a program moves the cursor, writes to the
+    clipboard or lets a text run backwards. They become spaces; a new line stays one.
+    """
+    return "".join(
+        " " if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign != "\n" else sign
+        for sign in str(value)
+    )
+
+
+def print_json(value: object) -> None:
+    """Write a value as JSON to standard output; what JSON does not know is written as a word."""
+    sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
+
+
+def age(moment: datetime, now: datetime | None = None) -> str:
+    """Return how long ago a moment was, in its greatest unit: ``3 hours``."""
+    span: timedelta = (now or datetime.now(UTC)) - moment
+    seconds = max(0, int(span.total_seconds()))
+    for unit, length in _UNITS:
+        if seconds >= length:
+            count = seconds // length
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return "now"

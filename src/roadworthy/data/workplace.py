@@ -1,0 +1,63 @@
+"""The settings of a command: those of the environment, filled in from the clone one is in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from roadworthy.core.environment import SettingsError, from_environment
+from roadworthy.core.settings import Settings
+from roadworthy.core.subprocesses import CommandError
+from roadworthy.data import git
+
+
+def settings_here(directory: Path) -> Settings:
+    """Return the settings for a command that is given in a directory.
+
+    In a clone, ``home`` is ``.roadworthy`` at its root, wherever in it one is, and the embedded
+    DVC remote is the clone's own, also for the scratch clones that a run makes.
+
+    Raises
+    ------
+    SettingsError
+        A variable has a value that cannot be used.
+    GitError
+        The clone belongs to someone else.
+    """
+    secret = {name for name, of in Settings.model_fields.items() if of.annotation is SecretStr}
+    settings = from_environment(Settings, Settings.model_fields.keys() - secret)
+    _check_endpoint()
+    try:
+        root = git.inspect_root(directory)
+    except (git.NoCloneError, CommandError):  # a server may run where there is no Git at all
+        return settings
+    chosen = settings.model_fields_set
+    found: dict[str, object] = {name: getattr(settings, name) for name in chosen}
+    if "home" not in chosen:
+        found["home"] = root / ".roadworthy"
+    if "dvc_remote_url" not in chosen and settings.dvc_remote == "embedded":
+        found["dvc_remote_url"] = str(root / ".dvc" / "embedded")
+    filled = Settings(**found)  # type: ignore[arg-type]
+    # What was found is not what a person chose: running.start asks that of serving_url.
+    filled.model_fields_set.intersection_update(chosen)
+    return filled
+
+
+def _check_endpoint() -> None:
+    """See that S3's address is one: the clients of S3 take it from the environment themselves."""
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        value = os.environ.get(name, "")
+        try:
+            address = urlsplit(value)
+            well = address.scheme in ("http", "https") and address.hostname
+            address.port  # noqa: B018 - whether it is a number is seen when it is asked for
+        except ValueError:
+            well = False
+        if value and not well:
+            raise SettingsError(
+                f"{name} is no address that begins with http:// or https://: set it to the one of "
+                f"your S3, or unset it."
+            )

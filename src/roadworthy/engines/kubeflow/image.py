@@ -1,0 +1,59 @@
+"""The image of the steps: one that means the same tomorrow, or none."""
+
+from __future__ import annotations
+
+import re
+
+from roadworthy.core.errors import RoadworthyError
+
+NULL_COMMIT = "0" * 40
+NULL_IMAGE = f"roadworthy/pipeline:{NULL_COMMIT}"
+"""What a pipeline names that was compiled for no commit: no image has this tag."""
+
+# A registry may have a port, so a tag is what follows the last slash.
+_WORD = r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME = rf"(?P<name>{_WORD}(:[0-9]+)?(/{_WORD})*)"
+_DIGEST = re.compile(rf"{_NAME}(:\w[\w.-]*)?@sha256:[0-9a-f]{{64}}", re.ASCII)
+_COMMIT = re.compile(rf"{_NAME}:(?![.-])([\w.-]*[g-zA-Z_.-])?(?P<commit>[0-9a-f]{{40}})", re.ASCII)
+
+
+class ImageError(RoadworthyError):
+    """An image that a pipeline may not name."""
+
+
+def pinned(image: str) -> str:
+    """Return the image, if its name can never come to mean another one.
+
+    Raises
+    ------
+    ImageError
+        It is named by a tag that can be moved, or as no image can be named.
+    """
+    if _DIGEST.fullmatch(image) or _COMMIT.fullmatch(image):
+        return image
+    raise ImageError(
+        f"The image {image!r} is not pinned: name it by its digest (...@sha256:<64 digits>) or by "
+        f"a tag that ends in the 40 digits of a commit, and write its name in small letters."
+    )
+
+
+def made_for(image: str, commit: str) -> str:
+    """Return the image, if the code in it can be that of a commit.
+
+    Raises
+    ------
+    ImageError
+        There is none, it is not pinned, or its tag names another commit.
+    """
+    if not image or image == NULL_IMAGE:
+        raise ImageError(
+            "The steps need an image on a cluster: build and push it with `make image`, and name "
+            "it with --image or in ROADWORTHY_IMAGE."
+        )
+    tagged = _COMMIT.fullmatch(pinned(image))
+    if tagged and tagged["commit"] != commit:
+        raise ImageError(
+            f"The image {image} is that of another commit than {commit[:12]}, which is to be run: "
+            f"name the image of that commit, or submit the image's with --commit."
+        )
+    return image

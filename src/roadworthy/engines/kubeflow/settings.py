@@ -1,0 +1,124 @@
+"""Where Kubeflow Pipelines is, and how one enters it: the variables ``ROADWORTHY_KFP_...``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from roadworthy.core import environment
+from roadworthy.core.environment import SettingsError
+from roadworthy.core.settings import TokenError, presentable
+
+_PREFIX = "ROADWORTHY_KFP_"
+
+
+class KubeflowSettings(BaseSettings):
+    """Where Kubeflow Pipelines is. Each field is the variable ``ROADWORTHY_KFP_<FIELD>``."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=_PREFIX, env_ignore_empty=True, frozen=True, hide_input_in_errors=True
+    )
+
+    url: str = Field("", description="Its API, without /apis/v2beta1.")
+    ui_url: str = Field("", description="Its pages, for people. [url]")
+    token: SecretStr = Field(SecretStr(""), description="The bearer token that the API demands.")
+    token_path: Path | None = Field(
+        None, description="A file with the token, read anew each time: in a pod, a projected one."
+    )
+    ca_cert: Path | None = Field(
+        None, description="The certificates that its own is checked with. [those of certifi]"
+    )
+    namespace: str = Field("", description="The one of a multi-user Kubeflow. [single-user]")
+    experiment: str = Field("roadworthy", description="The experiment that runs are put into.")
+    service_account: str = Field(
+        "roadworthy-pipeline", description="The Kubernetes service account of the steps."
+    )
+    poll_seconds: float = Field(5.0, gt=0, description="How often a run that goes on is looked at.")
+    outage_seconds: float = Field(
+        300.0, ge=0, description="How long the API may be silent while a run is waited for."
+    )
+
+    @field_validator("url", "ui_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        found = urlsplit(value)
+        if value and (found.scheme not in ("http", "https") or not found.hostname):
+            raise ValueError("it is no address that begins with http:// or https://")
+        if "@" in found.netloc or found.query:
+            raise ValueError("a user, password or token does not belong into an address")
+        return value.rstrip("/")
+
+    @field_validator("token_path", "ca_cert")
+    @classmethod
+    def _file(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("there is no such file")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        return presentable(value)
+
+    @model_validator(mode="after")
+    def _fill(self) -> Self:
+        object.__setattr__(self, "ui_url", self.ui_url or self.url)
+        return self
+
+    def run_address(self, run: str) -> str:
+        """Return where a person sees a run."""
+        return f"{self.ui_url}/#/runs/details/{run}"
+
+    def bearer(self) -> str:
+        """Return the token as it is now; empty where there is none.
+
+        Raises
+        ------
+        SettingsError
+            Its file cannot be read, or holds no token.
+        """
+        if self.token_path is None:
+            return self.token.get_secret_value()
+        try:
+            # What is not UTF-8 becomes a letter that no token has, and is refused as such.
+            held = SecretStr(self.token_path.read_text(encoding="utf-8", errors="replace"))
+            return presentable(held).get_secret_value()
+        except TokenError as error:
+            raise SettingsError(f"In {self.token_path}, {error}.") from None
+        except OSError as error:
+            raise SettingsError(
+                f"The token of Kubeflow cannot be read from {self.token_path} "
+                f"({error.strerror}): name a file that is there in {_PREFIX}TOKEN_PATH."
+            ) from error
+
+
+def from_environment() -> KubeflowSettings:
+    """Return the settings of the environment.
+
+    Raises
+    ------
+    SettingsError
+        A variable has a value that cannot be used.
+    """
+    return environment.from_environment(KubeflowSettings)
+
+
+def required() -> KubeflowSettings:
+    """Return the settings of the environment, which say where Kubeflow is.
+
+    Raises
+    ------
+    SettingsError
+        They do not, or a variable has a value that cannot be used.
+    """
+    settings = from_environment()
+    if not settings.url:
+        raise SettingsError(
+            f"Kubeflow's address is not known: set {_PREFIX}URL, e.g. to the one of "
+            f"`kubectl port-forward service/ml-pipeline 8888`, http://127.0.0.1:8888."
+        )
+    return settings

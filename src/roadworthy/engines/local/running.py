@@ -1,0 +1,248 @@
+"""A pipeline run on this machine: what comes before the engine, beside it and after it.
+
+The engine runs as a program of its own, from the code of the commit that is run, so uncommitted
+changes cannot slip in. What it does is read from the records of the steps.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import filelock
+
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.settings import Settings
+from roadworthy.data import git
+from roadworthy.data.access import Access
+from roadworthy.engines.local import runs
+from roadworthy.rollout.engine.state import Strategy
+from roadworthy.rollout.local.server import announced
+from roadworthy.steps.report import JSON as REPORT
+from roadworthy.steps.report import write as write_report
+from roadworthy.tracking import records
+from roadworthy.tracking.records import Record
+from roadworthy.tracking.report import Report
+
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 10
+
+
+class RunError(RoadworthyError):
+    """A run cannot be started."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run under way.
+
+    Parameters
+    ----------
+    name
+        Its id, under which the steps record what they do.
+    directory
+        Where its log and its artifacts are.
+    changes
+        Uncommitted paths of the clone, which are not part of it.
+    """
+
+    name: str
+    model: str
+    trigger: str
+    directory: Path
+    commit: str
+    changes: tuple[str, ...]
+    settings: Settings
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> Path:
+        """The log file."""
+        return self.directory / "log.txt"
+
+    def watch(self) -> Iterator[list[Record]]:
+        """Yield the records of the steps again and again until the run has ended."""
+        while True:
+            ended = self.process.poll() is not None
+            yield records.read(self.settings.records, self.name)
+            if ended:
+                return
+            try:
+                self.process.wait(_POLL_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+
+    def conclude(self) -> Report:
+        """Return the report; written here if the run was stopped before it could."""
+        written = write_report(self.settings, self.name, model=self.model, trigger=self.trigger)
+        if written.records or self.process.poll() in (None, 0):
+            return written
+        lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+        return replace(written, why=f"No step could be started: {lines[-1].strip()}")
+
+
+@contextmanager
+def start(
+    settings: Settings,
+    directory: Path,
+    model: str,
+    *,
+    trigger: str,
+    force: bool,
+    strategy: Strategy = "canary",
+) -> Iterator[Run]:
+    """Start a run of the clone that a directory is in; it is stopped when the block ends.
+
+    Raises
+    ------
+    RunError
+        Another run of the model is under way, or the commit has no pipeline for it.
+    GitError
+        The directory is in no clone that can be run.
+    """
+    Access.of(settings)  # what it refuses is to be written nowhere
+    clone = git.inspect(directory)
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+    with ExitStack() as stack:
+        stack.enter_context(_alone(settings, model, name))
+        if settings.embedded_remote is not None:
+            git.publish(clone, settings.embedded_remote, settings.git_branch)
+        code = git.export(clone.root, clone.commit, settings.home / "code")
+        package = code / "pipelines" / f"{model}.yaml"
+        if not package.exists():
+            raise RunError(
+                f"The commit {clone.commit[:12]} has no pipelines/{model}.yaml: compile it with "
+                f"`roadworthy compile {model}` and commit it."
+            )
+        settings, serve = _with_server(settings)
+        target = runs.directory(settings, name)
+        (target / "tmp").mkdir(parents=True)
+        stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
+        environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
+        _conclude_earlier(settings, model)
+        runs.note(settings, runs.Noted(name, model, trigger))
+        arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
+        arguments |= {"strategy": strategy} if strategy != "canary" else {}
+        command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
+        with (target / "log.txt").open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "pipelines.local", *command],
+                cwd=code,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+            )
+        stack.callback(_stop, process)
+        if serve:
+            server = _start_server(settings, process)
+            stack.callback(_stop, server)
+        yield Run(name, model, trigger, target, clone.commit, clone.changes, settings, process)
+
+
+@contextmanager
+def _alone(settings: Settings, model: str, name: str) -> Iterator[None]:
+    """Hold the model's lock, which the operating system gives back when this process dies."""
+    settings.make_home()
+    try:
+        held = filelock.FileLock(settings.home / f"{model}.lock", timeout=0).acquire()
+    except filelock.Timeout as error:
+        raise RunError(
+            f"Another run of {model} is under way in {settings.home}{_holder(settings, model)}"
+        ) from error
+    with held:
+        runs.hold(settings, model, name)
+        yield
+
+
+def _holder(settings: Settings, model: str) -> str:
+    """Return which run holds the lock, and what to do about it."""
+    facts = runs.held(settings, model)
+    if not facts:
+        return ": wait for it, or stop it."
+    host, process, _ = facts["holder"].split(":")
+    return (
+        f": run {facts['run']}, since {facts['started']}, process {process} on {host}. Wait for "
+        f"it, or stop it with `kill {process}`."
+    )
+
+
+def _conclude_earlier(settings: Settings, model: str) -> None:
+    """Write the reports of earlier runs of a model that were killed before they could."""
+    for run in runs.noted(settings, model):
+        if records.get(settings.records, run.name, REPORT) is None:
+            write_report(settings, run.name, model=model, trigger=run.trigger)
+
+
+def _with_server(settings: Settings) -> tuple[Settings, bool]:
+    """Return the settings with the server to roll out to, and whether it must be started."""
+    if settings.target != "local" or "serving_url" in settings.model_fields_set:
+        return settings, False
+    url = announced(settings.home)
+    if url:
+        return settings.model_copy(update={"serving_url": url}), False
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    return settings.model_copy(update={"serving_url": url}), True
+
+
+def _start_server(settings: Settings, engine: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+    """Start a model server for the time of the run, in the engine's process group.
+
+    It runs the code at hand, as ``roadworthy serve`` does, not that of the commit.
+    """
+    settings.road.mkdir(parents=True, exist_ok=True)
+    port = settings.serving_url.rpartition(":")[2]
+    road = str(settings.road)
+    options = ["--road", road, "--port", port, "--with-parent"]
+    command = [sys.executable, "-m", "roadworthy.serving", *options]
+    with (settings.home / "server.log").open("ab") as log:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            process_group=engine.pid,
+        )
+
+
+def _environment(settings: Settings, code: Path) -> dict[str, str]:
+    """Return the environment of a process that runs the code of the commit."""
+    path = [str(code / "src"), str(code), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        **settings.environment(),
+        "PYTHONPATH": os.pathsep.join(filter(None, path)),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process; if it leads a group, all that it started too."""
+    leads = process.poll() is not None or os.getpgid(process.pid) == process.pid
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    if leads:
+        # A step outlives its engine, and may have chosen to ignore the signal.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if process.stdin is not None:
+        process.stdin.close()

@@ -1,0 +1,1 @@
+"""Versions looked at: compare, preview a candidate, reproduce, lineage."""

@@ -1,0 +1,1 @@
+"""A rollout without a place: its states, its canary analysis, its driver."""

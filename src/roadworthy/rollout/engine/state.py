@@ -1,0 +1,358 @@
+"""A rollout as a value: where it is, what each stage showed, and where it may go from there.
+
+Nothing here reads a clock, a file or a registry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
+from typing import Any, Literal, Self, get_args
+
+from roadworthy.core.errors import ExitCode, RoadworthyError
+
+State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled back"]
+"""Where a rollout is: the version is to be loaded; it is; it answered its golden batch; it gets a
+share of the traffic; it is the champion; it is off the road."""
+Verb = Literal["pause", "resume", "promote", "abort"]
+Strategy = Literal["canary", "blue-green", "rolling"]
+
+NEXT: Mapping[State, frozenset[State]] = {
+    "staged": frozenset({"ready", "rolled back"}),
+    "ready": frozenset({"verified", "rolled back"}),
+    "verified": frozenset({"shifting", "promoted", "rolled back"}),
+    "shifting": frozenset({"shifting", "promoted", "rolled back"}),
+    "promoted": frozenset(),
+    "rolled back": frozenset(),
+}
+"""Which state may follow which."""
+SHARES: Mapping[Strategy, tuple[int, ...]] = {
+    "canary": (0, 10, 50, 100),
+    "blue-green": (0, 100),
+    "rolling": (0, 100),
+}
+"""The shares of the traffic that the stages of a strategy give, in percent."""
+
+_LONGEST = 400
+"""How many characters of a problem are kept: a registry's tag holds 5000 in all."""
+
+
+class RolloutError(RoadworthyError):
+    """A version does not get on the road."""
+
+
+class RefusedError(RolloutError):
+    """What serves a version cannot: it is the version's own fault."""
+
+    exit_code = ExitCode.ROLLED_BACK
+
+
+class RolledBackError(RolloutError):
+    """A version is off the road again, because it was bad or a person said so."""
+
+    exit_code = ExitCode.ROLLED_BACK
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a stage found of one thing, and what is allowed.
+
+    Parameters
+    ----------
+    name
+        ``error_rate``, ``p99_ms``, ``psi`` or ``difference``.
+    value
+        What was found; None where nothing was.
+    limit
+        The greatest value that is allowed.
+    judged
+        Whether there was enough to judge it by.
+    passed
+        Whether it may go on; what is not judged passes.
+    """
+
+    name: str
+    value: float | None
+    limit: float
+    judged: bool = True
+    passed: bool = True
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What happened while the challenger had one share of the traffic.
+
+    Parameters
+    ----------
+    share
+        The share in percent.
+    seconds
+        How long it lasted.
+    requests
+        How many requests the challenger was asked, those that named it and those that the champion
+        had to answer in its place included; its golden batch is not, and none where no customer
+        asked anything.
+    champion_requests
+        How many requests the champion answered meanwhile.
+    rows
+        How many rows both answered, for comparison.
+    golden
+        The greatest relative difference of the golden batch; None where it was not answered.
+    champion_p99_ms
+        The champion's 99th percentile over the rollout; None where nobody asked it.
+    figures
+        What was found, each with its bound.
+    problem
+        Why the stage failed; empty if it passed.
+    blind
+        Whether nobody counts what is asked where the version is served.
+    """
+
+    share: int
+    seconds: float
+    requests: int = 0
+    champion_requests: int = 0
+    rows: int = 0
+    golden: float | None = None
+    champion_p99_ms: float | None = None
+    figures: tuple[Figure, ...] = ()
+    problem: str = ""
+    blind: bool = False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is known that nobody asked anything."""
+        return not (self.blind or self.requests or self.champion_requests or self.rows)
+
+    @property
+    def traffic(self) -> str:
+        """How many of the requests the challenger was asked, in words."""
+        if self.blind:
+            return "requests not counted"
+        if self.quiet:
+            return "no live request"
+        return f"{self.requests} of {self.requests + self.champion_requests} requests"
+
+    def __str__(self) -> str:
+        """Return what it showed, for the log."""
+        figures = [
+            f"{figure.name} {figure.value:.3g} of {figure.limit:.3g}"
+            for figure in self.figures
+            if figure.value is not None
+        ]
+        told = ", ".join([self.traffic, *figures])
+        return f"{self.share} % for {self.seconds:.1f} s: {self.problem or 'passed'} ({told})"
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One version's way on the road.
+
+    Parameters
+    ----------
+    model, version
+        Which version it is.
+    champion
+        The version that answered when it began; 0 before the first release.
+    strategy
+        How the traffic is moved.
+    owner
+        The run or command that drives it.
+    holder
+        The process of the owner, see :mod:`roadworthy.core.process_id`.
+    started, renewed
+        ISO 8601 times: when it began, and when its owner last said that it goes on.
+    state, share, paused
+        Where it is.
+    stages
+        What was found so far. A stage that was broken off is not among them.
+    problem
+        Why it was rolled back.
+    by_hand
+        Who promoted it before all stages had passed, or empty.
+    actor, why
+        Who drives it, and why the version was released: for the note of its promotion.
+    settled
+        Whether road, aliases and tags say what an ended rollout came to.
+    mark
+        Drawn anew for each write, so that no two writes are alike.
+    """
+
+    model: str
+    version: int
+    champion: int
+    strategy: Strategy
+    owner: str
+    holder: str
+    started: str
+    renewed: str
+    state: State = "staged"
+    share: int = 0
+    paused: bool = False
+    stages: tuple[Stage, ...] = ()
+    problem: str = ""
+    by_hand: str = ""
+    actor: str = ""
+    why: str = ""
+    settled: bool = False
+    mark: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is on the road for good or off it."""
+        return not NEXT[self.state]
+
+    @property
+    def plan(self) -> tuple[int, ...]:
+        """The shares that it goes through; none where there is no other champion to split with."""
+        return () if self.champion in (0, self.version) else SHARES[self.strategy]
+
+    @property
+    def left(self) -> tuple[int, ...]:
+        """The shares that it has not passed yet."""
+        passed = {stage.share for stage in self.stages if not stage.problem}
+        return tuple(share for share in self.plan if share not in passed)
+
+    def moved(self, state: State, **changes: Any) -> Self:
+        """Return it in another state.
+
+        Raises
+        ------
+        RolloutError
+            That state may not follow, or it would be promoted although a stage is left.
+        """
+        if state not in NEXT[self.state]:
+            raise RolloutError(
+                f"The rollout of {self.model} version {self.version} is {self.state}, so it cannot "
+                f"become {state}. `roadworthy rollout status {self.model}` tells how it stands."
+            )
+        after = replace(self, state=state, **changes)
+        if state == "promoted" and after.left and not after.by_hand:
+            raise RolloutError(
+                f"Version {self.version} of {self.model} has not passed the stages at "
+                f"{_listed(after.left)} yet, so it is not promoted. Let the rollout go on, or say "
+                f"`roadworthy rollout promote {self.model}`."
+            )
+        return after
+
+    def back(self, problem: str) -> Self:
+        """Return it rolled back."""
+        return self.moved(
+            "rolled back", problem=_short(problem), share=0, paused=False, settled=False
+        )
+
+    def overruled(self, problem: str) -> Self:
+        """Return it rolled back and settled, also where its promotion had begun meanwhile."""
+        told = self.problem or _short(problem)
+        return replace(self, state="rolled back", problem=told, share=0, paused=False, settled=True)
+
+    def verdict(self) -> dict[str, Any]:
+        """Return how it ended, with its numbers, as plain values: who held it is left out."""
+        kept = asdict(self)
+        for name in ("holder", "renewed", "paused", "settled", "mark"):
+            del kept[name]
+        return kept
+
+    def __str__(self) -> str:
+        """Return how it stands, for people."""
+        told = f"version {self.version} of {self.model}"
+        if self.state == "promoted":
+            how = f" by {self.by_hand}" if self.by_hand else ""
+            return f"{told} is promoted{how}"
+        if self.state == "rolled back":
+            return f"{told} is rolled back: {self.problem}"
+        pause = ", paused" if self.paused else ""
+        return f"{told} is {self.state} at {self.share} %{pause}"
+
+
+def encode(rollout: Rollout) -> str:
+    """Return a rollout as JSON, without what is as it is by default."""
+    return json.dumps(_brief(rollout), separators=(",", ":"), ensure_ascii=False)
+
+
+def decode(text: str) -> Rollout:
+    """Return the rollout of a JSON.
+
+    Raises
+    ------
+    RolloutError
+        It is none.
+    """
+    try:
+        raw = json.loads(text)
+        stages = tuple(
+            Stage(**{**stage, "figures": tuple(Figure(**one) for one in stage.get("figures", ()))})
+            for stage in raw.get("stages", ())
+        )
+        found = Rollout(**{**raw, "stages": stages})
+        if found.state not in NEXT or found.strategy not in SHARES:
+            raise ValueError(f"{found.state} by {found.strategy}")  # noqa: TRY301
+        datetime.fromisoformat(found.renewed)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RolloutError(
+            f"The registry's tag `rollout` is not one that this program wrote ({error}). "
+            f"Delete the tag in MLflow, and run again."
+        ) from error
+    return found
+
+
+def is_fresh(rollout: Rollout, now: datetime, lease_seconds: float) -> bool:
+    """Return whether its owner said lately that it goes on."""
+    age = now - datetime.fromisoformat(rollout.renewed)
+    return age <= timedelta(seconds=lease_seconds)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of a rollout that another process drives."""
+
+    verb: Verb
+    version: int
+    by: str
+    at: str
+
+    def encode(self) -> str:
+        """Return it as JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str) -> Self | None:
+        """Return the wish of a JSON, or None where there is none.
+
+        Raises
+        ------
+        RolloutError
+            It is none.
+        """
+        if not text:
+            return None
+        try:
+            found = cls(**json.loads(text))
+            if found.verb not in get_args(Verb):
+                raise ValueError(f"{found.verb!r} is none")  # noqa: TRY301
+        except (ValueError, TypeError) as error:
+            raise RolloutError(
+                f"The registry's tag with a wish is not one that this program wrote ({error})."
+            ) from error
+        return found
+
+
+def _brief(value: Any) -> dict[str, Any]:
+    told = {}
+    for one in fields(value):
+        found = getattr(value, one.name)
+        if found == one.default:
+            continue
+        told[one.name] = [_brief(item) for item in found] if isinstance(found, tuple) else found
+    return told
+
+
+def _short(problem: str) -> str:
+    told = " ".join(problem.split())
+    return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
+
+
+def _listed(shares: tuple[int, ...]) -> str:
+    return ", ".join(f"{share} %" for share in shares)

@@ -1,0 +1,406 @@
+"""The Kubernetes API, as far as a rollout needs it.
+
+What may pass, such as an API server that is being replaced, is asked again for a while. What does
+not pass is raised as one sentence.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any, Literal, TypeVar
+
+import roadworthy.rollout.kserve.lean_kubernetes  # noqa: F401 - before kubernetes
+
+# isort: split
+import tenacity
+from kubernetes.client import ApiClient
+from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
+
+from roadworthy.rollout.engine.state import RolloutError
+from roadworthy.rollout.kserve import serving_runtime
+from roadworthy.rollout.kserve.inference_service import API_VERSION, MANAGER
+
+Json = dict[str, Any]
+_Answer = TypeVar("_Answer")
+
+APPLY = "`deploy/render OVERLAY COMMIT | kubectl apply --server-side --filename -`"
+"""The command that makes what the project needs on a cluster."""
+_TIMEOUT_SECONDS = (5, 30)
+"""To connect, and to read."""
+_LONGEST_WAIT = 2.0
+_LONGEST_PAUSE = 1.0
+"""Between two changes of the same object."""
+_SHOWN = 300
+_ABSENT, _CONFLICT, _MANY = 404, 409, 429
+_FORBIDDEN = (401, 403)
+_SERVER = 500
+_CONFIG = ("kserve", "inferenceservice-config")
+"""Namespace and name of KServe's own settings."""
+
+log = logging.getLogger(__name__)
+
+
+class ClusterError(RolloutError):
+    """The cluster does not do what it is asked."""
+
+
+class StaleError(ClusterError):
+    """Somebody changed the object since it was read."""
+
+
+class TakenFieldError(ClusterError):
+    """Somebody else says what one of our fields is."""
+
+
+def unless_stale(seconds: float) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Return a decorator: what reads an object and changes it is done again if somebody else did.
+
+    Parameters
+    ----------
+    seconds
+        For how long at most; then the :class:`StaleError` is raised.
+    """
+    return tenacity.retry(
+        stop=tenacity.stop_after_delay(seconds),
+        wait=tenacity.wait_random_exponential(multiplier=0.05, max=_LONGEST_PAUSE),
+        retry=tenacity.retry_if_exception_type(StaleError),
+        reraise=True,
+    )
+
+
+def client(context: str) -> ApiClient:
+    """Return a client of the API server of a context, or of this pod, or else of the kubeconfig.
+
+    Nothing is asked yet, and what is asked is asked once.
+
+    Raises
+    ------
+    ClusterError
+        There is no such configuration.
+    """
+    from kubernetes import config
+    from kubernetes.config.config_exception import ConfigException
+    from yaml import YAMLError
+
+    try:
+        if not context:
+            try:
+                inside = _configuration()
+                config.load_incluster_config(client_configuration=inside)
+                return ApiClient(inside)
+            except ConfigException:
+                log.debug("This is no pod: the kubeconfig is read.")
+        outside = _configuration()
+        # Named, because the library itself knows only where it was when it was imported.
+        file = os.environ.get("KUBECONFIG") or None
+        config.load_kube_config(
+            file, context or None, client_configuration=outside, persist_config=False
+        )
+        return ApiClient(outside)
+    except (ConfigException, OSError, YAMLError) as error:
+        raise ClusterError(
+            f"There is no way to a cluster ({_brief(str(error))}): run in a pod, or name a "
+            f"kubeconfig in KUBECONFIG and perhaps a context in ROADWORTHY_KSERVE_CONTEXT."
+        ) from error
+
+
+class Cluster:
+    """One namespace of a cluster.
+
+    Parameters
+    ----------
+    api
+        A client of the API server.
+    namespace
+        The namespace of the models.
+    seconds
+        How long to ask again while the API server does not answer.
+    """
+
+    def __init__(self, api: ApiClient, namespace: str, seconds: float) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._seconds = seconds
+
+    @classmethod
+    def of(cls, context: str, namespace: str, seconds: float) -> Cluster:
+        """Return the cluster of a context, or of this pod, or else of the kubeconfig.
+
+        Raises
+        ------
+        ClusterError
+            There is no such configuration.
+        """
+        return cls(client(context), namespace, seconds)
+
+    def service(self, model: str) -> Json | None:
+        """Return the InferenceService of a model, or None."""
+        return self._find(self._serving("inferenceservices", model))
+
+    def apply_service(self, manifest: Json, *, force: bool) -> Json:
+        """Apply an InferenceService under our name, and return it as it is then.
+
+        Parameters
+        ----------
+        force
+            Whether to take a field over of which somebody else says what it is.
+
+        Raises
+        ------
+        TakenFieldError
+            Somebody else says what one of our fields is.
+        StaleError
+            It has another resourceVersion than the manifest.
+        """
+        path = self._serving("inferenceservices", manifest["metadata"]["name"])
+        return self._apply(path, manifest, force=force)
+
+    def check_service(self, manifest: Json) -> None:
+        """See that an InferenceService would be taken as it is, without changing anything.
+
+        Raises
+        ------
+        TakenFieldError
+            Somebody else says what one of our fields is.
+        """
+        path = self._serving("inferenceservices", manifest["metadata"]["name"])
+        self._apply(path, manifest, force=False, dry=True)
+
+    def runtime(self, name: str) -> Json | None:
+        """Return a ServingRuntime, or None."""
+        return self._find(self._runtime(name))
+
+    def apply_runtime(self, manifest: Json) -> Json:
+        """Apply a ServingRuntime that is ours alone."""
+        return self._apply(self._runtime(manifest["metadata"]["name"]), manifest, force=True)
+
+    def default_mode(self) -> str:
+        """Return how KServe serves what does not say how, as KServe's settings tell it."""
+        namespace, name = _CONFIG
+        found = self._config()
+        try:
+            told = json.loads(found["data"]["deploy"])["defaultDeploymentMode"] if found else ""
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClusterError(
+                f"KServe's ConfigMap {namespace}/{name} tells no defaultDeploymentMode: put it "
+                f"under `deploy` there, as KServe's installation does."
+            ) from error
+        if not told:
+            raise ClusterError(
+                f"The cluster has no ConfigMap {namespace}/{name}, so KServe is not installed "
+                f"there: install it, or name another cluster in ROADWORTHY_KSERVE_CONTEXT."
+            )
+        return str(told)
+
+    def has_gateway_api(self) -> bool:
+        """Return whether KServe makes routes of the Gateway API, as its settings tell it."""
+        found = self._config()
+        try:
+            told = json.loads(found["data"]["ingress"])["enableGatewayApi"] if found else False
+        except (ValueError, KeyError, TypeError):  # what is not told is off
+            return False
+        return told is True
+
+    def pods(self, selector: str) -> list[Json]:
+        """Return the pods with some labels."""
+        query = [("labelSelector", selector)]
+        found = self._ask("GET", f"/api/v1/namespaces/{self._namespace}/pods", query)
+        return list(found["items"])
+
+    def warnings(self) -> list[Json]:
+        """Return the events of the namespace that tell of something wrong."""
+        query = [("fieldSelector", "type!=Normal")]
+        found = self._ask("GET", f"/api/v1/namespaces/{self._namespace}/events", query)
+        return list(found["items"])
+
+    def address(self, service: str) -> str:
+        """Return where a Service is reached inside the cluster; nothing if it is not there."""
+        found = self._find(f"/api/v1/namespaces/{self._namespace}/services/{service}")
+        if found is None:
+            return ""
+        port = next(iter(found["spec"].get("ports") or []), {"port": 80})
+        # The name of a headless Service leads to the pods themselves, and so to their port.
+        headless = found["spec"].get("clusterIP") == "None"
+        inside = port.get("targetPort") if headless else None
+        number = inside if isinstance(inside, int) else port["port"]
+        return f"http://{service}.{self._namespace}.svc:{number}"
+
+    @cached_property
+    def budget_version(self) -> str:
+        """The version in which the cluster knows PodDisruptionBudgets."""
+        served = [one["groupVersion"] for one in self._ask("GET", "/apis/policy")["versions"]]
+        return "policy/v1" if "policy/v1" in served else "policy/v1beta1"
+
+    def budget(self, model: str) -> Json | None:
+        """Return the PodDisruptionBudget of a model, or None."""
+        return self._find(self._budget(model))
+
+    def apply_budget(self, manifest: Json) -> Json:
+        """Apply the PodDisruptionBudget of a model: nobody else says what it is."""
+        return self._apply(self._budget(manifest["metadata"]["name"]), manifest, force=True)
+
+    def annotate_budget(self, found: Json, name: str, value: str | None) -> None:
+        """Put an annotation on a PodDisruptionBudget as it was read, or take it away.
+
+        Raises
+        ------
+        StaleError
+            Somebody changed it since.
+        """
+        metadata = found["metadata"]
+        patch = {
+            "metadata": {
+                "resourceVersion": metadata["resourceVersion"],
+                "annotations": {name: value},
+            }
+        }
+        query = [("fieldManager", MANAGER)]
+        path = self._budget(metadata["name"])
+        self._ask("PATCH", path, query, patch, "application/merge-patch+json")
+
+    def _config(self) -> Json | None:
+        namespace, name = _CONFIG
+        return self._find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+
+    def _serving(self, kind: str, name: str) -> str:
+        return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{kind}/{name}"
+
+    def _runtime(self, name: str) -> str:
+        path = f"/apis/{serving_runtime.API_VERSION}/namespaces/{self._namespace}"
+        return f"{path}/servingruntimes/{name}"
+
+    def _budget(self, name: str) -> str:
+        path = f"/apis/{self.budget_version}/namespaces/{self._namespace}"
+        return f"{path}/poddisruptionbudgets/{name}"
+
+    def _apply(self, path: str, manifest: Json, *, force: bool, dry: bool = False) -> Json:
+        query = [("fieldManager", MANAGER), ("force", str(force).lower())]
+        query += [("dryRun", "All")] if dry else []
+        return self._ask("PATCH", path, query, manifest, "application/apply-patch+yaml")
+
+    def _find(self, path: str) -> Json | None:
+        try:
+            return self._ask("GET", path)
+        except _MissingError:
+            return None
+
+    def _ask(
+        self,
+        verb: Literal["GET", "PATCH"],
+        path: str,
+        query: list[tuple[str, str]] | None = None,
+        body: Json | None = None,
+        kind: str = "application/json",
+    ) -> Json:
+        def ask() -> Json:
+            answer, _, _ = self._api.call_api(
+                path,
+                verb,
+                query_params=query or [],
+                header_params={"Accept": "application/json", "Content-Type": kind},
+                body=body,
+                response_type="object",
+                auth_settings=["BearerToken"],
+                _request_timeout=_TIMEOUT_SECONDS,
+            )
+            found: Json = answer
+            return found
+
+        versioned = "resourceVersion" in ((body or {}).get("metadata") or {})
+        try:
+            return self._insist(ask, versioned=versioned)
+        except ApiException as error:
+            raise self._told(error, path) from error
+        except HTTPError as error:
+            raise ClusterError(
+                f"The API server of the cluster did not answer for {self._seconds:g} s "
+                f"({_brief(str(error))}): see that it is reached from here, and run again."
+            ) from error
+
+    def _insist(self, ask: Callable[[], _Answer], *, versioned: bool) -> _Answer:
+        def passes(error: BaseException) -> bool:
+            if isinstance(error, ApiException):
+                status = int(error.status or 0)
+                again = status == _CONFLICT and not versioned and not _owners(error)
+                return again or status in (0, _MANY) or status >= _SERVER
+            return isinstance(error, HTTPError)
+
+        retrying = tenacity.Retrying(
+            stop=tenacity.stop_after_delay(self._seconds),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=_LONGEST_WAIT),
+            retry=tenacity.retry_if_exception(passes),
+            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+            reraise=True,
+        )
+        return retrying(ask)
+
+    def _told(self, error: ApiException, path: str) -> ClusterError:
+        """Return an answer of the API server as a sentence."""
+        what = "/".join(path.split("/")[-2:])
+        where = f"in the namespace {self._namespace}"
+        owners = _owners(error)
+        if owners:
+            return TakenFieldError(
+                f"{what} {where} was not changed: {owners}. Take that change back, or let "
+                f"`kubectl apply --server-side --field-manager={MANAGER} --force-conflicts` decide "
+                f"for Roadworthy, and run again."
+            )
+        status, message = int(error.status or 0), _message(error)
+        if status == _ABSENT:
+            return _MissingError(
+                f"The cluster knows no {what} {where} ({message}): see that KServe is installed "
+                f"there and the namespace is made ({APPLY})."
+            )
+        if status == _CONFLICT:
+            return StaleError(f"{what} {where} was changed by somebody else meanwhile: run again.")
+        if status in _FORBIDDEN:
+            return ClusterError(
+                f"The cluster refuses access to {what} {where} ({message}): give this account the "
+                f"role roadworthy-pipeline ({APPLY})."
+            )
+        return ClusterError(
+            f"The cluster does not take {what} {where} ({status}: {message}). Mend what it names, "
+            f"and run again."
+        )
+
+
+class _MissingError(ClusterError):
+    """There is no such object."""
+
+
+def _configuration() -> Any:
+    from kubernetes.client import Configuration
+
+    made = Configuration()
+    made.retries = False  # what may pass is asked again here, and each time told
+    return made
+
+
+def _owners(error: ApiException) -> str:
+    """Return which fields somebody else manages, and who; nothing if none is the reason."""
+    try:
+        causes = json.loads(error.body)["details"]["causes"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return ", ".join(
+        f"{cause.get('field', 'a field')} has a {cause.get('message', 'conflict')}"
+        for cause in causes
+        if cause.get("reason") == "FieldManagerConflict"
+    )
+
+
+def _message(error: ApiException) -> str:
+    try:
+        return _brief(str(json.loads(error.body)["message"]))
+    except (ValueError, KeyError, TypeError):
+        return _brief(str(error.reason))
+
+
+def _brief(text: str) -> str:
+    told = " ".join(text.split()).rstrip(".")
+    return told if len(told) <= _SHOWN else f"{told[: _SHOWN - 1]}…"

@@ -1,0 +1,145 @@
+"""Where an InferenceService is asked, by customers and for one version alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from roadworthy.core.http import connect
+from roadworthy.rollout.engine.workers import NotYetError
+from roadworthy.rollout.kserve import inference_service
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
+from roadworthy.routing.routes import VERSION_HEADER
+
+_MISSED = 1e-6
+"""How unlikely it must be that a version is missed which has its share."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address, and the name that is asked for there where it is another's."""
+
+    url: str
+    host: str = ""
+
+
+def common(live: Mapping[str, Any], settings: KServeSettings) -> Address:
+    """Return where customers ask.
+
+    Raises
+    ------
+    NotYetError
+        KServe tells no address.
+    """
+    url = (live.get("status") or {}).get("url", "")
+    if not url:
+        raise NotYetError("KServe tells no address of it yet")
+    return _through(url, settings.endpoint)
+
+
+def own(
+    live: Mapping[str, Any],
+    mode: Mode,
+    version: int,
+    settings: KServeSettings,
+    find: Callable[[str], str],
+) -> Address:
+    """Return where one version alone is asked.
+
+    Parameters
+    ----------
+    find
+        Returns where a Service is reached; nothing if it is not there.
+
+    Raises
+    ------
+    NotYetError
+        There is no address of it.
+    """
+    if mode == "Standard":
+        service = inference_service.service_name(live, version)
+        if settings.version_endpoint:
+            return Address(settings.version_endpoint, f"{service}.{settings.namespace}.svc")
+        url = find(service)
+        if not url:
+            raise NotYetError(f"it has no Service {service} yet")
+        return Address(url)
+    now = inference_service.read(live, mode)
+    if now.challenger is None and not now.pinned:
+        return common(live, settings)
+    newest = [
+        one["url"]
+        for one in inference_service.traffic(live)
+        if one.get("latestRevision") and one.get("url")
+    ]
+    if not newest:
+        raise NotYetError("Knative tells no address of its newest revision yet")
+    return _through(newest[0], settings.version_endpoint or settings.endpoint)
+
+
+def answering(address: Address, model: str, token: SecretStr, version: int = 0) -> int:
+    """Return which version answers at an address.
+
+    Parameters
+    ----------
+    version
+        The version that is asked for; 0 for none, as customers do.
+
+    Raises
+    ------
+    NotYetError
+        None does.
+    """
+    headers = {VERSION_HEADER: str(version)} if version else {}
+    try:
+        with connect(address.url, token, address.host) as client:
+            answer = client.get(f"/v2/models/{model}/ready", headers=headers)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        cause = str(error) or type(error).__name__
+        raise NotYetError(f"it gives no answer at {_named(address)}: {cause}") from error
+    told = inference_service.number(answer.headers.get(VERSION_HEADER, ""))
+    if not answer.is_success or not told:
+        raise NotYetError(f"{_named(address)} answers {answer.status_code} and no version")
+    return told
+
+
+def check_reached(address: Address, model: str, token: SecretStr, version: int, share: int) -> None:
+    """See that who names no version gets a version's answers too, where it has a share.
+
+    Parameters
+    ----------
+    share
+        Its percent of the traffic, above 0 and below 100.
+
+    Raises
+    ------
+    NotYetError
+        It does not, or nobody answers.
+    """
+    count = tries(share)
+    for _ in range(count):
+        if answering(address, model, token) == version:
+            return
+    raise NotYetError(
+        f"none of {count} requests at {_named(address)} reached version {version}, which is to "
+        f"have {share} % of them: see that the gateway splits the traffic (in the mode Standard by "
+        f"a KServe newer than 0.20 with the Gateway API)"
+    )
+
+
+def tries(share: int) -> int:
+    """Return after how many requests a version with a share [percent] is missed by no chance."""
+    return math.ceil(math.log(_MISSED) / math.log1p(-share / 100))
+
+
+def _through(url: str, endpoint: str) -> Address:
+    return Address(endpoint, httpx.URL(url).netloc.decode()) if endpoint else Address(url)
+
+
+def _named(address: Address) -> str:
+    return f"{address.host} at {address.url}" if address.host else address.url

@@ -1,0 +1,356 @@
+"""The cluster's target: KServe, in both of its modes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Self
+
+from roadworthy.bundles import stores
+from roadworthy.bundles.bundle import Bundle, Golden
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.engine.analysis import Counts
+from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError, Strategy
+from roadworthy.rollout.engine.target import Standing, nothing
+from roadworthy.rollout.engine.verification import Verification, verify
+from roadworthy.rollout.engine.workers import NotYetError
+from roadworthy.rollout.kserve import endpoints, inference_service, kserve_settings, prometheus
+from roadworthy.rollout.kserve.budgets import Budgets
+from roadworthy.rollout.kserve.cluster import Cluster, ClusterError
+from roadworthy.rollout.kserve.inference_service import Placed, Release
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
+from roadworthy.rollout.kserve.placement import Placement
+from roadworthy.rollout.kserve.prometheus import Figures
+from roadworthy.rollout.kserve.watcher import Watcher
+
+_WHOLE = 100
+_SEEN = 10
+"""From this share on, in percent, a version must be seen among the answers that customers get."""
+
+log = logging.getLogger(__name__)
+
+
+class KServeTarget:
+    """The InferenceServices of one namespace.
+
+    Parameters
+    ----------
+    settings
+        Where the bundles are published and the figures are read, and how long to wait.
+    kserve
+        How versions are served.
+    cluster
+        The cluster.
+    digests
+        Returns the digest of a model's version, as the registry tells it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        kserve: KServeSettings,
+        cluster: Cluster,
+        digests: Callable[[str, int], str],
+    ) -> None:
+        self._settings = settings
+        self._kserve = kserve
+        self._cluster = cluster
+        self._watcher = Watcher(settings, kserve, cluster)
+        self._budgets = Budgets(kserve, cluster, settings.ready_seconds)
+        self._placement = Placement(
+            settings, kserve, cluster, digests, self._watcher, self._budgets
+        )
+        self._figures: dict[str, Figures] = {}
+
+    @classmethod
+    def of(cls, settings: Settings, digests: Callable[[str, int], str]) -> Self:
+        """Return the target that the environment tells.
+
+        Raises
+        ------
+        RolloutError
+            There is no way to a cluster.
+        """
+        kserve = kserve_settings.from_environment()
+        cluster = Cluster.of(kserve.context, kserve.namespace, settings.ready_seconds)
+        return cls(settings, kserve, cluster, digests)
+
+    def check(self, strategy: Strategy) -> None:
+        """Refuse what KServe cannot do, and see that what a rollout needs is there."""
+        if strategy == "rolling":
+            raise RolloutError(
+                "KServe gives each version pods of its own and moves the traffic between them, so "
+                "no pod is replaced by one of another version: use `--strategy canary` or "
+                "`--strategy blue-green`."
+            )
+        mode = self._watcher.mode(None)
+        self._kserve.check(mode)
+        self._check_split(mode)
+        self._check_store()
+        self._placement.template()
+        if self._settings.prometheus_url:
+            prometheus.check(self._settings.prometheus_url)
+
+    def stage(
+        self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
+    ) -> None:
+        """Publish the bundle, put the version beside the champion, and wait until it answers."""
+        model = rollout.model
+        self._check_store()
+        if rollout.champion:
+            self._check_split(self._watcher.mode(self._cluster.service(model)))
+        self._budgets.check_undisturbed(model)
+        runtime = self._placement.runtime()
+        uri = stores.publish(self._settings.bundle_store, bundle)
+        release = Release(rollout.version, uri, runtime)
+        self._check_free(model, release)
+        self._budgets.keep(model)
+        self._placement.have_champion(rollout, meanwhile)
+        self._placement.apply(
+            model, lambda now: inference_service.projected(now, rollout, release), cover=0
+        )
+        self._watcher.wait(
+            model,
+            lambda live: self._watcher.check_answers(live, rollout.version),
+            meanwhile,
+            version=rollout.version,
+            what=f"Version {rollout.version} of {model} did not come up",
+        )
+
+    def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
+        """Apply the share once there are pods for it, and wait until KServe tells it."""
+        self._placement.cover(rollout.model, rollout.version, rollout.share, meanwhile)
+        self._placement.apply(rollout.model, lambda now: inference_service.projected(now, rollout))
+        if rollout.plan:
+            self._watcher.wait(
+                rollout.model,
+                lambda live: self._watcher.check_share(live, rollout),
+                meanwhile,
+                version=rollout.version,
+                what=f"Version {rollout.version} of {rollout.model} did not get {rollout.share} %",
+            )
+
+    def verify(self, rollout: Rollout, golden: Golden) -> Verification:
+        """Ask the version itself, and where it has a share as customers do, too."""
+        settings, model, version = self._settings, rollout.model, rollout.version
+        try:
+            live = self._watcher.live(model)
+            own, common = self._watcher.own(live, version), endpoints.common(live, self._kserve)
+            now = inference_service.read(live, self._watcher.mode(live))
+        except (ClusterError, NotYetError) as error:
+            told = f"a golden request could not be sent: {error}"
+            return Verification(0, float("inf"), told, unreachable=True)
+        found = verify(own.url, model, version, golden, token=settings.token, host=own.host)
+        alone = now.challenger is None
+        if not found.good or not (alone or now.share):
+            return found
+        beside = () if alone or now.share == _WHOLE else (rollout.champion,)
+        shared = verify(
+            *(common.url, model, version, golden),
+            token=settings.token,
+            host=common.host,
+            beside=beside,
+        )
+        shared = replace(shared, difference=max(found.difference, shared.difference))
+        if not shared.good or not beside or now.share < _SEEN:
+            return shared
+        try:
+            endpoints.check_reached(common, model, settings.token, version, now.share)
+        except NotYetError as error:  # a gateway may take a while to do as KServe tells
+            return replace(shared, problem=str(error), unreachable=True)
+        return shared
+
+    def observe(self, rollout: Rollout) -> Counts | None:
+        """Read Prometheus, if one is named: what nobody counts is not judged.
+
+        Raises
+        ------
+        RolloutError
+            Somebody changed the InferenceService, or deleted it.
+        """
+        self._check_unchanged(rollout)
+        url = self._settings.prometheus_url
+        if not url:
+            return Counts(blind=True)
+        counted = self._figures.setdefault(
+            rollout.model, Figures(url, self._kserve.namespace, rollout.model)
+        )
+        return counted.count(rollout.champion, rollout.version)
+
+    def promote(self, rollout: Rollout) -> None:
+        """Apply it as the only version, and wait until customers get its answers."""
+        self._placement.hand_over(rollout.model, rollout.version)
+        self._placement.apply(rollout.model, lambda now: inference_service.projected(now, rollout))
+        self._watcher.wait(
+            rollout.model,
+            lambda live: self._watcher.check_customers(live, rollout.version),
+            version=rollout.version,
+            what=f"Version {rollout.version} of {rollout.model} did not get everything",
+        )
+
+    def roll_back(self, rollout: Rollout, left: Note | None = None) -> None:
+        """Take the version off; the note is written first, and does not hold that up."""
+        failed = None
+        if left is None:
+            self._budgets.check_undisturbed(rollout.model)
+        else:
+            try:
+                self._budgets.leave(left)
+            except ClusterError as error:
+                failed = error
+        first = rollout.champion == 0
+        self._placement.take_off(rollout.model, {rollout.version}, first=first, finish=left is None)
+        if failed is not None:
+            raise failed
+
+    def put_back(self, left: Note, digest: str) -> None:
+        """Make the note's champion the only version, whatever is on the road.
+
+        It is given the traffic when it answers, so until then what is there goes on.
+
+        Parameters
+        ----------
+        digest
+            The digest of the champion's bundle.
+
+        Raises
+        ------
+        RolloutError
+            It does not come up; what answered before still does.
+        """
+        model = left.model
+        self._watcher.live(model)
+        self._budgets.leave(left)
+        self._budgets.keep(model)
+        now = self._watcher.placed(model)
+        if now.champion is not None and now.champion.version == left.champion:
+            self._placement.take_off(model, set(left.taken_off), first=False, finish=True)
+            return
+        uri = stores.address(self._settings.bundle_store, model, digest)
+        try:
+            self._placement.restore(model, Release(left.champion, uri))
+        except (ClusterError, RolledBackError):  # of which nothing is known, or another one knows
+            raise
+        except BaseException:  # Ctrl-C, too: nobody else knows that it was given up
+            self._placement.withdraw(left)
+            raise
+
+    def redo(self, left: Note) -> bool:
+        """Make the road as the note says, or withdraw it."""
+        now = self._watcher.placed(left.model)
+        known = (left.champion, *left.taken_off)
+        try:
+            if now.champion is not None and left.champion and now.champion.version not in known:
+                raise RolloutError(  # noqa: TRY301
+                    f"Version {now.champion.version} of {left.model} was put on the road by "
+                    f"somebody since."
+                )
+            self._placement.follow(left)
+        except (ClusterError, RolledBackError):
+            raise
+        except BaseException as error:
+            self._placement.withdraw(left)
+            if not isinstance(error, RolloutError) or self._budgets.note(left.model) == left:
+                raise
+            log.error("%s The rollback to version %d is given up.", error, left.champion)  # noqa: TRY400
+            return False
+        return True
+
+    def left(self, model: str) -> Note | None:
+        """Read the note."""
+        return self._budgets.note(model)
+
+    def clear(self, note: Note) -> None:
+        """Take the note away, once the road is as it says: whoever wrote it may have died then."""
+        if self._budgets.note(note.model) != note:
+            return
+        self._placement.follow(note)
+        self._budgets.forget(note)
+
+    def standing(self, model: str) -> Standing:
+        """Read the InferenceService, and ask it."""
+        place = f"{model} in the namespace {self._kserve.namespace}"
+        try:
+            live = self._cluster.service(model)
+            mode = self._watcher.mode(live)
+            place = f"{place} ({mode})"
+            if live is None:
+                told = f"There is no InferenceService {model}: `roadworthy run {model}` makes one."
+                return Standing(model, place, problem=told)
+            now = inference_service.read(inference_service.ours(live, mode), mode)
+            found = Standing(
+                model,
+                place,
+                url=(live.get("status") or {}).get("url", ""),
+                champion=now.champion.version if now.champion else 0,
+                challenger=now.challenger.version if now.challenger else 0,
+                share=now.share,
+            )
+        except RolloutError as error:
+            return Standing(model, place, problem=str(error))
+        try:
+            self._watcher.check_kept(live)
+            inference_service.read(live, mode)
+            problem = self._watcher.problem(live, now, model)
+        except RolloutError as error:
+            problem = str(error)
+        return replace(found, ready=not problem, problem=problem)
+
+    def _check_store(self) -> None:
+        address = self._settings.bundle_store
+        if "://" not in address:
+            raise RolloutError(
+                f"The pods of a cluster cannot read bundles from {address}, a directory here: name "
+                f"a store such as s3://bucket/bundles in ROADWORTHY_BUNDLE_STORE."
+            )
+
+    def _check_split(self, mode: Mode) -> None:
+        if mode == "Standard" and not self._cluster.has_gateway_api():
+            raise RolloutError(
+                "KServe splits no traffic here, and would ignore a canary's share: set "
+                "enableGatewayApi to true under `ingress` in its ConfigMap "
+                "kserve/inferenceservice-config (a KServe newer than 0.20 with the Gateway API), "
+                "or use the mode Knative."
+            )
+
+    def _check_free(self, model: str, release: Release) -> None:
+        """See that nobody else says what is to be said when the version is promoted.
+
+        It would be known only then, when customers get its answers already.
+        """
+        live = self._cluster.service(model)
+        if live is None:
+            return
+        self._watcher.check_kept(live)
+        made = inference_service.manifest(
+            model,
+            Placed(release),
+            mode=self._watcher.mode(live),
+            settings=self._kserve,
+            now=inference_service.applied(live),
+        )
+        self._cluster.check_service(made)
+
+    def _check_unchanged(self, rollout: Rollout) -> None:
+        """See that the road is still as the rollout made it."""
+        model, live = rollout.model, self._cluster.service(rollout.model)
+        self._budgets.check_undisturbed(
+            model
+        )  # asked then: who rolls back changes the road after that
+        if live is None:
+            raise RolloutError(
+                f"Somebody deleted the InferenceService {model} during the rollout of version "
+                f"{rollout.version}."
+            )
+        self._watcher.check_kept(live)
+        now = inference_service.read(live, self._watcher.mode(live))
+        number = now.challenger.version if now.challenger else 0
+        if rollout.plan and (number, now.share) != (rollout.version, rollout.share):
+            told = f"version {number} {now.share} %" if number else "the champion alone everything"
+            raise RolloutError(
+                f"Somebody changed the InferenceService {model}: it gives {told}, and the rollout "
+                f"version {rollout.version} {rollout.share} %. Run the rollout again when nobody "
+                f"else changes it."
+            )

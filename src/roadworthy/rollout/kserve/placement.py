@@ -1,0 +1,347 @@
+"""Puts versions on the road of an InferenceService, and takes them off.
+
+An InferenceService is applied, never deleted and made anew, and only as what was read of it before:
+two that change it at the same time do so one after the other. What else wants to say what one of
+our fields is, is told on the way forth, as somebody meant something by it; on the way back our word
+counts, as a bad version waits for nobody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from roadworthy.bundles import stores
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine.state import Rollout, RolloutError
+from roadworthy.rollout.engine.target import GoneError, nothing
+from roadworthy.rollout.kserve import inference_service, serving_runtime
+from roadworthy.rollout.kserve.budgets import Budgets
+from roadworthy.rollout.kserve.cluster import APPLY, Cluster, Json, unless_stale
+from roadworthy.rollout.kserve.inference_service import Placed, Release
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
+from roadworthy.rollout.kserve.watcher import Watcher
+
+_WHOLE = 100
+
+log = logging.getLogger(__name__)
+
+
+class Placement:
+    """What is on the road of each model of one namespace.
+
+    Parameters
+    ----------
+    digests
+        Returns the digest of a model's version, as the registry tells it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        kserve: KServeSettings,
+        cluster: Cluster,
+        digests: Callable[[str, int], str],
+        watcher: Watcher,
+        budgets: Budgets,
+    ) -> None:
+        self._settings = settings
+        self._kserve = kserve
+        self._cluster = cluster
+        self._digests = digests
+        self._watcher = watcher
+        self._budgets = budgets
+
+    def template(self) -> Json:
+        """Return the ServingRuntime of which a new version gets a copy.
+
+        Raises
+        ------
+        RolloutError
+            It is not there.
+        """
+        name, namespace = self._kserve.runtime, self._kserve.namespace
+        found = self._cluster.runtime(name)
+        if found is None:
+            raise RolloutError(
+                f"The namespace {namespace} has no ServingRuntime {name}: {APPLY} makes it."
+            )
+        return found
+
+    def runtime(self) -> str:
+        """Apply the copy that a new version gets, and return its name."""
+        made = serving_runtime.copied(self.template())
+        self._cluster.apply_runtime(made)
+        return str(made["metadata"]["name"])
+
+    def apply(
+        self,
+        model: str,
+        project: Callable[[Placed], Placed],
+        *,
+        force: bool = False,
+        cover: int | None = None,
+    ) -> None:
+        """Apply what is made of what is on the road, unless that changes meanwhile: then again.
+
+        Parameters
+        ----------
+        project
+            Returns what is to be on the road, of what is.
+        force
+            Whether it is the way back: what others want of our fields does not count, nor does it
+            matter whether somebody rolls back.
+        cover
+            For how many percent of the traffic a challenger is to have pods of those that the
+            champion has now, in the mode `Standard`; None for its share of those it had.
+        """
+
+        @unless_stale(self._settings.ready_seconds)
+        def once() -> None:
+            live = self._cluster.service(model)
+            if not force:  # asked after the road was read: who rolls back changes it after that
+                self._budgets.check_undisturbed(model)
+            mode = self._watcher.mode(live)
+            before = inference_service.applied(live) if live else None
+            if live is not None:
+                self._watcher.check_kept(live)
+            if live is not None and force:
+                live = inference_service.ours(live, mode)
+                before = inference_service.ours(before or {}, mode)
+            now = inference_service.read(live, mode) if live else Placed()
+            after = project(now)
+            if live is None and after == Placed():
+                return
+            beside = mode == "Standard" and after.challenger is not None
+            counted = after.champion if beside and cover is not None else None
+            made = inference_service.manifest(
+                model,
+                after,
+                mode=mode,
+                settings=self._kserve,
+                now=before,
+                ready=self._watcher.ready(model, counted) if counted else 0,
+                cover=cover or 0,
+            )
+            if live is not None:
+                made["metadata"]["resourceVersion"] = live["metadata"]["resourceVersion"]
+            self._cluster.apply_service(made, force=force)
+
+        once()
+
+    def cover(
+        self,
+        model: str,
+        version: int,
+        share: int,
+        meanwhile: Callable[[], None] = nothing,
+        *,
+        force: bool = False,
+    ) -> None:
+        """See that a challenger has the pods for a share, in the mode `Standard`.
+
+        Knative itself makes pods as they are needed, and keeps requests until then.
+        """
+        live = self._cluster.service(model)
+        if live is None or not share or self._watcher.mode(live) != "Standard":
+            return
+        challenger = inference_service.read(live, "Standard").challenger
+        if challenger is None or challenger.version != version:
+            return
+        self.apply(model, lambda now: now, force=force, cover=share)
+        self._watcher.wait(
+            model,
+            lambda live: self._watcher.check_pods(live, challenger),
+            meanwhile,
+            version=version,
+            what=f"Version {version} of {model} did not get the pods for {share} % of the traffic",
+        )
+
+    def hand_over(self, model: str, version: int, *, force: bool = False) -> None:
+        """Give a challenger everything before the champion goes, in the mode `Standard`.
+
+        There KServe takes the champion's pods away as soon as it is not named any more.
+        """
+        live = self._cluster.service(model)
+        if live is None or self._watcher.mode(live) != "Standard":
+            return
+        now = inference_service.read(live, "Standard")
+        if now.challenger is None or now.challenger.version != version:
+            return
+        self.cover(model, version, _WHOLE, force=force)
+        if now.share == _WHOLE:
+            return
+        self.apply(model, lambda now: replace(now, share=_WHOLE), force=force)
+        self._watcher.wait(
+            model,
+            lambda live: self._watcher.check_told(live, _WHOLE),
+            version=version,
+            what=f"Version {version} of {model} did not get everything",
+        )
+
+    def take_off(self, model: str, off: set[int], *, first: bool, finish: bool) -> None:
+        """Let the champion alone answer; without one, nobody.
+
+        Parameters
+        ----------
+        first
+            Whether there never was a champion before the version.
+        finish
+            Whether to wait, in the mode `Knative`, for the champion's own newest revision.
+        """
+
+        def without(now: Placed) -> Placed:
+            if first and now.champion is not None and now.champion.version in off:
+                return Placed(stopped=now.champion)
+            gone = now.challenger is not None and now.challenger.version in off
+            return replace(now, challenger=None, share=0) if gone else now
+
+        live = self._cluster.service(model)
+        if live is None and first:
+            return
+        if live is None or live["metadata"].get("deletionTimestamp"):
+            told = "There is no" if live is None else "Somebody is deleting the"
+            raise GoneError(
+                f"{told} InferenceService {model}, so its champion answers nobody either: "
+                f"`roadworthy run {model}` puts it on the road again."
+            )
+        if self._watcher.mode(live) == "Standard" or first:
+            self.apply(model, without, force=True)
+            self._watcher.wait_for_share(model, None)
+            return
+        now = self._watcher.seen(live)
+        if now.challenger is not None and now.challenger.version in off:
+            # Knative goes back to the revision before only while the newest one is the one that
+            # is bad. Another predictor is a newer one, which has to come up first.
+            self.apply(model, lambda now: replace(now, share=0), force=True)
+            self._watcher.wait_for_share(model, 0)
+            self.apply(model, lambda now: replace(without(now), pinned=True), force=True)
+        if finish:
+            self.unpin(model)
+
+    def unpin(self, model: str) -> None:
+        """Let the champion's newest revision have everything, once it answers.
+
+        If it does not, the revision before goes on: that is no reason to fail.
+        """
+        now = self._watcher.placed(model)
+        if not now.pinned or now.champion is None:
+            return
+        version = now.champion.version
+        try:
+            self._watcher.wait(
+                model,
+                lambda live: self._watcher.check_answers(live, version),
+                version=version,
+                what=f"The newest revision of version {version} of {model} did not come up",
+            )
+        except RolloutError as error:
+            log.warning("%s The revision before it goes on to answer.", error)
+            return
+        self.apply(model, lambda now: replace(now, pinned=False), force=True)
+
+    def restore(self, model: str, release: Release) -> None:
+        """Make a version the only one that is not on the road, or is one it follows."""
+        live = self._watcher.live(model)
+        now = self._watcher.seen(live)
+        if self._watcher.mode(live) == "Knative" and self._has_returned(model, release, now, live):
+            return
+        release = replace(release, runtime=self._runtime_of(release, live))
+        what = f"Version {release.version} of {model} did not come up"
+
+        def beside(now: Placed) -> Placed:
+            return Placed(release) if now.champion is None else Placed(now.champion, release)
+
+        self.apply(model, beside, force=True, cover=_WHOLE)
+        self._watcher.wait(
+            model,
+            lambda live: self._watcher.check_answers(live, release.version),
+            version=release.version,
+            what=what,
+        )
+        self.hand_over(model, release.version, force=True)
+        self.apply(model, lambda _: Placed(release), force=True)
+        self._watcher.wait(
+            model,
+            lambda live: self._watcher.check_customers(live, release.version),
+            version=release.version,
+            what=what,
+        )
+
+    def _has_returned(self, model: str, release: Release, now: Placed, live: Json) -> bool:
+        """Return whether Knative still had the version's revision, and went back to it at once."""
+        before = inference_service.follows(live)
+        plain = now.champion is not None and now.challenger is None and not now.pinned
+        if not plain or before is None or before.version != release.version:
+            return False
+        bad = now.champion
+        self.apply(model, lambda _: Placed(before, bad), force=True)
+        try:
+            self._watcher.wait(
+                model,
+                lambda live: self._watcher.check_customers(live, release.version),
+                version=release.version,
+                what=f"The revision of version {release.version} of {model} is not there any more",
+                seconds=min(self._kserve.patience_seconds, self._settings.ready_seconds),
+            )
+        except RolloutError as error:
+            log.warning("%s It is made anew.", error)
+            self.apply(model, lambda _: Placed(bad), force=True)
+            return False
+        self.apply(model, lambda _: Placed(before, pinned=True), force=True)
+        self.unpin(model)
+        return True
+
+    def have_champion(self, rollout: Rollout, meanwhile: Callable[[], None]) -> None:
+        """Put the registry's champion on a road that lost it, such as a new cluster's."""
+        model, number = rollout.model, rollout.champion
+        if number in (0, rollout.version) or self._watcher.placed(model).champion is not None:
+            return
+        log.warning("%s has no champion here: version %d is put on the road.", model, number)
+        release = replace(self._release(model, number), runtime=self.runtime())
+        self.apply(model, lambda now: now if now.champion else Placed(release))
+        self._watcher.wait(
+            model,
+            lambda live: self._watcher.check_customers(live, number),
+            meanwhile,
+            version=number,
+            what=f"Version {number} of {model}, its champion, did not come up",
+        )
+
+    def withdraw(self, left: Note) -> None:
+        """Forget a rollback to a version that does not come up: whoever comes next goes on.
+
+        What is the champion already stays, and so does the note: it is only to be recorded.
+        """
+        try:
+            now = self._watcher.placed(left.model).champion
+            if now is not None and now.version == left.champion:
+                return
+            self.take_off(left.model, {left.champion}, first=False, finish=True)
+            self._budgets.forget(left)
+        except RolloutError as error:
+            log.error("The rollback is not forgotten: %s", error)  # noqa: TRY400 - a sentence
+
+    def follow(self, note: Note) -> None:
+        """Make the road as a note says."""
+        now = self._watcher.placed(note.model)
+        off = {release.version for release in now.releases} & set(note.taken_off)
+        if now.champion is not None and now.champion.version in off and note.champion:
+            self.restore(note.model, self._release(note.model, note.champion))
+        elif off:
+            first = not note.champion
+            self.take_off(note.model, off, first=first, finish=False)
+
+    def _release(self, model: str, version: int) -> Release:
+        """Return a version as the registry knows it."""
+        digest = self._digests(model, version)
+        return Release(version, stores.address(self._settings.bundle_store, model, digest))
+
+    def _runtime_of(self, release: Release, live: Json) -> str:
+        """Return what served a version before the one that is on the road, or serves new ones."""
+        before = inference_service.follows(live)
+        if before == release and before.runtime and self._cluster.runtime(before.runtime):
+            return before.runtime
+        return self.runtime()

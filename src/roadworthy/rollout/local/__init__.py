@@ -1,0 +1,1 @@
+"""Rollouts to the model server of this machine."""

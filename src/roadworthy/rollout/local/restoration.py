@@ -1,0 +1,110 @@
+"""The roads, written anew from the registry where they are lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from roadworthy.bundles import bundle
+from roadworthy.bundles.bundle import BundleError
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.settings import Settings
+from roadworthy.models import contract
+from roadworthy.rollout.engine import intent
+from roadworthy.rollout.local import local_target
+from roadworthy.rollout.local.placement import placed
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Road, RoadError
+
+if TYPE_CHECKING:
+    from roadworthy.tracking.registry import Registry
+
+
+def restore(settings: Settings) -> Iterator[str]:
+    """Put each model on the road again whose road is empty or damaged; yield what was done.
+
+    During a rollout that is the champion and the challenger with its share. A road whose bundles
+    are there is left alone, but what a kill left half done is finished; when every model has one
+    and nothing was left, or no run ever made a registry, nothing is asked of it.
+
+    Raises
+    ------
+    RoadworthyError
+        No road is whole, and none could be written. As long as one is, the others' failures are
+        only told: what can be served is served.
+    """
+    known = {*contract.available(), *routes.models(settings.road)}
+    whole = {model for model in known if _is_whole(settings, model)}
+    open_ = {model for model in whole if _is_open(settings, model)}
+    if (known == whole and not open_) or not settings.has_registry:
+        return
+    from roadworthy.rollout.engine import finalising
+    from roadworthy.tracking.registry import Registry
+
+    problems: list[RoadworthyError] = []
+    try:
+        registry = Registry.of(settings)
+        for model in sorted({*registry.models()} - whole | open_):
+            try:
+                if model not in whole:
+                    yield from _put_back(settings, registry, model)
+                    whole.add(model)
+                if settings.target == "local":  # else a cluster's rollouts are not of here
+                    target = local_target.LocalTarget(settings)
+                    finalising.catch_up(settings, registry, target, model)
+            except RoadworthyError as error:
+                problems.append(error)
+    except RoadworthyError as error:
+        problems.append(error)
+    if problems and not whole:
+        raise problems[0]
+    yield from map(str, problems)
+
+
+def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[str]:
+    """Write the road of a model: its champion and, during a rollout, its challenger."""
+    from roadworthy.rollout.engine import lease
+
+    champion = registry.aliased(model, "champion")
+    if champion is None:
+        return
+    since = champion.tags.get("promoted_at", "")
+    release = placed(settings, champion)
+    release = replace(release, since=since or release.since)
+    with intent.changing(settings, model):
+        routes.write(settings.road, Road(model, champion=release))
+    yield f"Put {model} version {champion.number} on the road again, from the registry."
+    rollout = lease.read(registry, model) if settings.target == "local" else None
+    if rollout is None or rollout.ended or rollout.champion != champion.number:
+        return
+    try:
+        challenger = placed(settings, registry.version(model, rollout.version))
+    except RoadworthyError as error:  # not pushed yet, perhaps: the champion answers alone
+        yield f"Version {rollout.version} of {model}, which is rolled out, stays off: {error}"
+        return
+    with intent.changing(settings, model):
+        now = routes.read(settings.road, model)
+        routes.write(settings.road, local_target.projected(now, rollout, challenger))
+    yield f"Put {rollout} beside it, as its rollout left it."
+
+
+def _is_open(settings: Settings, model: str) -> bool:
+    """Return whether a rollout is on, or was left half done: the registry knows more of it."""
+    try:
+        left = intent.read(settings, model) is not None
+        return left or routes.read(settings.road, model).challenger is not None
+    except RoadworthyError:
+        return False
+
+
+def _is_whole(settings: Settings, model: str) -> bool:
+    try:
+        now = routes.read(settings.road, model)
+        for one in (now.champion, now.challenger):
+            if one is not None:
+                bundle.read(Path(one.bundle), one.digest)
+    except (RoadError, BundleError):
+        return False
+    return now.champion is not None

@@ -1,0 +1,141 @@
+"""What is on the road: which version of a model answers, which one is on trial, and how they share.
+
+A road is a small JSON file per model in one directory. The rollout writes it, whole or not at all;
+the server watches it. It repeats what the registry says in a form that costs a server nothing to
+read, and can be written anew from the registry at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from roadworthy.core.errors import RoadworthyError
+
+VERSION_HEADER = "x-roadworthy-version"
+"""Names the version that answered; in a request, the version that is to answer."""
+
+_RELEASES = ("champion", "challenger", "previous")
+
+
+class RoadError(RoadworthyError):
+    """The file that says what is on the road cannot be read."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version on the road.
+
+    Parameters
+    ----------
+    version
+        The version's number in the registry.
+    bundle
+        The directory of its bundle.
+    digest
+        The digest of its bundle.
+    since
+        When it was released, as an ISO 8601 date and time with its offset.
+    """
+
+    version: int
+    bundle: str
+    digest: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Road:
+    """The versions of one model that a server holds.
+
+    Parameters
+    ----------
+    model
+        The model's name.
+    champion
+        What answers, or nothing before the first release.
+    challenger
+        What is on trial, or nothing. It answers who asks for its version, and its share.
+    share
+        How many of a hundred requests that ask for no version the challenger answers.
+    shadow
+        Whether a request that asks for no version is also put to the version that did not answer
+        it, so that the two can be compared.
+    state
+        What the rollout does now, in one word for people; empty while there is none.
+    previous
+        The champion before this one, or nothing: what a rollback puts on the road again.
+    holder
+        The process that drives the rollout, see :mod:`roadworthy.core.process_id`; empty while
+        there is none.
+    """
+
+    model: str
+    champion: Release | None = None
+    challenger: Release | None = None
+    share: int = 0
+    shadow: bool = False
+    state: str = ""
+    previous: Release | None = None
+    holder: str = ""
+
+
+def read(directory: Path, model: str) -> Road:
+    """Return the model's road; an empty one when nothing was ever released.
+
+    Raises
+    ------
+    RoadError
+        The file is damaged.
+    """
+    file = directory / f"{model}.json"
+    try:
+        raw = json.loads(file.read_bytes())
+        if raw["model"] != model:
+            raise ValueError(f"it is of the model {raw['model']!r}")  # noqa: TRY301
+        return _road(raw)
+    except FileNotFoundError:
+        return Road(model)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RoadError(
+            f"{file} does not say what is on the road ({error!r}). Delete it: "
+            f"`roadworthy serve` writes it anew from the registry."
+        ) from error
+
+
+def write(directory: Path, road: Road) -> None:
+    """Put a road in place of the one before, for readers in one step."""
+    directory.mkdir(parents=True, exist_ok=True)
+    scratch = directory / f".{road.model}.{os.getpid()}.{threading.get_ident()}"
+    scratch.write_text(json.dumps(asdict(road), indent=2) + "\n")
+    scratch.rename(directory / f"{road.model}.json")
+
+
+def models(directory: Path) -> list[str]:
+    """Return the names of the models that have a road, in alphabetical order."""
+    return sorted(file.stem for file in directory.glob("[!.]*.json"))
+
+
+def _road(raw: dict[str, Any]) -> Road:
+    raw.setdefault("previous", None)  # a road of before there were rollbacks has none
+    releases = {name: _release(raw.pop(name)) for name in _RELEASES}
+    road = Road(**(raw | releases))
+    if type(road.share) is not int or not 0 <= road.share <= 100:
+        raise ValueError(f"{road.share!r} is no share of a hundred")
+    if type(road.shadow) is not bool or not {type(road.state), type(road.holder)} == {str}:
+        raise TypeError(f"{road.shadow!r}, {road.state!r}, {road.holder!r}: a choice and two words")
+    return road
+
+
+def _release(raw: dict[str, object] | None) -> Release | None:
+    if raw is None:
+        return None
+    release = Release(**raw)  # type: ignore[arg-type]
+    words = (release.bundle, release.digest, release.since)
+    if not (isinstance(release.version, int) and all(isinstance(word, str) for word in words)):
+        raise TypeError(f"{raw} is not a release")
+    return release

@@ -1,0 +1,1 @@
+"""The protocols of the model server, their limits, and its page."""

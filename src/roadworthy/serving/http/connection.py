@@ -1,0 +1,393 @@
+"""One HTTP connection: what a request may cost before anything looks at it.
+
+A request is given to the application when all of it is there, so that one that comes slowly, or
+never whole, holds nothing but its own connection. What is no request, or is too large, too slow or
+one too many, is refused as everything else is: JSON, in a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httptools
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection, too_large
+
+LIGHT_PATHS = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
+"""What is answered however much else there is to do: it tells how the server fares."""
+REFUSAL = "roadworthy.refusal"
+"""The key of a scope under which the application finds why it is to refuse a request."""
+
+_LINGER_SECONDS = 2.0
+"""How long what a client goes on sending is read, so that it comes to read the refusal."""
+_STOP_MARGIN_SECONDS = 0.3
+_EXPIRY_SECONDS = 0.25
+_FRAME = 8
+"""So many times its size a body in chunks may take on the way: a chunk of one byte takes six."""
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What may be asked for.
+
+    Parameters
+    ----------
+    max_header_bytes
+        The largest request line with its headers, in bytes.
+    max_headers
+        The most headers of a request.
+    max_body_bytes
+        The largest body of a request, in bytes.
+    max_in_flight
+        The most requests of all connections that are being answered at a time.
+    request_seconds
+        How long a request may take, from its first byte to the last one of its answer.
+    """
+
+    max_header_bytes: int
+    max_headers: int
+    max_body_bytes: int
+    max_in_flight: int
+    request_seconds: float
+
+
+@dataclass
+class Load:
+    """How much all connections of a server ask for at the moment.
+
+    Attributes
+    ----------
+    in_flight
+        The requests that are whole and not yet answered, but for those that tell how it fares.
+    refused
+        Called with protocol and status of a request that is refused before anything looks at it.
+    """
+
+    in_flight: int = 0
+    refused: Callable[[str, int], object] = lambda *_: None
+
+
+def expire(connections: Iterable[Connection], loop: asyncio.AbstractEventLoop) -> None:
+    """End what takes too long, now and again and again.
+
+    One look at all connections, a few times a second, costs less than a timer for each request.
+    """
+    now = loop.time()
+    for connection in list(connections):
+        connection.expire(now)
+    loop.call_later(_EXPIRY_SECONDS, expire, connections, loop)
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's connection, with limits.
+
+    Parameters
+    ----------
+    limits
+        What may be asked for.
+    load
+        What all connections of the server ask for; each has the same.
+    """
+
+    def __init__(self, *args: Any, limits: ConnectionLimits, load: Load, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._limits = limits
+        self._load = load
+        self._since = self.loop.time()  # of the request that arrives or is answered, or of idleness
+        self._arriving = False  # some of a request is there, and not all
+        self._head_bytes = 0  # of a head of which not all is there
+        self._trailer_bytes = 0  # of what follows a body in chunks
+        self._frame_bytes = 0  # of what came after a head and is no body
+        self._chunk_bytes = 0
+        self._waiting: Any = None  # the request that waits for its body, and the application
+        self._running: Any = None  # the request that the application got last
+        self._large = False  # that request was refused for its size: the body is of no interest
+        self._problem: tuple[HTTPStatus, str] | None = None
+        self._upgrades = False
+        self._stops = False
+        self._discards = False
+
+    def expire(self, now: float) -> None:
+        """End what has taken too long."""
+        seconds = now - self._since
+        if self._discards:
+            return
+        if self._arriving:
+            if seconds > self._limits.request_seconds:
+                told = f"The request was not whole within {self._limits.request_seconds:g} s"
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"{told}: send it again.")
+        elif self._is_answering():
+            if seconds > self._limits.request_seconds:
+                # what is asked for is not read, or is not to be had: there is nobody to tell
+                self.transport.abort()
+        elif seconds > self.timeout_keep_alive:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """Close an idle connection; let a request that is on its way come, and be answered."""
+        self._stops = True
+        super_waits = self.cycle is not None and not self.cycle.response_complete
+        if not self._arriving or super_waits:
+            super().shutdown()
+        if self._arriving:
+            grace = self.config.timeout_graceful_shutdown or 0
+            self.loop.call_later(max(grace - _STOP_MARGIN_SECONDS, 0), self._give_up)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived."""
+        if self._discards:
+            return
+        self._chunk_bytes = len(data)
+        while data:
+            try:
+                self.parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                data = self._without_upgrade() + data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                bad = (HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request: send one.")
+                self._refuse(*(self._problem or bad))
+                return
+        if self._arriving:
+            self._look_at_rest()
+
+    def eof_received(self) -> bool:  # type: ignore[override] # asyncio's protocol has a bool
+        """Answer what is whole, though nothing more will come; return whether to stay open."""
+        if self._discards:
+            return False
+        if self._arriving:
+            self._refuse(HTTPStatus.BAD_REQUEST, "The request is cut off: send all of it.")
+            return True
+        if self._is_answering():
+            self._running.keep_alive = self.cycle.keep_alive = False
+            return True
+        return False
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        if not self._is_answering():
+            self._since = self.loop.time()
+        self._arriving = True
+        self._large = False
+        self._head_bytes = self._trailer_bytes = self._frame_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header. What follows a body in chunks is none, whatever it says, and is left out.
+
+        A trailer must say neither who asks nor what a proxy looks at (RFC 9110, section 6.5.1).
+        """
+        if self._head_bytes >= 0:
+            super().on_header(name, value)
+            return
+        self._trailer_bytes += len(name) + len(value)
+        if self._trailer_bytes > self._limits.max_header_bytes:
+            self._problem = _head_problem(f"more than {self._limits.max_header_bytes} bytes")
+            raise ValueError
+
+    def on_headers_complete(self) -> None:
+        """Take the head of a request."""
+        limits = self._limits
+        if len(self.headers) > limits.max_headers:
+            self._problem = _head_problem(f"more than {limits.max_headers} headers")
+            raise ValueError
+        if self._head_bytes + self._chunk_bytes > limits.max_header_bytes:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            self._check_head(size)
+        self._head_bytes = -1
+        self._upgrades = self.parser.should_upgrade()
+        if self._upgrades:
+            if self.parser.get_method() == b"CONNECT":
+                raise ValueError
+            return
+        super().on_headers_complete()
+        if self._stops:
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        """Take some of a body."""
+        self._frame_bytes -= len(body)
+        if not (self._large or self.cycle.response_complete):
+            self.cycle.body += body
+
+    def on_message_complete(self) -> None:
+        """Have the application answer the request, now that it is whole."""
+        if self._upgrades:
+            return
+        self._arriving = False
+        super().on_message_complete()
+        if self._waiting is not None:
+            cycle, app = self._waiting
+            if len(cycle.body) > self._limits.max_body_bytes:
+                cycle.scope[REFUSAL] = too_large(self._limits.max_body_bytes)
+            self._answer(cycle, app)
+
+    def on_response_complete(self) -> None:
+        """Go on with the request that came meanwhile, or wait for one."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        if not self._arriving:
+            self._since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if cycle.more_body:
+            self._waiting = cycle, app
+        else:
+            self._answer(cycle, app)
+
+    def _answer(self, cycle: Any, app: Any) -> None:
+        self._waiting = None
+        self._running = cycle
+        counts = cycle.scope["path"] not in LIGHT_PATHS
+        if counts:
+            if self._load.in_flight >= self._limits.max_in_flight:
+                cycle.scope[REFUSAL] = _too_many(self._load.in_flight)
+            self._load.in_flight += 1
+        if cycle.scope["method"] == "POST":
+            cycle.transport = _InOne(cycle.transport)
+        task = self.loop.create_task(self._run(cycle, app, counts))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    async def _run(self, cycle: Any, app: Any, counts: bool) -> None:
+        try:
+            await cycle.run_asgi(app)
+        finally:
+            # uvicorn's set of tasks loses one a turn of the loop later, and would be too large
+            self._load.in_flight -= counts
+
+    def _without_upgrade(self) -> bytes:
+        """Return the head of a request that asks for another protocol, as one that does not.
+
+        There is no other. The parser takes what follows such a head for that other protocol, also
+        where it is a body.
+        """
+        lines = [
+            b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, _encoded(self.parser)),
+            *(name + b": " + value for name, value in self.headers if name != b"upgrade"),
+        ]
+        self.parser = httptools.HttpRequestParser(self)
+        return b"\r\n".join([*lines, b"", b""])
+
+    def _is_answering(self) -> bool:
+        return self._running is not None and not self._running.response_complete
+
+    def _look_at_rest(self) -> None:
+        """Look at a request of which not all is there."""
+        if self._head_bytes >= 0:
+            self._head_bytes += self._chunk_bytes
+            try:
+                self._check_head(self._head_bytes)
+            except ValueError:
+                self._refuse(*(self._problem or _head_problem("too much")))
+            return
+        self._frame_bytes += self._chunk_bytes
+        if self._frame_bytes > self._limits.max_header_bytes + _FRAME * self._limits.max_body_bytes:
+            self._refuse(*_head_problem("more than there may be"))
+            return
+        if self._waiting is None:
+            return
+        cycle, app = self._waiting
+        limit = self._limits.max_body_bytes
+        if len(cycle.body) > limit or _declared(self.headers) > limit:
+            self._large = True
+            cycle.scope[REFUSAL] = too_large(limit)
+            self._answer(cycle, app)
+        elif cycle.waiting_for_100_continue and not self._is_answering():
+            cycle.waiting_for_100_continue = False
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _check_head(self, size: int) -> None:
+        limit = self._limits.max_header_bytes
+        if size > limit:
+            self._problem = _head_problem(f"more than {limit} bytes")
+            raise ValueError
+
+    def _give_up(self) -> None:
+        if self._arriving and not self._discards and not self.transport.is_closing():
+            told = "The request was not whole before the server had to stop: send it again."
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, told)
+
+    def _refuse(self, status: HTTPStatus, sentence: str) -> None:
+        """Refuse what cannot be given to the application, and take no more."""
+        self._discards = True
+        self._arriving = False
+        self._load.refused("http", status.value)
+        self.pipeline.clear()
+        if self._is_answering():  # the answer to the request before comes first, and is the last
+            self._running.keep_alive = False
+            return
+        if self.cycle is not None:
+            self.cycle.response_complete = True
+        body = orjson.dumps({"error": sentence})
+        lines = [
+            f"HTTP/1.1 {status.value} {status.phrase}".encode(),
+            *(name + b": " + value for name, value in self.server_state.default_headers),
+            b"content-type: application/json",
+            b"content-length: " + str(len(body)).encode(),
+            b"x-content-type-options: nosniff",
+            b"connection: close",
+        ]
+        self.transport.write(b"\r\n".join([*lines, b"", body]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
+
+
+class _InOne:
+    """Writes the head of an answer with the first of its body: one call of the system, not two."""
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def close(self) -> None:
+        if self._head:
+            self._transport.write(self._head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
+def _encoded(parser: httptools.HttpRequestParser) -> bytes:
+    version: str = parser.get_http_version()
+    return version.encode()
+
+
+def _too_many(count: int) -> Rejection:
+    return Rejection(
+        503,
+        f"{count} requests are being answered, which is all there can be: ask again.",
+        headers={"retry-after": RETRY_SECONDS},
+    )
+
+
+def _head_problem(what: str) -> tuple[HTTPStatus, str]:
+    told = f"The request line and the headers are {what}: send less."
+    return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, told
+
+
+def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
+    """Return the length that a request says of its body, 0 if it does not say."""
+    said = [value for name, value in headers if name == b"content-length"]
+    return int(said[-1]) if said and said[-1].isdigit() else 0

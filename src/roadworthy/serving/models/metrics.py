@@ -1,0 +1,290 @@
+"""What a server tells of itself at ``/metrics``.
+
+An answer only appends to a list; the figures are brought up to date a few times a second, many
+answers at a time, because a histogram of Prometheus's client costs as much as a model's answer.
+With the variable ``PROMETHEUS_MULTIPROC_DIR`` the figures of all processes that share the directory
+are told as one, also of those that ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import Counter as Tally
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from roadworthy.bundles.scoring import Columns
+from roadworthy.serving.models.model_store import Fleet, Served
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
+
+_FLUSH_SECONDS = 0.2
+_FLUSH_ANSWERS = 128
+_LATENCIES = (
+    *(0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075),
+    *(0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
+)
+_DIFFERENCES = (1e-6, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
+
+
+class Answered(NamedTuple):
+    """One answer, as it is counted."""
+
+    served: Served | None
+    protocol: str
+    status: int
+    seconds: float
+    answers: Columns | None
+
+
+class Metrics:
+    """The figures of one server.
+
+    Parameters
+    ----------
+    fleet
+        The versions, whose role, share and age are told as they are at the moment.
+    in_flight
+        Returns how many requests are being answered.
+    """
+
+    def __init__(self, fleet: Fleet, in_flight: Callable[[], int] = lambda: 0) -> None:
+        self._now_in_flight = in_flight
+        self._registry = CollectorRegistry()
+        self._pending: list[Answered] = []
+        self._flushing = threading.Lock()
+        self._due = False
+        self._distributions: dict[tuple[str, ...], _Distribution] = {}
+        version = ("model", "version")
+        self._requests = Counter(
+            "roadworthy_requests",
+            "Requests that were answered.",
+            (*version, "protocol", "status"),
+            registry=self._registry,
+        )
+        self._seconds = _Bulk(
+            "roadworthy_request_seconds",
+            "Time from a request's body to its answer.",
+            version,
+            buckets=_LATENCIES,
+            registry=self._registry,
+        )
+        self._fallbacks = Counter(
+            "roadworthy_fallbacks",
+            "Requests that the champion answered because the challenger did not.",
+            (*version, "reason"),
+            registry=self._registry,
+        )
+        self._shadow = Counter(
+            "roadworthy_shadow",
+            "Requests that were put to both versions.",
+            ("model", "challenger", "outcome"),
+            registry=self._registry,
+        )
+        self._difference = _Bulk(
+            "roadworthy_shadow_difference",
+            "Relative difference of a challenger's answers from the champion's.",
+            ("model", "challenger", "output"),
+            buckets=_DIFFERENCES,
+            registry=self._registry,
+        )
+        self.in_flight = Gauge(
+            "roadworthy_in_flight",
+            "Requests that are being answered.",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self._registry.register(_Distributions(self._distributions))
+        self._fleet = _FleetCollector(fleet)
+
+    def answered(self, answered: Answered) -> None:
+        """Count an answer. To be called on the event loop."""
+        self._pending.append(answered)
+        if len(self._pending) >= _FLUSH_ANSWERS:
+            self.flush()
+        self._flush_soon()
+
+    def fell_back(self, challenger: Served, reason: str) -> None:
+        """Count a request that the champion answered in the challenger's place."""
+        name, number = _version(challenger)
+        self._fallbacks.labels(name, number, reason).inc()
+
+    def compared(self, challenger: Served, theirs: Columns, ours: Columns) -> None:
+        """Count the challenger's answers and the champion's to the same rows."""
+        model, number = _version(challenger)
+        self._shadow.labels(model, number, "compared").inc()
+        for output in ours.keys() & theirs.keys():
+            for role, answers in (("challenger", ours), ("champion", theirs)):
+                found = self._distribution(
+                    "roadworthy_shadow_prediction",
+                    "Answers of both versions to the same requests.",
+                    {"model": model, "challenger": number, "output": output, "role": role},
+                    # but for least and greatest: a bin of nothing but extremes is one of chance
+                    _spread(challenger, output, "quantiles")[1:-1] or (0.0,),
+                )
+                found.observe_all(answers[output])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                difference = np.abs(ours[output] / theirs[output] - 1)
+            known = np.where(np.isfinite(difference), difference, _DIFFERENCES[-1])
+            self._difference.labels(model, number, output).observe_all(known)
+
+    def not_compared(self, challenger: Served, outcome: str) -> None:
+        """Count a request that could not be put to both versions."""
+        model, number = _version(challenger)
+        self._shadow.labels(model, number, outcome).inc()
+
+    def flush(self) -> None:
+        """Bring the figures up to date."""
+        with self._flushing:
+            pending, self._pending = self._pending, []
+            self._count(pending)
+        self.in_flight.set(self._now_in_flight())
+
+    def refused(self, protocol: str, status: int) -> None:
+        """Count a request that no version was asked. To be called on the event loop."""
+        self.answered(Answered(None, protocol, status, 0.0, None))
+
+    async def text(self) -> bytes:
+        """Return the figures as Prometheus reads them, made aside: there may be many files."""
+        self.flush()
+        return await asyncio.to_thread(self._text)
+
+    def _text(self) -> bytes:
+        registry = self._registry
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry) + generate_latest(self._fleet)
+
+    def _flush_soon(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush_when_due)
+
+    def _flush_when_due(self) -> None:
+        self._due = False
+        self.flush()
+        if self._now_in_flight():  # until none is: other processes tell what was noted last
+            self._flush_soon()
+
+    def _count(self, pending: Sequence[Answered]) -> None:
+        asked = Tally((one.served, one.protocol, one.status) for one in pending)
+        for (served, protocol, status), count in asked.items():
+            name, number = _version(served)
+            self._requests.labels(name, number, protocol, str(status)).inc(count)
+        good: dict[Served, list[Answered]] = {}
+        for one in pending:
+            if one.served is not None and one.answers is not None:
+                good.setdefault(one.served, []).append(one)
+        for served, answered in good.items():
+            times = np.array([one.seconds for one in answered])
+            self._seconds.labels(*_version(served)).observe_all(times)
+            for output in served.scorer.outputs:
+                values = [one.answers[output] for one in answered if one.answers is not None]
+                found = self._distribution(
+                    "roadworthy_prediction",
+                    "Answers that were given.",
+                    dict(zip(("model", "version"), _version(served), strict=True))
+                    | {"output": output},
+                    _spread(served, output, "edges"),
+                )
+                found.observe_all(np.concatenate(values))
+
+    def _distribution(
+        self, name: str, told: str, labels: Mapping[str, str], edges: tuple[float, ...]
+    ) -> _Bulk:
+        key = (name, *labels.values())
+        found = self._distributions.get(key)
+        if found is None:
+            # Each version has edges of its own, which one histogram of the client cannot have.
+            whole = _Bulk(name, told, tuple(labels), buckets=edges, registry=None)
+            found = self._distributions[key] = _Distribution(whole, whole.labels(**labels))
+        return found.part
+
+
+class _Bulk(Histogram):
+    """A histogram that takes many values at once."""
+
+    def observe_all(self, values: npt.NDArray[Any]) -> None:
+        """Count values, in any order."""
+        places = np.searchsorted(self._upper_bounds, values)
+        for place, count in enumerate(np.bincount(places).tolist()):
+            if count:
+                self._buckets[place].inc(count)
+        self._sum.inc(float(values.sum()))
+
+
+class _Distribution(NamedTuple):
+    """A histogram of one set of labels, and the whole it is told by."""
+
+    whole: _Bulk
+    part: _Bulk
+
+
+class _Distributions(Collector):
+    """Tells histograms that have a name in common as one family."""
+
+    def __init__(self, distributions: Mapping[tuple[str, ...], _Distribution]) -> None:
+        self._distributions = distributions
+
+    def collect(self) -> Iterator[Metric]:
+        families: dict[str, Metric] = {}
+        for distribution in list(self._distributions.values()):
+            for found in distribution.whole.collect():
+                family = families.setdefault(found.name, found)
+                if family is not found:
+                    family.samples.extend(found.samples)
+        yield from families.values()
+
+
+class _FleetCollector(Collector):
+    """Tells which versions are held, in which role, with which share, and since when."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("model", "version", "role")
+        version = GaugeMetricFamily("roadworthy_version", "What is held.", labels=labels)
+        age = GaugeMetricFamily(
+            "roadworthy_version_age_seconds", "Time since its release.", labels=labels
+        )
+        share = GaugeMetricFamily(
+            "roadworthy_share", "Percent of the requests.", labels=("model", "version")
+        )
+        now = datetime.now(UTC)
+        for held in self._fleet.held.values():
+            for part in held.split:
+                names = (held.model, str(part.served.version), part.role)
+                since = datetime.fromisoformat(part.served.release.since)
+                version.add_metric(names, 1)
+                age.add_metric(names, max(0.0, (now - since).total_seconds()))
+                share.add_metric(names[:2], part.share)
+        yield from (version, age, share)
+
+
+def _version(served: Served | None) -> tuple[str, str]:
+    return ("", "") if served is None else (served.manifest.model, str(served.version))
+
+
+def _spread(served: Served, output: str, what: str) -> tuple[float, ...]:
+    """Return where the predictions of training lay: the bounds of a histogram's buckets."""
+    known = served.predictions.get(output, {}).get(what, [])
+    return tuple(sorted({float(edge) for edge in known})) or (0.0,)

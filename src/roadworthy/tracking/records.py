@@ -1,0 +1,263 @@
+"""What each step of a run did: one JSON record a step, and from them the run's report.
+
+A record is written when its step starts and again when it ends. Steps run in processes, or pods,
+that share nothing but the place of the records, an fsspec address: a directory, or an S3 prefix.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import fsspec
+
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.data import s3
+
+STEPS = (
+    "checkout",
+    "validate",
+    "prepare",
+    "train",
+    "evaluate",
+    "gate",
+    "reject",
+    "register",
+    "push",
+    "roll-out",
+    "verify",
+    "roll-back",
+    "promote",
+    "report",
+)
+"""The steps of a run, in the order of the pipeline."""
+
+_STEP = "step."
+_FIGURE = "figure."
+
+
+class RecordError(RoadworthyError):
+    """What a step did cannot be recorded."""
+
+
+@dataclass
+class Record:
+    """One step of one run.
+
+    Parameters
+    ----------
+    step
+        The step's name.
+    started, ended
+        ISO 8601 times with their offset; ``ended`` is empty while the step runs.
+    state
+        Whether it runs, is done or failed.
+    summary
+        What it did, in a few words.
+    error
+        Why it failed: the cause and the remedy.
+    details
+        Numbers and names for the report.
+    """
+
+    step: str
+    started: str
+    ended: str = ""
+    state: Literal["running", "done", "failed"] = "running"
+    summary: str = ""
+    error: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long the step took; not a number while it runs."""
+        if not self.ended:
+            return float("nan")
+        span = datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)
+        return span.total_seconds()
+
+
+@contextmanager
+def step(place: str, run: str, name: str) -> Iterator[Record]:
+    """Record a step, whether it ends well or not.
+
+    Parameters
+    ----------
+    place
+        The setting ``records``.
+    run
+        The run's id.
+    name
+        One of :data:`STEPS`.
+
+    Yields
+    ------
+    Record
+        Fill in ``summary`` and ``details``.
+    """
+    # A step is a process: to look once more for garbage at its end, among all that MLflow or
+    # scikit-learn imported, would take it half a second.
+    atexit.register(gc.freeze)
+    record = Record(name, started=_now())
+    _write(place, run, record)
+    try:
+        with _told_to_end():
+            yield record
+    except BaseException as error:
+        record.state = "failed"
+        record.error = _told(error)
+        if isinstance(error, RoadworthyError):
+            record.details["exit_code"] = int(error.exit_code)
+        raise
+    else:
+        record.state = "done"
+    finally:
+        record.ended = _now()
+        _write(place, run, record)
+
+
+def read(place: str, run: str) -> list[Record]:
+    """Return the records of a run, in the order of the pipeline; none if it never started."""
+    files, root = _place(place, run)
+    with _told_of(root, "read"):
+        records = [
+            _parsed(files.cat_file(f"{root}/{name}"))
+            for name in _names(files, root)
+            if name.startswith(_STEP) and name.endswith(".json")
+        ]
+    return sorted(records, key=_position)
+
+
+def put(place: str, run: str, name: str, content: bytes) -> str:
+    """Write a file beside the records, whole or not at all, and return its address.
+
+    Raises
+    ------
+    RecordError
+        It cannot be written there.
+    """
+    files, root = _place(place, run)
+    # An object store shows an object when it is complete; a directory needs the rename.
+    local = "file" in files.protocol
+    target = f"{root}/{name}"
+    written = f"{root}/.{name}.{os.getpid()}.{threading.get_ident()}" if local else target
+    with _told_of(target, "written"):
+        if local:  # a bucket is there: who may write in it need not be allowed to make one
+            files.makedirs(root, exist_ok=True)
+        files.pipe_file(written, content)
+        if local:
+            files.mv(written, target)
+    return target if local else str(files.unstrip_protocol(target))
+
+
+def get(place: str, run: str, name: str) -> bytes | None:
+    """Return a file from beside the records, or None when there is none."""
+    files, root = _place(place, run)
+    with _told_of(f"{root}/{name}", "read"):
+        try:
+            content: bytes = files.cat_file(f"{root}/{name}")
+        except FileNotFoundError:
+            return None
+    return content
+
+
+def attach(place: str, run: str, figures: Mapping[str, bytes]) -> None:
+    """Put PNG figures beside the records, for the report."""
+    for name, png in figures.items():
+        put(place, run, f"{_FIGURE}{name}.png", png)
+
+
+def figures(place: str, run: str) -> dict[str, bytes]:
+    """Return the figures of a run by name."""
+    files, root = _place(place, run)
+    with _told_of(root, "read"):
+        return {
+            name.removeprefix(_FIGURE).removesuffix(".png"): files.cat_file(f"{root}/{name}")
+            for name in _names(files, root)
+            if name.startswith(_FIGURE) and name.endswith(".png")
+        }
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Make SIGTERM an exception, as Ctrl-C is: a step that is told to end cleans up, and says so.
+
+    Python allows it in the main thread alone; in another one the signal is left as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+@contextmanager
+def _told_of(target: str, done: str) -> Iterator[None]:
+    """Make what a file system raises a sentence."""
+    try:
+        yield
+    except s3.failures() as error:
+        known = s3.explained(error)
+        cause = known.cause if known else getattr(error, "strerror", "") or str(error)
+        remedy = known.remedy if known else "check the access to it and the space on it"
+        raise RecordError(
+            f"{target} cannot be {done} ({cause}). It is named by ROADWORTHY_RECORDS: {remedy}, "
+            f"and run again."
+        ) from error
+
+
+def _place(place: str, run: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of a place, and the directory of a run in it."""
+    files, root = fsspec.core.url_to_fs(f"{place.rstrip('/')}/{run}", **s3.options(place))
+    return files, str(root)
+
+
+def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
+    """Return the names of the files in a directory, in alphabetical order."""
+    # An object store's listing is remembered; the steps write in other processes.
+    files.invalidate_cache()
+    try:
+        found = files.ls(root, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted(str(path).rpartition("/")[2] for path in found)
+
+
+def _parsed(content: bytes) -> Record:
+    """Return a record; what another version of this program added to it is left out."""
+    raw = json.loads(content)
+    known = {known.name for known in fields(Record)}
+    return Record(**{name: value for name, value in raw.items() if name in known})
+
+
+def _position(record: Record) -> tuple[int, str]:
+    """Return a key by which steps come in the order of the pipeline, unknown ones last."""
+    return STEPS.index(record.step) if record.step in STEPS else len(STEPS), record.started
+
+
+def _told(error: BaseException) -> str:
+    """Return an error in words: as it is if it is made for people, else with its kind."""
+    if isinstance(error, RoadworthyError):
+        return str(error)
+    kind = type(error).__name__
+    return f"{kind}: {error}" if str(error) else kind
+
+
+def _write(place: str, run: str, record: Record) -> None:
+    put(place, run, f"{_STEP}{record.step}.json", json.dumps(asdict(record)).encode())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

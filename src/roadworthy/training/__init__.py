@@ -1,0 +1,1 @@
+"""From rows to a fitted estimator and the verdict of the gate."""

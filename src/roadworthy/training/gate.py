@@ -1,0 +1,109 @@
+"""Decides whether a candidate may go on the road, and says why.
+
+Everything here is pure: numbers in, a verdict out. Whoever calls has measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from roadworthy.models.contract import Bound, Check, Criteria, Scores
+from roadworthy.training.selection import FAILED_CHECKS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says: every check with its bound and value."""
+
+    checks: tuple[Check, ...]
+    note: str = ""
+    """What it was compared with."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The checks that did not pass, as sentences."""
+        return tuple(str(check) for check in self.checks if not check.passed)
+
+    def __str__(self) -> str:
+        """Return it for the terminal."""
+        if not self.passed:
+            failed = f"failed {len(self.reasons)} of {len(self.checks)} checks"
+            return f"{failed}: {'; '.join(self.reasons)}"
+        return ", ".join(filter(None, [f"passed all {len(self.checks)} checks", self.note]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as plain values, each check with whether it passed."""
+        checks = [asdict(check) | {"passed": check.passed} for check in self.checks]
+        return {
+            "passed": self.passed,
+            "note": self.note,
+            "reasons": list(self.reasons),
+            "checks": checks,
+        }
+
+
+def decide(
+    criteria: Criteria,
+    *,
+    metrics: Mapping[str, float],
+    candidate: Scores,
+    champion: Scores | None,
+    behaviour: Sequence[Check],
+    parity: float,
+    latency_ms: float,
+) -> Verdict:
+    """Return the verdict on a candidate.
+
+    Parameters
+    ----------
+    metrics
+        The candidate's metrics of cross-validation.
+    candidate, champion
+        Scores of both on the same hold-out; no champion before the first release.
+    behaviour
+        The behavioural checks on the hold-out.
+    parity
+        The greatest relative difference between the ONNX graph and the estimator on the hold-out.
+    latency_ms
+        The median time of one ONNX answer to one request, in milliseconds.
+    """
+    nowhere = float("nan")
+    checks = [
+        *(bound.check(metrics.get(bound.name, nowhere)) for bound in criteria.cross_validated),
+        *(bound.check(candidate.metrics.get(bound.name, nowhere)) for bound in criteria.hold_out),
+        _UNSEEN.check(metrics.get(FAILED_CHECKS, nowhere)),
+        *behaviour,
+        Bound("onnx_parity", "at most", criteria.parity, description=_PARITY).check(parity),
+        Bound("latency", "at most", criteria.latency_ms, "ms", _LATENCY).check(latency_ms),
+    ]
+    if champion is not None:
+        checks += _against(criteria, candidate, champion)
+    return Verdict(tuple(checks))
+
+
+_UNSEEN = Bound(
+    FAILED_CHECKS, "at most", 0, description="behavioural checks failed in cross-validation"
+)
+_PARITY = "greatest relative difference of ONNX and estimator on the hold-out"
+_LATENCY = "median time of one answer to one request"
+
+
+def _against(criteria: Criteria, candidate: Scores, champion: Scores) -> list[Check]:
+    metric, error, nowhere = criteria.metric, criteria.error, float("nan")
+    needed = champion.metrics[metric] + criteria.margin
+    told = f"the champion's on the same hold-out is {champion.metrics[metric]:.4f}"
+    margin = Bound(f"{metric}_with_margin", "at least", needed, description=told)
+    checks = [margin.check(candidate.metrics.get(metric, nowhere))]
+    for name, scores in champion.slices.items():
+        limit = scores[error] * (1 + criteria.slice_tolerance)
+        told = f"the champion's is {scores[error]:.4f}"
+        found = candidate.slices.get(name, {}).get(error, nowhere)
+        checks.append(Bound(f"{error} of {name}", "at most", limit, description=told).check(found))
+    return checks

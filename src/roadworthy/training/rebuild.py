@@ -1,0 +1,61 @@
+"""Makes the bundle of a commit's data again, with nothing but that commit's code.
+
+``python -m roadworthy.training.rebuild MODEL RAW TARGET COMMIT DATA_HASH`` prints the digest of the
+bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from roadworthy.bundles.bundle import Bundle
+from roadworthy.bundles.packing import pack
+from roadworthy.data.validation import read, validate
+from roadworthy.models import contract
+from roadworthy.training.fitting import fit
+
+
+def rebuild(model: str, raw: Path, target: Path, *, commit: str, data_hash: str) -> Bundle:
+    """Write the bundle that the pipeline makes of raw data, and return it."""
+    chosen = contract.load(model)
+    frame, _ = chosen.prepare(validate(read(chosen, raw), chosen.schema))
+    halves = chosen.split(frame)
+    fitted = fit(chosen, halves.train)
+    return pack(
+        target,
+        model=chosen,
+        estimator=fitted.estimator,
+        evaluation=chosen.evaluate(fitted.estimator, halves.test),
+        train=halves.train,
+        test=halves.test,
+        candidate=fitted.candidate.name,
+        parameters=dict(fitted.candidate.parameters),
+        metrics=fitted.metrics,
+        commit=commit,
+        data_hash=data_hash,
+    )
+
+
+def main() -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model")
+    parser.add_argument("raw", type=Path)
+    parser.add_argument("target", type=Path)
+    parser.add_argument("commit")
+    parser.add_argument("data_hash")
+    options = parser.parse_args()
+    made = rebuild(
+        options.model,
+        options.raw,
+        options.target,
+        commit=options.commit,
+        data_hash=options.data_hash,
+    )
+    sys.stdout.write(f"{made.digest}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""The command ``roadworthy doctor``: what it prints, and what it ends with."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from roadworthy.cli import doctor
+from roadworthy.doctor import parts
+from roadworthy.doctor.examination import Check, Part
+from roadworthy.doctor.finding import missing, ok, warning
+
+app = typer.Typer()
+app.callback()(lambda: None)
+doctor.mount(app)
+
+THERE = ok("Python", "3.11.2")
+SOME = warning("Docker", "only some need it", "systemctl start docker")
+LONG = "kubectl create secret generic roadworthy-git --from-file=ROADWORTHY_GIT_TOKEN=FILE " * 2
+WORDS = " and ".join(["it has no ROADWORTHY_GIT_TOKEN"] * 5)
+GONE = missing("secret roadworthy-git", f"{WORDS} {'0' * 70}", LONG.strip())
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch, tmp_path):
+    monkeypatch.setenv("ROADWORTHY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Run the command where some things are found; return its exit code and what it printed."""
+
+    def run(findings, *arguments):
+        part = Part("Laptop", tuple(Check(one.name, lambda one=one: one, "") for one in findings))
+        monkeypatch.setattr(parts, "chosen", lambda *_: [part])
+        done = CliRunner().invoke(app, ["doctor", *arguments])
+        return done.exit_code, done.output
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("findings", "code", "summary"),
+    [
+        ([THERE], 0, "Nothing is missing."),
+        ([THERE, SOME], 0, "Nothing is missing; 1 warning."),
+        ([THERE, GONE, SOME, SOME], 1, "1 missing of 4; 2 warnings."),
+    ],
+    ids=["well", "warning", "missing"],
+)
+def test_it_fails_where_something_is_missing_that_is_needed(ended, findings, code, summary):
+    left, told = ended(findings)
+    assert left == code
+    assert told.splitlines()[-1] == summary
+
+
+def test_a_line_for_each_with_the_command_that_mends_it(ended):
+    _, told = ended([THERE, SOME, GONE])
+    assert told.splitlines()[:5] == [
+        "Laptop",
+        "✓ Python: 3.11.2",
+        "! Docker: only some need it",
+        "  → systemctl start docker",
+        f"✗ secret roadworthy-git: {GONE.told}",
+    ]
+
+
+def test_as_json(ended):
+    left, told = ended([THERE, GONE], "--json")
+    said = json.loads(told)
+    assert left == 1
+    assert said["well"] is False
+    assert said["findings"][0] == {
+        "part": "Laptop",
+        "name": "Python",
+        "state": "ok",
+        "told": "3.11.2",
+        "remedy": "",
+    }
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_it_fits_the_terminal_and_leaves_commands_whole(columns):
+    from rich.console import Console
+
+    shown = Console(width=columns, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    doctor.show(shown, GONE)
+    lines = shown.export_text().splitlines()
+    assert lines[-1] == f"  → {GONE.remedy}"
+    assert all(len(line) <= columns for line in lines[:-1])
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
+def test_wrong_usage(ended):
+    assert ended([THERE], "--target", "moon")[0] == 2
+
+
+def test_it_ends_although_a_check_never_does(tmp_path):
+    """A process of its own, because only its end shows that nothing is waited for."""
+    code = """
+import threading
+import typer
+from roadworthy import doctor_commands
+from roadworthy.doctor import examination, parts
+
+never = examination.Check("never", threading.Event().wait, "mend it")
+parts.chosen = lambda *_: [examination.Part("Here", (never,))]
+examination.examine.__defaults__ = (0.5,)
+app = typer.Typer()
+app.callback()(lambda: None)
+doctor_commands.mount(app)
+app(["doctor"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1, done.stderr
+    assert "✗ never: gave no answer in 0.5 s\n  → mend it" in done.stdout

@@ -1,0 +1,85 @@
+"""The command line itself: help, wrong usage, errors as sentences. Runs are told in stories."""
+
+import json
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from roadworthy.cli import main
+
+runner = CliRunner()
+COMMANDS = sorted(get_command(main.app).commands)
+SHOWING = ["compare", "lineage", "models", "reproduce", "run"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home of the test's own, with no clone around it."""
+    monkeypatch.setenv("ROADWORTHY_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_examples(command):
+    shown = runner.invoke(main.app, [command, "--help"])
+    assert shown.exit_code == 0
+    assert f"roadworthy {command}" in shown.output
+    assert "Example" in shown.output
+
+
+@pytest.mark.parametrize("command", SHOWING)
+def test_every_command_that_shows_something_has_json(command):
+    assert "--json" in runner.invoke(main.app, [command, "--help"]).output
+
+
+def ended(capsys, monkeypatch, *arguments):
+    """Run the command as a person does; return its exit code and what it printed."""
+    monkeypatch.setattr("sys.argv", ["roadworthy", *arguments])
+    with pytest.raises(SystemExit) as left:
+        main.main()
+    printed = capsys.readouterr()
+    return left.value.code, printed.out, printed.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["drive"], 2, "No such command"),
+        (["run"], 2, "Missing argument"),
+        (["run", "boats"], 2, "There is no model 'boats'"),
+        (["run", "fuel"], 1, "not in a Git repository"),
+        (["lineage", "fuel"], 1, "no champion yet"),
+        (["lineage", "fuel:x"], 1, "names no version"),
+        (["reproduce", "fuel:3"], 1, "There is no version 3"),
+        (["compare"], 2, "Missing argument"),
+        (["compare", "fuel:3", "fuel:4"], 1, "There is no version 3"),
+        (["compare", "fuel:4"], 1, "no champion yet"),
+        (["compare", "fuel:1", "boats:1"], 1, "are different models"),
+        (["serve", "--port", "no"], 2, "valid integer"),
+    ],
+)
+def test_errors_are_sentences_with_an_exit_code(capsys, monkeypatch, arguments, code, told):
+    left, _, complained = ended(capsys, monkeypatch, *arguments)
+    assert left == code
+    assert told in " ".join(complained.split())
+    assert "Traceback" not in complained
+
+
+def test_no_versions_yet(capsys, monkeypatch):
+    left, told, _ = ended(capsys, monkeypatch, "models", "--json")
+    assert not left
+    assert json.loads(told) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "model", "reference"),
+    [
+        ("fuel", "fuel", "@champion"),
+        ("fuel:3", "fuel", ":3"),
+        ("fuel@challenger", "fuel", "@challenger"),
+    ],
+)
+def test_a_version_is_written_with_its_model(written, model, reference):
+    assert main._reference(written) == (model, reference)

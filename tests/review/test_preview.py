@@ -1,0 +1,360 @@
+"""What the gate would say: which version it compares with, what the report says, what it leaves."""
+
+import dataclasses
+import itertools
+import json
+import re
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from typer.testing import CliRunner
+
+from roadworthy.bundles import bundle, releases
+from roadworthy.cli import preview as preview_command
+from roadworthy.core.errors import ExitCode
+from roadworthy.core.settings import Settings
+from roadworthy.data import dvc
+from roadworthy.data.validation import DataError
+from roadworthy.models import fuel
+from roadworthy.review import preview
+from roadworthy.review.preview import Candidacy, CandidacyError
+from roadworthy.tracking.registry import Registry
+
+WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
+MARKDOWN = MarkdownIt("commonmark").enable("table")
+
+
+class Releases:
+    """A Git remote, a DVC remote and a registry; data whose rows differ from the clone's."""
+
+    def __init__(self, place: Path, seed: Path, registry: Path) -> None:
+        self.place = place
+        subprocess.run(["cp", "-r", registry, place / "mlflow"], check=True)
+        subprocess.run(["cp", "-r", seed / "dvc", place / "dvc"], check=True)
+        clone = ("git", "clone", "--quiet")
+        subprocess.run([*clone, "--bare", seed / "remote.git", place / "remote.git"], check=True)
+        subprocess.run([*clone, place / "remote.git", place / "work"], check=True)
+        self.settings = Settings(
+            home=place / "home",
+            git_remote=str(place / "remote.git"),
+            dvc_remote_url=str(place / "dvc"),
+            mlflow_tracking_uri=f"sqlite:///{place / 'mlflow' / 'mlflow.db'}",
+            mlflow_artifacts=str(place / "mlflow" / "artifacts"),
+        )
+
+    def put_data(self, text: str) -> str:
+        """Push other data, and return the commit that has it."""
+        work = self.place / "work"
+        dvc.configure(work, remote="embedded", url=str(self.place / "dvc"))
+        (work / "data.csv").write_text(text)
+        dvc.push(work, dvc.add(work, "data.csv"))
+        for arguments in (
+            ("add", "--force", "data.csv.dvc"),
+            (*WHO, "commit", "--quiet", "--message=Data"),
+            ("push", "--quiet", "origin", "HEAD"),
+        ):
+            subprocess.run(["git", *arguments], cwd=work, check=True)
+        return self.tip
+
+    @property
+    def tip(self) -> str:
+        found = ["git", "rev-parse", "HEAD"]
+        return subprocess.run(
+            found, cwd=self.place / "work", check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def release(self, made: bundle.Bundle, number: int, commit: str) -> None:
+        hashed = dvc.content_hash(self.place / "work" / "data.csv.dvc")
+        manifest = dataclasses.replace(made.manifest, commit=commit, data_hash=hashed)
+        files = {name: (made.path / name).read_bytes() for name in made.manifest.files}
+        target = self.place / f"bundle-{number}"
+        released = bundle.write(target, manifest, files)
+        releases.publish(self.settings, released, f"fuel-v{number}")
+
+    def register(self) -> Registry:
+        registry = Registry.of(self.settings)
+        facts = {"parameters": {}, "metrics": {}, "tags": {}, "figures": {}}
+        run = registry.log_candidate("fuel", name="any", made_of="any", **facts)
+        registry.register("fuel", run_id=run, digest="any", tags={})
+        return registry
+
+
+@pytest.fixture(scope="module")
+def released(root, seed, packed, simple, empty_registry, tmp_path_factory) -> Releases:
+    """Version 1 is of the simple candidate, made of less data, and the registry's champion; 2 is of
+    the candidate that training chooses, made of the data that the clone has."""
+    made = Releases(tmp_path_factory.mktemp("candidacy"), seed, empty_registry)
+    seeded = made.tip
+    lines = (root / "data.csv").read_text().splitlines(keepends=True)
+    # three rows fewer, and one that is another
+    assert lines[1] != lines[2]
+    less = made.put_data("".join([*lines[:2], lines[1], *lines[3:-3]]))
+    made.release(simple, 1, less)
+    subprocess.run(
+        ["git", "checkout", "--quiet", seeded, "data.csv.dvc"], cwd=made.place / "work", check=True
+    )
+    made.release(packed, 2, seeded)
+    registry = made.register()
+    registry.set_alias(registry.version("fuel", 1), "champion")
+    return made
+
+
+@pytest.fixture
+def only_the_simplest(monkeypatch):
+    monkeypatch.setattr(fuel, "candidates", fuel.candidates[:1])
+
+
+def examine(settings: Settings, root: Path) -> Candidacy:
+    return preview.examine(settings, root, "fuel")
+
+
+@pytest.fixture(scope="module")
+def better(released, root) -> Candidacy:
+    """The clone's candidate, against version 1."""
+    return examine(released.settings, root)
+
+
+@pytest.fixture(scope="module")
+def tables(better) -> dict[str, list[list[str]]]:
+    return tables_of(better.to_markdown())
+
+
+def tables_of(markdown: str) -> dict[str, list[list[str]]]:
+    """Return the rows of each table of a page by the heading above it, as a reader sees them."""
+    found: dict[str, list[list[str]]] = {}
+    heading = ""
+    tokens = MARKDOWN.parse(markdown)
+    for before, token in itertools.pairwise(tokens):
+        if before.type == "heading_open":
+            heading = token.content
+        if before.type == "html_block":
+            heading = before.content
+        if before.type == "tr_open":
+            found.setdefault(heading, []).append([])
+        if before.type in ("td_open", "th_open"):
+            shown = "".join(child.content for child in token.children)
+            found[heading][-1].append(shown)
+    return found
+
+
+def test_it_is_compared_with_the_registrys_champion(better, packed):
+    assert better.opponent.tag == "fuel-v1"
+    assert better.opponent.found == "the champion of the registry"
+    assert better.verdict.passed
+    assert better.verdict.note == "compared with version 1"
+    assert better.exit_code == ExitCode.DONE
+    assert better.notes == ()
+    # and it is what the pipeline would make
+    assert better.name == packed.manifest.candidate
+    assert better.counts.train + better.counts.test == better.rows == 398
+
+
+def test_both_are_scored_on_the_same_hold_out(better, packed, simple, halves):
+    from roadworthy.bundles.scoring import Scorer
+    from roadworthy.steps.gate import score
+
+    for made, found in ((packed, better.scores), (simple, better.opponent.scores)):
+        expected = fuel.score(score(Scorer(made.graph), halves.test), halves.test)
+        assert found.metrics == pytest.approx(expected.metrics)
+        assert set(found.slices) == set(expected.slices)
+    assert better.scores.metrics["r2"] > better.opponent.scores.metrics["r2"]
+
+
+def test_rows_that_came_and_went_are_counted(better, tables):
+    # given that the clone's data has three rows more than version 1's, and one other
+    assert (better.difference.added, better.difference.removed) == (4, 1)
+    assert "Against that of fuel-v1: 4 rows are new and 1 are gone." in better.to_markdown()
+    told = tables["Candidate of fuel: passed the gate"]
+    assert [row[0] for row in told] == ["", "estimator", "commit", "data"]
+    assert told[3][1:] == [better.data_hash[:12], better.opponent.data_hash[:12]]
+    assert told[3][1] != told[3][2]
+
+
+def test_every_metric_stands_beside_the_champions_with_the_gates_bounds(better, tables):
+    rows = tables["Metrics, on the same 84 rows that were held out"]
+    assert rows[0] == ["metric", "candidate", "fuel-v1", "difference", "demanded", "kept"]
+    found = {row[0]: row[1:] for row in rows[1:]}
+    assert set(found) == set(better.scores.metrics)
+    candidate, champion, difference, demanded, kept = found["r2"]
+    ours, theirs = (of.metrics["r2"] for of in (better.scores, better.opponent.scores))
+    assert (float(candidate), float(champion)) == pytest.approx((ours, theirs), rel=1e-3)
+    assert float(difference) == pytest.approx(ours - theirs, rel=1e-3)
+    assert difference.startswith("+")
+    margin = theirs + fuel.criteria.margin
+    bound = next(of for of in fuel.criteria.hold_out if of.name == "r2")
+    assert demanded == f"at least {bound.limit:g}, at least {margin:.4g}"
+    assert kept == "yes"
+
+
+def test_every_slice_and_behavioural_check_is_told(better, tables):
+    slices = tables["mae_mpg by slice"]
+    assert [row[0] for row in slices[1:]] == list(better.scores.slices)
+    assert all(row[4].startswith("at most") for row in slices[1:])
+    behaviour = tables["Behaviour"]
+    assert [row[0].partition(":")[0] for row in behaviour[1:]] == list(better.behaviour)
+    assert len(behaviour) > 3
+
+
+def test_it_records_and_pushes_nothing(better, released):
+    remote = released.place / "remote.git"
+    tags = subprocess.run(
+        ["git", "tag"], cwd=remote, check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert tags == ["fuel-v1", "fuel-v2"]
+    registry = Registry.of(released.settings)
+    assert [version.number for version in registry.versions("fuel")] == [1]
+    assert not released.settings.home.exists()
+
+
+def test_without_a_release_there_is_nothing_to_compare_with(
+    only_the_simplest, settings, root, seed, tmp_path
+):
+    # given a home in which nothing has run yet
+    home = tmp_path / "nothing"
+    first = examine(Settings(home=home, dvc_remote_url=str(seed / "dvc")), root)
+    # then the candidate alone is examined, and refused for what it lacks
+    assert (first.opponent, first.difference) == (None, None)
+    assert first.exit_code == ExitCode.GATE
+    assert not home.exists()
+    page = first.to_markdown()
+    assert "There is no release yet" in page
+    for reason in first.verdict.reasons:
+        assert reason in shown(page)
+    rows = tables_of(page)["Metrics, on the same 84 rows that were held out"]
+    assert rows[0] == ["metric", "candidate", "demanded", "kept"]
+    assert {len(row) for row in rows} == {4}
+
+
+def shown(markdown: str) -> str:
+    """Return the text that a reader sees."""
+    return " ".join(
+        child.content for token in MARKDOWN.parse(markdown) for child in token.children or ()
+    )
+
+
+def test_without_a_registry_it_is_the_latest_release(only_the_simplest, released, root):
+    # given that nobody listens where the registry should be
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        gone = f"http://127.0.0.1:{free.getsockname()[1]}"
+        settings = released.settings.model_copy(update={"mlflow_tracking_uri": gone})
+        worse = examine(settings, root)
+
+    assert worse.opponent.tag == "fuel-v2"
+    assert worse.opponent.found == "the latest release of the Git remote"
+    assert "does not answer" in worse.notes[0]
+    assert shown(worse.to_markdown()).count("The champion is not known.") == 1
+    # and the champion's own figures are asked for
+    assert worse.exit_code == ExitCode.GATE
+    assert any(reason.startswith("r2_with_margin") for reason in worse.verdict.reasons)
+    assert "The rows are the same." in worse.to_markdown()
+
+
+def test_the_code_of_another_clone_is_not_called_this_ones(settings, tmp_path):
+    for arguments in (
+        ("init", "--quiet"),
+        (*WHO, "commit", "--quiet", "--allow-empty", "--message=One"),
+    ):
+        subprocess.run(["git", *arguments], cwd=tmp_path, check=True)
+    with pytest.raises(CandidacyError, match=r"not that of the clone .* run `make "):
+        examine(settings, tmp_path)
+
+
+def test_a_model_that_is_not_there_is_told(settings, root):
+    with pytest.raises(CandidacyError, match="no model 'boats'"):
+        preview.examine(settings, root, "boats")
+
+
+@given(st.text())
+@example("_so_")
+@example("a __so__ b")
+def test_any_text_stands_in_a_cell_as_it_is(text):
+    page = f"| a | b |\n| --- | --- |\n| {preview.escaped(text)} | x |\n"
+    rows = tables_of(page)[""]
+    assert [len(row) for row in rows] == [2, 2]
+    assert rows[1][1] == "x"
+    assert "<" not in re.sub(r"</?(table|thead|tbody|tr|th|td)\b[^>]*>", "", MARKDOWN.render(page))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(0.25, "+0.25"), (-0.25, "-0.25"), (2e-15, "0"), (0.0, "0")]
+)
+def test_a_difference_has_its_sign(value, expected):
+    assert preview.signed(value) == expected
+
+
+class Command:
+    """The command, with what it examines put in its place."""
+
+    def __init__(self, monkeypatch, root: Path, found: dict) -> None:
+        def examined(settings, directory, model):
+            if isinstance(found[model], Exception):
+                raise found[model]
+            return found[model]
+
+        monkeypatch.chdir(root)
+        monkeypatch.setattr(preview, "examine", examined)
+        self.app = typer.Typer()
+        self.app.callback()(lambda: None)
+        preview_command.mount(self.app)
+
+    def __call__(self, *arguments):
+        return CliRunner().invoke(self.app, ["examine", *map(str, arguments)])
+
+
+def test_the_command_prints_and_writes_the_report(better, monkeypatch, root, tmp_path):
+    command = Command(monkeypatch, root, {"fuel": better})
+
+    done = command("--markdown", tmp_path / "deep" / "candidate.md")  # every model there is
+
+    assert done.exit_code == ExitCode.DONE
+    assert done.stdout == better.to_markdown()
+    assert (tmp_path / "deep" / "candidate.md").read_text() == better.to_markdown()
+    told = json.loads(command("fuel", "--json").stdout)
+    assert [of["model"] for of in told] == ["fuel"]
+    assert told[0]["verdict"]["passed"] is True
+    assert told[0]["opponent"]["scores"]["metrics"]["r2"] == better.opponent.scores.metrics["r2"]
+
+
+def test_the_command_ends_with_the_gates_refusal(better, monkeypatch, root):
+    check = better.verdict.checks[0]
+    refused = dataclasses.replace(
+        better,
+        verdict=dataclasses.replace(
+            better.verdict, checks=(dataclasses.replace(check, value=float("nan")),)
+        ),
+    )
+    done = Command(monkeypatch, root, {"fuel": refused, "boats": better})("fuel", "boats")
+
+    assert done.exit_code == ExitCode.GATE
+    assert "Candidate of fuel: refused by the gate" in done.stdout
+    assert "It failed 1 of 1 checks" in done.stdout
+    assert "Candidate of boats" not in done.stdout
+    assert done.stdout.count("## Candidate of fuel: passed the gate") == 1
+    json.loads(Command(monkeypatch, root, {"fuel": refused})("fuel", "--json").stdout)
+
+
+def test_what_could_not_be_examined_is_in_the_report(better, monkeypatch, root, tmp_path):
+    problem = DataError("The data does not keep its schema: column <b>|mpg is missing. Mend it.")
+    command = Command(monkeypatch, root, {"fuel": better, "boats": problem})
+
+    done = command("boats", "fuel", "--markdown", tmp_path / "candidate.md")
+
+    assert done.exit_code == ExitCode.FAILED
+    page = (tmp_path / "candidate.md").read_text()
+    assert "## Candidate of boats: not examined" in page
+    assert "column <b>|mpg is missing" in shown(page)
+    assert "Candidate of fuel: passed the gate" in page
+    assert str(done.exception) == str(problem)
+
+
+def test_a_place_that_cannot_be_written_is_told(better, monkeypatch, root):
+    done = Command(monkeypatch, root, {"fuel": better})("--markdown", root / "README.md" / "x.md")
+    assert isinstance(done.exception, CandidacyError)
+    assert "--markdown" in str(done.exception)

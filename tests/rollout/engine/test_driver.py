@@ -1,0 +1,556 @@
+"""The driver goes through the stages, ends a bad one at once, and obeys a person."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from roadworthy.bundles.bundle import Golden
+from roadworthy.bundles.stores import StoreError
+from roadworthy.rollout.engine import lease
+from roadworthy.rollout.engine.analysis import Counts
+from roadworthy.rollout.engine.driver import Driver
+from roadworthy.rollout.engine.lease import WISH
+from roadworthy.rollout.engine.state import RolledBackError, RolloutError, Wish
+from roadworthy.rollout.engine.target import Standing
+from roadworthy.rollout.engine.verification import Verification
+from roadworthy.tracking.registry import Registry, RegistryError
+
+GOOD = Verification(20, 1e-15)
+
+
+@dataclass
+class Place:
+    """A target whose time passes when it is told to, and which counts as it is told to."""
+
+    now: float = 0.0
+    count: object = None
+    golden: list = field(default_factory=list)
+    done: list = field(default_factory=list)
+    when: dict = field(default_factory=dict)
+    total: Counts = field(default_factory=Counts)
+    unreachable: bool = False
+    looks: int = 0
+
+    def check(self, strategy):
+        """Take any."""
+
+    def stage(self, rollout, bundle, meanwhile=None):
+        self.done.append("stage")
+
+    def shift(self, rollout, meanwhile=lambda: None):
+        self.done.append("paused" if rollout.paused else rollout.share)
+        meanwhile()
+        if "shift" in self.when:
+            raise self.when["shift"]
+
+    def verify(self, rollout, golden):
+        return self.golden.pop(0) if self.golden else GOOD
+
+    def observe(self, rollout):
+        self.looks += 1
+        if "observe" in self.when:
+            raise self.when["observe"]
+        return None if self.unreachable else self.total
+
+    def promote(self, rollout):
+        self.done.append("promote")
+
+    def roll_back(self, rollout, left=None):
+        self.done.append("roll back")
+
+    def left(self, model):
+        """Keep none."""
+
+    def clear(self, note):
+        """Keep none."""
+
+    def standing(self, model):
+        return Standing(model, "a place of the tests")
+
+    def sleep(self, seconds):
+        self.now += seconds
+        if self.count is not None:
+            self.total = self.total.plus(self.count)
+        if self.now > 300:
+            raise AssertionError("it does not end")
+
+
+@pytest.fixture
+def place():
+    return Place()
+
+
+@pytest.fixture
+def held(settings):
+    registry = Registry.of(settings)
+    run = registry.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    for word in "ab":
+        registry.register("fuel", run_id=run, digest=word, tags={})
+    return lease.begin(
+        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="me", why=""
+    )
+
+
+def drive(held, place):
+    golden = Golden([], [])
+    return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep)
+
+
+def wish(held, verb):
+    told = Wish(verb, 2, "ada", "2026-01-02T03:04:05+00:00")
+    held.registry.set_model_tag("fuel", WISH, told.encode())
+
+
+def test_with_customers_every_stage_takes_its_time(held, place):
+    place.count = Counts(requests=2, champion_requests=8, shadow={"compared": 9})
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.share, found.left) == ("shifting", 100, ())
+    assert place.done == [0, 10, 50, 100]
+    assert all(10 <= stage.seconds < 11 for stage in found.stages)
+    assert all(stage.requests == pytest.approx(100, abs=5) for stage in found.stages)
+    assert lease.read(held.registry, "fuel") == found
+
+
+def test_without_customers_all_stages_are_left_soon(held, place):
+    found = drive(held, place).verify()
+
+    assert place.now < 1
+    assert [stage.quiet for stage in found.stages] == [True] * 4
+
+
+def test_once_somebody_asked_the_further_stages_take_their_time(held, place):
+    # given a single request, in the first stage
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        asked = place.now == pytest.approx(0.4)
+        place.count = Counts(champion_requests=1, shadow={"compared": 1}) if asked else None
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert all(stage.seconds >= 10 for stage in found.stages)
+
+
+def test_a_champion_that_was_asked_before_is_in_use(held, place):
+    place.total = Counts(champion_requests=500)
+
+    found = drive(held, place).verify()
+
+    assert [stage.quiet for stage in found.stages] == [True] * 4
+    assert all(stage.seconds >= 10 for stage in found.stages)
+
+
+def test_whoever_goes_on_knows_that_somebody_asked(held, place):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    first = drive(held, place).verify()
+    held.put(replace(first, stages=first.stages[:2]))
+    place.count = None
+
+    found = drive(held, place).verify()
+
+    assert all(stage.seconds >= 10 for stage in found.stages[2:])
+
+
+def test_the_golden_batches_of_a_champion_are_no_customers(held, place):
+    place.total = Counts(champion_requests=9)
+
+    drive(held, place).verify()
+
+    assert place.now < 1
+
+
+def test_a_golden_batch_that_is_counted_late_is_no_request_of_a_stage(held, place):
+    ask, sleep = place.verify, place.sleep
+
+    def verify(rollout, golden):
+        place.count = Counts(requests=21)
+        return ask(rollout, golden)
+
+    def later(seconds):
+        sleep(seconds)
+        place.count = None
+
+    place.verify, place.sleep = verify, later
+
+    found = drive(held, place).verify()
+
+    assert [stage.requests for stage in found.stages] == [0] * 4
+
+
+def test_the_figures_are_not_asked_for_all_the_time(held, place):
+    place.count = Counts(requests=2, champion_requests=8, shadow={"compared": 9})
+
+    drive(held, place).verify()
+
+    assert place.now > 40
+    assert place.looks < 60
+
+
+def test_a_first_release_has_no_stages(held, place):
+    held.put(replace(held.rollout, champion=0))
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.stages, place.done) == ("verified", (), [])
+
+
+def test_bad_figures_end_a_stage_at_once(held, place):
+    place.count = Counts(requests=5, fallbacks={"error": 5}, champion_requests=5)
+
+    found = drive(held, place).verify()
+
+    assert (found.state, place.done) == ("rolled back", [0, "roll back"])
+    assert place.now < 2
+    assert "it failed" in found.problem
+    assert found.stages[-1].problem == found.problem
+    assert not found.settled
+
+
+def test_errors_of_few_requests_are_looked_at_longer_and_never_passed(held, place):
+    # given a challenger that hangs, and so is seen to fail now and then only
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        hung = place.now == pytest.approx(1) or place.now == pytest.approx(20)
+        place.count = Counts(champion_requests=1, shadow={"timeout": 1} if hung else {})
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert (found.state, place.done) == ("rolled back", [0, "roll back"])
+    assert "it failed 2 of 2 requests, and no more came" in found.problem
+
+
+def test_errors_of_several_stages_are_taken_together(held, place):
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        failed = place.done[-1] if place.now % 5 < 0.2 else 0
+        place.count = Counts(
+            requests=1,
+            champion_requests=1,
+            fallbacks={"error": 1} if failed else {},
+            shadow={"compared": 2},
+        )
+
+    place.sleep = later
+
+    assert drive(held, place).verify().state == "rolled back"
+
+
+def test_a_golden_batch_that_is_answered_otherwise_ends_it_before_any_traffic(held, place):
+    place.golden = [replace(GOOD, problem="an answer differs")]
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.problem) == ("rolled back", "an answer differs")
+    assert place.done == ["roll back"]
+
+
+def test_a_golden_batch_is_asked_at_each_stage(held, place):
+    place.golden = [GOOD, GOOD, GOOD, replace(GOOD, problem="an answer differs")]
+
+    found = drive(held, place).verify()
+
+    assert place.done == [0, 10, 50, "roll back"]
+    assert [stage.share for stage in found.stages] == [0, 10, 50]
+    assert found.stages[-1].golden is None
+
+
+def test_a_server_that_restarts_is_waited_for_and_one_that_is_gone_is_not(held, place):
+    nobody = replace(GOOD, problem="got no answer", unreachable=True)
+    place.golden = [nobody, nobody, GOOD]
+    assert drive(held, place).verify().state == "shifting"
+    assert place.now < 2
+
+
+def test_a_server_that_stays_away_is_a_problem(held, place):
+    place.unreachable = True
+
+    found = drive(held, place).verify()
+
+    assert found.state == "rolled back"
+    assert "told no figures for 30 s" in found.problem
+    assert 30 < place.now < 32
+
+
+def read_every(place, seconds, **counted):
+    """Let somebody read the figures anew now and then, as Prometheus does."""
+    sleep = place.sleep
+
+    def later(pause):
+        before = place.now
+        sleep(pause)
+        if place.now // seconds > before // seconds:
+            place.total = place.total.plus(Counts(**counted))
+
+    place.sleep = later
+    place.total = Counts(reads=0, champion_reads=0)
+
+
+def test_a_stage_goes_on_until_both_versions_were_read_twice(held, place):
+    read_every(place, 8, reads=1, champion_reads=1)
+
+    found = drive(held, place).verify()
+
+    assert found.state == "shifting"
+    assert all(8 <= stage.seconds < 17 for stage in found.stages)
+    assert place.now > 4 * 8
+
+
+@pytest.mark.parametrize(
+    ("read", "unread"),
+    [({"reads": 1}, "version 1"), ({"champion_reads": 1}, "version 2"), ({}, "version 2 and 1")],
+    ids=["the version alone", "the champion alone", "nothing"],
+)
+def test_a_stage_that_nobody_reads_is_none(held, place, read, unread):
+    read_every(place, 1, **read)
+
+    found = drive(held, place).verify()
+
+    assert found.state == "rolled back"
+    unread = unread.replace(" and ", " and version ")
+    assert f"did not read the figures of {unread} twice" in found.problem
+    assert "ROADWORTHY_PROMETHEUS_URL" in found.problem
+    assert place.done == [0, "roll back"]
+    assert 40 <= place.now < 42  # what a stage and a start may take
+
+
+def test_a_champion_that_nobody_asks_any_more_need_not_be_read(held, place):
+    read_every(place, 1, reads=1, champion_reads=1)
+    shift = place.shift
+
+    def last(rollout, meanwhile):
+        shift(rollout, meanwhile)
+        if rollout.share == 100:
+            read_every(place, 1, reads=1)
+            place.total = Counts(reads=0, champion_reads=0)
+
+    place.shift = last
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.left) == ("shifting", ())
+
+
+def test_a_prometheus_that_is_silent_is_named(held, place):
+    place.unreachable = True
+    held.settings = held.settings.model_copy(
+        update={"target": "kserve", "prometheus_url": "http://prometheus.example"}
+    )
+
+    found = drive(held, place).verify()
+
+    assert "Prometheus told no figures for 30 s" in found.problem
+    assert "ROADWORTHY_PROMETHEUS_URL, or unset it" in found.problem
+
+
+def test_a_share_that_the_server_does_not_take_is_a_problem(held, place):
+    place.when["shift"] = RolloutError("it did not get 0 %")
+
+    found = drive(held, place).verify()
+
+    assert found.problem == "it did not get 0 %"
+    assert place.done == [0, "roll back"]
+
+
+def test_a_road_that_somebody_else_rolled_back_is_left_to_them(held, place):
+    place.when["shift"] = RolledBackError("rolled back by ada")
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.problem) == ("rolled back", "rolled back by ada")
+    assert place.done == [0]
+    assert lease.read(held.registry, "fuel").state == "shifting"
+
+
+def test_it_goes_on_where_it_was(held, place):
+    driver = drive(held, place)
+    held.move("ready")
+    held.move("verified")
+    first = driver.verify()
+    held.put(replace(first, stages=first.stages[:2]))
+    place.done.clear()
+
+    found = drive(held, place).verify()
+
+    assert place.done == [50, 100]
+    assert found.stages[:2] == first.stages[:2]
+
+
+def test_a_person_aborts(held, place):
+    wish(held, "abort")
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.problem) == ("rolled back", "aborted by ada")
+    assert place.done == ["roll back"]
+
+
+def test_a_person_promotes(held, place):
+    wish(held, "promote")
+
+    found = drive(held, place).verify()
+
+    assert (found.by_hand, place.done) == ("ada", [])
+    assert held.move("promoted").state == "promoted"
+
+
+def test_what_was_to_be_promoted_when_its_driver_died_is_promoted(held, place):
+    held.put(replace(held.rollout, by_hand="ada"))
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.by_hand, place.done) == ("verified", "ada", [])
+
+
+def test_what_a_person_promotes_while_the_server_restarts_answers_its_golden_batch(held, place):
+    place.golden = [replace(GOOD, problem="got no answer", unreachable=True), GOOD]
+    wish(held, "promote")
+
+    found = drive(held, place).verify()
+
+    assert (found.state, found.by_hand, place.golden, place.done) == ("verified", "ada", [], [])
+
+
+def fail(monkeypatch, times):
+    """Let the registry fail so many times when it is asked for a wish."""
+    left, ask = [None] * times, Registry.model_tags
+
+    def model_tags(registry, model):
+        if left:
+            left.pop()
+            raise RegistryError("database is locked")
+        return ask(registry, model)
+
+    monkeypatch.setattr(Registry, "model_tags", model_tags)
+
+
+def test_a_registry_that_fails_for_a_moment_is_asked_again(held, place, monkeypatch):
+    fail(monkeypatch, 2)
+
+    assert drive(held, place).verify().left == ()
+
+
+@pytest.mark.parametrize("written", [True, False])
+def test_what_was_written_is_not_taken_for_somebody_elses(held, monkeypatch, written):
+    swap, failed = Registry.swap_model_tag, []
+
+    def swap_model_tag(*arguments):
+        if failed:
+            return swap(*arguments)
+        failed.append(swap(*arguments) if written else None)
+        raise RegistryError("the answer is lost")
+
+    monkeypatch.setattr(Registry, "swap_model_tag", swap_model_tag)
+
+    assert held.move("ready") == lease.read(held.registry, "fuel")
+
+
+def test_a_registry_that_is_gone_takes_the_version_off_the_road(held, place, monkeypatch):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    held.settings = held.settings.model_copy(update={"ready_seconds": 0.3})
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        if place.now > 5:
+            fail(monkeypatch, 10**6)
+
+    place.sleep = later
+
+    with pytest.raises(RegistryError, match="database is locked"):
+        drive(held, place).verify()
+
+    assert place.done == [0, "roll back"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("a bug")])
+def test_a_driver_that_breaks_off_takes_the_version_with_it(held, place, error):
+    place.when["observe"] = error
+
+    with pytest.raises(type(error)):
+        drive(held, place).verify()
+
+    assert place.done == [0, "roll back"]
+    found = lease.read(held.registry, "fuel")
+    assert (found.state, "me broke off" in found.problem) == ("rolled back", True)
+
+
+def test_a_driver_that_lost_the_rollout_leaves_the_road_to_the_other(held, place):
+    place.when["observe"] = lease.TakenError("was taken over")
+
+    with pytest.raises(lease.TakenError):
+        drive(held, place).verify()
+
+    assert place.done == [0]
+
+
+def test_a_pause_stops_the_time_and_not_the_judgement(held, place):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        if place.now == pytest.approx(2):
+            wish(held, "pause")
+        if place.now == pytest.approx(60):
+            place.count = Counts(shadow={"error": 1})
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert found.state == "rolled back"
+    assert place.done == [0, "paused", "roll back"]
+    assert place.now > 60
+
+
+def test_a_pause_ends_when_a_person_says_so(held, place):
+    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    sleep = place.sleep
+
+    def later(seconds):
+        sleep(seconds)
+        for moment, verb in ((2, "pause"), (40, "resume")):
+            if place.now == pytest.approx(moment):
+                wish(held, verb)
+
+    place.sleep = later
+
+    found = drive(held, place).verify()
+
+    assert found.left == ()
+    assert place.done == [0, "paused", 0, 10, 50, 100]
+    assert 77 < place.now < 82
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RolloutError("it did not come up"), "it did not come up"),
+        (StoreError("the store refuses"), "me broke off: the store refuses"),
+    ],
+)
+def test_a_version_that_cannot_be_staged_is_off_again(held, place, error, told):
+    def refuse(rollout, bundle, meanwhile=None):
+        raise error
+
+    place.stage = refuse
+    with pytest.raises(type(error)) as caught:
+        drive(held, place).stage(None)
+
+    assert caught.value is error
+    found = lease.read(held.registry, "fuel")
+    assert (found.state, found.problem) == ("rolled back", told)
+    assert place.done == ["roll back"]

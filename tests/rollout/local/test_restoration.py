@@ -1,0 +1,201 @@
+"""A road that is lost comes back from the registry; one that is whole asks nobody."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from roadworthy.bundles import bundle, releases
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.rollout.engine import lease
+from roadworthy.rollout.engine.state import Rollout
+from roadworthy.rollout.local import local_target, placement
+from roadworthy.rollout.local.restoration import restore
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Road
+from roadworthy.tracking import registry
+from roadworthy.tracking.registry import Registry, RegistryError
+
+PROMOTED_AT = "2026-01-02T03:04:05+00:00"
+
+
+@pytest.fixture
+def released(released_from, packed):
+    """A home where version 1 is released, and the road was lost."""
+    found = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
+    run = found.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    tags = {"promoted_at": PROMOTED_AT}
+    version = found.register("fuel", run_id=run, digest=packed.digest, tags=tags)
+    releases.publish(released_from, packed, version.git_tag)
+    found.set_alias(version, "champion")
+    return released_from
+
+
+@pytest.fixture
+def no_registry(monkeypatch):
+    """Make it an error to ask the registry."""
+
+    def asked(*arguments):
+        pytest.fail("the registry was asked")
+
+    monkeypatch.setattr(registry, "Registry", asked)
+
+
+def test_a_road_that_was_deleted_or_damaged_is_written_anew(released, packed):
+    told = list(restore(released))
+
+    assert told == ["Put fuel version 1 on the road again, from the registry."]
+    found = routes.read(released.road, "fuel")
+    assert (found.champion.version, found.champion.digest) == (1, packed.digest)
+    assert found.champion.since == PROMOTED_AT
+    assert bundle.read(Path(found.champion.bundle), packed.digest)
+    assert found.challenger is None
+
+    (released.road / "fuel.json").write_text('{"model": "fuel", "champ')
+    assert list(restore(released)) == told
+    assert routes.read(released.road, "fuel") == found
+
+    (Path(found.champion.bundle) / bundle.MODEL).write_bytes(b"damaged")
+    assert list(restore(released)) == told
+    assert bundle.read(Path(found.champion.bundle), packed.digest)
+
+    shutil.rmtree(released.bundles)
+    assert list(restore(released)) == told
+
+
+def test_a_rollout_comes_back_with_its_split(released, simple):
+    # given a rollout of version 2 at 50 %
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    version = found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    releases.publish(released, simple, version.git_tag)
+    held = lease.begin(
+        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    for state in ("ready", "verified"):
+        held.move(state)
+    held.move("shifting", share=50)
+    # when the road and the bundles are lost, and the server starts
+    told = list(restore(released))
+    # then it is as it was
+    assert "version 2 of fuel is shifting at 50 %" in told[1]
+    now = routes.read(released.road, "fuel")
+    assert (now.champion.version, now.challenger.version) == (1, 2)
+    assert (now.share, now.shadow, now.state) == (50, True, "shifting")
+    assert now.challenger.digest == simple.digest
+    # and so it is when only the challenger's bundle was damaged
+    (Path(now.challenger.bundle) / bundle.MODEL).write_bytes(b"damaged")
+    assert list(restore(released)) == told
+    assert routes.read(released.road, "fuel").share == 50
+
+
+@pytest.mark.parametrize("left", [None, '{"model": "fu'])
+def test_a_rollout_whose_road_is_lost_ends_with_the_champion_on_it(released, simple, left):
+    # given a rollout at 50 % whose road somebody deleted or damaged
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    held = lease.begin(
+        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    if left is not None:
+        released.road.mkdir(parents=True)
+        (released.road / "fuel.json").write_text(left)
+    # when it is rolled back
+    local_target.LocalTarget(released).roll_back(held.rollout.back("it was bad"))
+    # then the champion alone is on the road
+    now = routes.read(released.road, "fuel")
+    assert (now.champion.version, now.challenger, now.share) == (1, None, 0)
+
+
+def test_a_version_that_was_rolled_back_is_none_to_go_back_to(settings, packed, simple):
+    one, two = placement.place(settings, packed, 1), placement.place(settings, simple, 2)
+    routes.write(settings.road, Road("fuel", champion=two, challenger=one, previous=one))
+    again = Rollout("fuel", 1, 2, "canary", "run-1", "", PROMOTED_AT, PROMOTED_AT)
+
+    local_target.LocalTarget(settings).roll_back(again.back("aborted by ada"))
+
+    assert routes.read(settings.road, "fuel") == Road("fuel", champion=two)
+
+
+def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, simple):
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    lease.begin(released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why="")
+
+    told = list(restore(released))
+
+    assert "Version 2 of fuel, which is rolled out, stays off" in told[1]
+    now = routes.read(released.road, "fuel")
+    assert (now.champion.version, now.challenger) == (1, None)
+
+
+def test_a_whole_road_leaves_the_registry_alone(settings, packed, no_registry):
+    champion = placement.place(settings, packed, 1)
+    routes.write(settings.road, Road("fuel", champion=champion))
+
+    assert list(restore(settings)) == []
+
+
+def test_before_the_first_run_no_registry_is_made(tmp_path, settings, no_registry):
+    shutil.rmtree(settings.home / "mlflow")
+
+    assert list(restore(settings)) == []
+    assert not (settings.home / "mlflow").exists()
+
+
+def test_a_registry_elsewhere_is_asked_also_when_nothing_is_here(settings, released_from):
+    away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+
+    with pytest.raises(RegistryError, match=r"http://127\.0\.0\.1:9 does not answer"):
+        list(restore(away))
+
+
+def test_a_model_without_a_champion_stays_off_the_road(settings):
+    assert list(restore(settings)) == []
+    assert routes.models(settings.road) == []
+
+
+def test_a_release_that_cannot_be_fetched_is_told(released):
+    shutil.rmtree(released.home / "remote.git")
+
+    with pytest.raises(RoadworthyError, match="ROADWORTHY_GIT_REMOTE"):
+        list(restore(released))
+    assert routes.models(released.road) == []
+
+
+def test_what_is_whole_is_served_although_another_road_cannot_come_back(settings, packed):
+    champion = placement.place(settings, packed, 1)
+    routes.write(settings.road, Road("fuel", champion=champion))
+    broken = {"model": "other", "champion": None, "challenger": None}
+    (settings.road / "other.json").write_text(json.dumps(broken))
+    away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+
+    (told,) = restore(away)
+
+    assert "does not answer" in told
+    assert routes.read(settings.road, "fuel").champion == champion
+
+
+def test_a_rollout_of_a_cluster_is_left_to_it(released, simple):
+    # given a rollout on a cluster that was promoted, and a home whose road is lost
+    found = Registry.of(released)
+    run = found.aliased("fuel", "champion").run_id
+    found.register("fuel", run_id=run, digest=simple.digest, tags={})
+    held = lease.begin(
+        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+    )
+    held.move("ready")
+    held.move("verified")
+    held.move("promoted", by_hand="ada")
+    # when a server starts here
+    told = list(restore(released.model_copy(update={"target": "kserve"})))
+    # then it has the champion alone, and the rollout is as it was
+    assert told == ["Put fuel version 1 on the road again, from the registry."]
+    assert routes.read(released.road, "fuel").challenger is None
+    assert not lease.read(found, "fuel").settled
+    assert found.aliased("fuel", "champion").number == 1

@@ -1,0 +1,192 @@
+"""What is on the road is read as it was written, whole, or refused with what to do."""
+
+import json
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Release, Road, RoadError
+
+words = st.text(min_size=1, max_size=40)
+releases = st.builds(
+    Release, version=st.integers(1, 10**6), bundle=words, digest=words, since=words
+)
+ONE = Release(1, "bundles/one", "ab" * 32, "2025-01-02T03:04:05+00:00")
+TWO = Release(2, "bundles/two", "cd" * 32, "2025-02-03T04:05:06+01:00")
+
+
+@given(
+    written=st.builds(
+        Road,
+        st.just("fuel"),
+        champion=st.none() | releases,
+        challenger=st.none() | releases,
+        share=st.integers(0, 100),
+        shadow=st.booleans(),
+        state=words,
+        previous=st.none() | releases,
+        holder=words,
+    )
+)
+def test_what_is_written_is_read(tmp_path_factory, written):
+    directory = tmp_path_factory.mktemp("roads")
+
+    routes.write(directory, written)
+
+    assert routes.read(directory, "fuel") == written
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_before_the_first_release_a_road_is_empty(tmp_path, name):
+    assert routes.read(tmp_path / name, "fuel") == Road("fuel", None, None)
+
+
+def test_writing_makes_the_directory_and_leaves_nothing_else(tmp_path):
+    directory = tmp_path / "deep" / "down"
+
+    routes.write(directory, Road("fuel", ONE))
+    routes.write(directory, Road("fuel", TWO, ONE))
+
+    assert [file.name for file in directory.iterdir()] == ["fuel.json"]
+    assert routes.read(directory, "fuel") == Road("fuel", TWO, ONE)
+
+
+def test_models_are_listed_in_alphabetical_order(tmp_path):
+    for name in ("outliers", "fuel", "direction"):
+        routes.write(tmp_path, Road(name))
+    (tmp_path / ".fuel.123").write_text("half written")
+    (tmp_path / ".hidden.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("notes")
+
+    assert routes.models(tmp_path) == ["direction", "fuel", "outliers"]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "."])
+def test_without_roads_there_are_no_models(tmp_path, name):
+    assert routes.models(tmp_path / name) == []
+
+
+def test_one_model_says_nothing_of_another(tmp_path):
+    routes.write(tmp_path, Road("fuel", ONE))
+
+    assert routes.read(tmp_path, "outliers") == Road("outliers")
+
+
+WHOLE = {"model": "fuel", "champion": None, "challenger": None}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"3",
+        b"{}",
+        json.dumps({"model": "fuel", "champion": None}).encode(),
+        json.dumps(WHOLE | {"champion": "one"}).encode(),
+        json.dumps(WHOLE | {"champion": {"version": 1}}).encode(),
+        json.dumps(WHOLE | {"champion": vars(ONE) | {"colour": "red"}}).encode(),
+        json.dumps(WHOLE | {"champion": vars(ONE) | {"version": "one"}}).encode(),
+        json.dumps(WHOLE | {"challenger": vars(ONE) | {"bundle": None}}).encode(),
+        json.dumps(WHOLE | {"share": 101}).encode(),
+        json.dumps(WHOLE | {"share": True}).encode(),
+        json.dumps(WHOLE | {"shadow": "yes"}).encode(),
+        json.dumps(WHOLE | {"state": None}).encode(),
+        json.dumps(WHOLE | {"speed": 3}).encode(),
+    ],
+)
+def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content):
+    (tmp_path / "fuel.json").write_bytes(content)
+
+    with pytest.raises(RoadError) as caught:
+        routes.read(tmp_path, "fuel")
+
+    sentence = str(caught.value)
+    assert str(tmp_path / "fuel.json") in sentence
+    assert "Delete it" in sentence
+    assert "roadworthy serve" in sentence
+
+
+@given(length=st.integers(0, 400))
+@settings(max_examples=50)
+def test_a_file_that_was_cut_off_is_refused(tmp_path_factory, length):
+    directory = tmp_path_factory.mktemp("roads")
+    routes.write(directory, Road("fuel", ONE, TWO))
+    file = directory / "fuel.json"
+    content = file.read_bytes()
+    cut = content[: min(length, len(content) - 2)]
+    file.write_bytes(cut)
+
+    with pytest.raises(RoadError):
+        routes.read(directory, "fuel")
+
+
+def test_a_reader_sees_the_road_before_or_after_and_never_a_part(tmp_path):
+    # given a reader that reads all the time
+    roads = [Road("fuel", ONE), Road("fuel", TWO, ONE)]
+    routes.write(tmp_path, roads[0])
+    done, seen, failed = threading.Event(), set(), []
+
+    def read_on():
+        while not done.is_set():
+            try:
+                seen.add(routes.read(tmp_path, "fuel"))
+            except RoadError as error:
+                failed.append(error)
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+
+    # when the road is replaced many times
+    for number in range(500):
+        routes.write(tmp_path, roads[number % 2])
+    done.set()
+    reader.join()
+
+    # then it read one of the two each time
+    assert failed == []
+    assert seen <= set(roads)
+    assert seen
+
+
+def test_two_writers_at_a_time_leave_one_of_their_roads(tmp_path):
+    roads = [Road("fuel", ONE), Road("fuel", TWO, ONE)]
+    failed = []
+
+    def write_on(written):
+        try:
+            for _ in range(200):
+                routes.write(tmp_path, written)
+        except OSError as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write_on, args=(written,)) for written in roads]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+
+    assert failed == []
+    assert routes.read(tmp_path, "fuel") in roads
+    assert [file.name for file in tmp_path.iterdir()] == ["fuel.json"]
+
+
+@pytest.mark.parametrize("named", [None, "../boats", "boats"])
+def test_a_road_of_another_model_is_refused(tmp_path, named):
+    (tmp_path / "fuel.json").write_text(
+        json.dumps({"model": named, "champion": None, "challenger": None})
+    )
+    with pytest.raises(RoadError, match="it is of the model"):
+        routes.read(tmp_path, "fuel")
+
+
+def test_a_directory_in_its_place_is_refused(tmp_path):
+    (tmp_path / "fuel.json").mkdir()
+    with pytest.raises(RoadError, match="Delete it"):
+        routes.read(tmp_path, "fuel")

@@ -1,0 +1,537 @@
+"""The first lines of a model: what they hold, that they work, and that nothing is half-written."""
+
+import ast
+import csv
+import io
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbclient
+import nbformat
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.data.dvc import DvcError
+from roadworthy.data.git import NoCloneError
+from roadworthy.scaffolding import Scaffold, ScaffoldError, scaffold
+from roadworthy.scaffolding.rendering import UNTRIED, Reached, notebook, quoted, render
+from roadworthy.scaffolding.table import TableError, outward, read_columns
+
+BIN = Path(sys.executable).parent
+COPIED = (
+    *("src", "components", "pipelines", "pyproject.toml", ".importlinter"),
+    *(".dvc/config", ".dvc/.gitignore", ".dvcignore"),
+)
+HULLS = ("glass", "steel", "wood")
+finite = st.floats(min_value=-1e9, max_value=1e9)
+
+
+def boats(rows=120, seed=0):
+    """Lines of a CSV file of boats: missing draughts and hulls, one missing length."""
+    chance = random.Random(seed)
+    lines = ["beam_m,draught_m,hull,berths,boat,length_m"]
+    for number in range(rows):
+        beam, draught = chance.uniform(2, 5), chance.uniform(0.5, 2.5)
+        hull = chance.choice(HULLS)
+        length = 2.6 * beam + draught + HULLS.index(hull) + chance.gauss(0, 0.4)
+        told = (
+            f"{beam:.2f}",
+            "" if chance.random() < 0.1 else f"{draught:.2f}",
+            "" if chance.random() < 0.05 else hull,
+            "" if chance.random() < 0.1 else str(chance.randint(1, 6)),
+            f"boat {number}",
+            "" if number == 17 else f"{length:.2f}",
+        )
+        lines.append(",".join(told))
+    return lines
+
+
+def below(lines, pattern, replacement):
+    """The lines with something replaced everywhere but in the header."""
+    return [lines[0], *(re.sub(pattern, replacement, line, count=1) for line in lines[1:])]
+
+
+def table(lines, target="length_m"):
+    return read_columns(pd.read_csv(io.StringIO("\n".join(lines)), dtype=str), target)
+
+
+def git(path, *words):
+    done = subprocess.run(["git", *words], cwd=path, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def begin(path):
+    """Make a directory a clone with one commit."""
+    git(path, "init", "--quiet", "--initial-branch=main")
+    git(path, "config", "user.name", "Somebody")
+    git(path, "config", "user.email", "somebody@localhost")
+    git(path, "add", "--all", "--force")
+    git(path, "commit", "--quiet", "--message", "Begin")
+
+
+@pytest.fixture(scope="module")
+def project(root, tmp_path_factory):
+    """A clone of the project's code, to be copied."""
+    target = tmp_path_factory.mktemp("project") / "clone"
+    for name in COPIED:
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if (root / name).is_dir():
+            shutil.copytree(root / name, place, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copyfile(root / name, place)
+    (target / ".gitignore").write_text("__pycache__/\n")
+    begin(target)
+    return target
+
+
+@pytest.fixture
+def clone(project, tmp_path):
+    return Path(shutil.copytree(project, tmp_path / "clone"))
+
+
+@pytest.fixture(scope="module")
+def begun(project, tmp_path_factory) -> Scaffold:
+    """A clone in which a model of boats was begun. The tests leave it as it is."""
+    target = shutil.copytree(project, tmp_path_factory.mktemp("begun") / "clone with space")
+    data = tmp_path_factory.mktemp("data") / "measured.csv"
+    data.write_text("\n".join(boats()) + "\n")
+    return scaffold(Path(target), "boats", data, "length_m")
+
+
+def run(clone, *words):
+    """Run a program in a clone, whose code goes first."""
+    return subprocess.run(
+        words,
+        cwd=clone,
+        env={"PYTHONPATH": f"{clone}/src", "PATH": f"{BIN}:/usr/local/bin:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+# What a table holds
+
+
+def test_columns_are_numbers_words_or_text_with_what_was_found():
+    found = table(boats())
+
+    kinds = {column.name: column.kind for column in found.columns}
+    assert kinds == {
+        **dict.fromkeys(("beam_m", "draught_m", "berths", "length_m"), "number"),
+        "hull": "word",
+        "boat": "text",
+    }
+    columns = {column.name: column for column in found.columns}
+    assert columns["hull"].choices == HULLS
+    assert (columns["berths"].lowest, columns["berths"].highest) == (1, 6)
+    assert [name for name, column in columns.items() if column.whole] == ["berths"]
+    missing = [name for name, column in columns.items() if column.missing]
+    assert missing == ["draught_m", "hull", "berths", "length_m"]
+    assert found.required == ("beam_m",)
+    assert {name: column.unit for name, column in columns.items()} == {
+        **dict.fromkeys(("beam_m", "draught_m", "length_m"), "m"),
+        **dict.fromkeys(("hull", "berths", "boat"), "1"),
+    }
+
+
+def test_where_every_column_misses_something_the_first_is_required():
+    lines = boats()
+    lines[3] = lines[3].replace(lines[3].split(",")[0], "", 1)
+
+    assert table(lines).required == ("beam_m",)
+
+
+@given(ends=st.tuples(finite, finite).map(sorted))
+def test_a_range_is_rounded_outward_and_hardly_widened(ends):
+    lowest, highest = ends
+
+    low, high = outward(lowest, highest)
+
+    assert low <= lowest
+    assert high >= highest
+    span = highest - lowest or max(abs(highest), 1)
+    assert high - low <= (highest - lowest) + 0.21 * span
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda lines: [line.replace("beam_m", "Beam (m)") for line in lines], "'Beam (m)' to b"),
+        (lambda lines: [line.replace("beam_m", "class") for line in lines], "'class' to column_cl"),
+        (lambda lines: [line.replace("beam_m", "copy") for line in lines], "'copy' to column_copy"),
+        (lambda lines: [line.replace("beam_m", "hull") for line in lines], "'hull.1' to hull_1"),
+        (lambda lines: lines[:50], "There are 48 rows with a length_m"),
+        (lambda lines: [line.replace("length_m", "mass_kg") for line in lines], "no column 'leng"),
+        (lambda lines: [*lines, "3,1,wood,2,x,long"], "not one of numbers: 'long' in line 122"),
+        (lambda lines: [*lines, "wide,1,wood,2,x,9"], "a word among numbers: 'wide' in line 122"),
+        (lambda lines: [*lines, "inf,1,wood,2,x,9"], "not finite: 'inf' in line 122"),
+        (lambda lines: below(lines, "[^,]*$", "9"), "length_m is 9 in every row"),
+        (lambda lines: below(lines, "wood|steel|glass", ""), "hull holds no value"),
+        (lambda lines: [line.split(",")[-1] for line in lines], "no column beside length_m"),
+    ],
+)
+def test_a_table_that_no_model_can_be_begun_with_is_refused_in_a_sentence(change, told):
+    with pytest.raises(TableError) as caught:
+        table(change(boats()))
+
+    sentence = str(caught.value)
+    assert told in sentence
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+
+
+# What is refused before anything is tried
+
+
+def unchanged(clone):
+    return git(clone, "status", "--porcelain", "--ignored", "--untracked-files=all") == ""
+
+
+@pytest.mark.parametrize("name", ["Boats", "2boats", "sail boats", "class", "", "b" * 25, "bo-ats"])
+def test_a_name_that_is_no_lowercase_identifier_is_refused(clone, name):
+    with pytest.raises(ScaffoldError, match="cannot be the name of a model"):
+        scaffold(clone, name, clone / "boats.csv", "length_m")
+
+    assert unchanged(clone)
+
+
+@pytest.mark.parametrize("name", ["fuel", "contract", "onnx_graph"])
+def test_a_name_that_is_taken_is_refused(clone, name):
+    with pytest.raises(ScaffoldError, match=f"{name} is taken, there is src/roadworthy/models"):
+        scaffold(clone, name, clone / "boats.csv", "length_m")
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "There is no file"),
+        (b"", "is empty"),
+        (b"beam_m,length_m\n", "has no rows"),
+        (b"beam_m\n1\n1,2,3\n", "cannot be read"),
+        ("höhe\n1\n".encode("latin-1"), "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused(clone, tmp_path, content, told):
+    data = tmp_path / "boats.csv"
+    if content is not None:
+        data.write_bytes(content)
+
+    with pytest.raises(ScaffoldError, match=told) as caught:
+        scaffold(clone, "boats", data, "length_m")
+
+    assert "boats.csv" in str(caught.value)
+    assert unchanged(clone)
+
+
+def test_another_file_at_the_place_of_the_data_is_not_overwritten(clone, tmp_path):
+    (tmp_path / "boats.csv").write_text("\n".join(boats()))
+    (clone / "data").mkdir()
+    (clone / "data" / "boats.csv").write_text("mine")
+
+    with pytest.raises(ScaffoldError, match=r"another file data/boats\.csv"):
+        scaffold(clone, "boats", tmp_path / "boats.csv", "length_m")
+
+    assert (clone / "data" / "boats.csv").read_text() == "mine"
+
+
+def test_elsewhere_than_in_a_clone_of_the_project_it_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(NoCloneError, match="not in a Git repository"):
+        scaffold(tmp_path, "boats", tmp_path / "boats.csv", "length_m")
+
+    git(tmp_path, "init", "--quiet")
+    with pytest.raises(ScaffoldError, match="no clone of this project"):
+        scaffold(tmp_path, "boats", tmp_path / "boats.csv", "length_m")
+
+
+# What is written
+
+
+def test_everything_is_written_and_nothing_else_is_changed(begun):
+    listed = git(begun.root, "status", "--porcelain", "--untracked-files=all").splitlines()
+
+    assert sorted(listed) == sorted(f"?? {path}" for path in begun.written)
+    assert {str(path) for path in begun.written} >= {
+        "src/roadworthy/models/boats/__init__.py",
+        "notebooks/boats.ipynb",
+        "data/boats.csv.dvc",
+        "pipelines/boats.yaml",
+    }
+
+
+def test_the_data_is_under_dvc_and_pushed(begun):
+    pointer = (begun.root / "data" / "boats.csv.dvc").read_text()
+    digest = re.search("md5: ([0-9a-f]{32})", pointer)[1]
+
+    pushed = begun.root / ".dvc" / "embedded" / "files" / "md5" / digest[:2] / digest[2:]
+    assert pushed.read_bytes() == (begun.root / "data" / "boats.csv").read_bytes()
+
+
+def test_the_next_steps_name_notebook_package_and_command(begun):
+    first, second, third = begun.steps
+
+    assert "notebooks/boats.ipynb" in first
+    assert "src/roadworthy/models/boats/schema.py" in second
+    assert "roadworthy run boats" in third
+
+
+def test_the_bars_are_below_what_was_reached(begun):
+    evaluation = (begun.root / "src/roadworthy/models/boats/evaluation.py").read_text()
+    reached = begun.reached
+
+    assert reached.r2 > 0.9
+    assert 0.8 < reached.r2_bar < reached.r2
+    assert reached.r2_hold_out_bar < reached.r2 - 2 * reached.r2_deviation
+    assert reached.mae_bar > reached.mae + 2 * reached.mae_deviation
+    assert f'"cv_r2", "at least", {reached.r2_bar}' in evaluation
+    assert f"# By cross-validation `{reached.candidate}` reached an R² of {reached.r2:.3f}" in (
+        evaluation
+    )
+
+
+def test_a_model_that_learns_nothing_is_held_against_the_mean():
+    reached = Reached("linear", -0.2, 0.1, 0.0, 0.0)
+
+    assert (reached.r2_bar, reached.r2_hold_out_bar) == (0.0, 0.0)
+    assert reached.mae_bar == 0.0
+
+
+PARITY = """
+import sys
+from pathlib import Path
+import numpy as np
+from roadworthy import training
+from roadworthy.models import contract
+from roadworthy.bundles.scoring import Scorer
+
+model = contract.load("boats")
+assert model.name == "boats" and model.data == "data/boats.csv.dvc"
+raw = model.schema.validate(model.read(Path(sys.argv[1])))
+frame, dropped = model.prepare(raw)
+assert len(frame) + sum(dropped.values()) == len(raw) == 120 and dropped
+train, test = model.split(frame)
+assert len(train) + len(test) == len(frame) and 10 < len(test) < 40
+again = model.split(frame.iloc[::-1])
+assert set(again.test["boat"]) == set(test["boat"])
+assert model.behaviour(lambda rows: rows, test) == ()
+columns = list(model.Request.model_fields)
+optional = [name for name, field in model.Request.model_fields.items() if not field.is_required()]
+assert optional == ["draught_m", "berths", "hull"]
+for candidate in model.candidates:
+    estimator = model.train(candidate, train)
+    scorer = Scorer(model.export(estimator).SerializeToString())
+    assert list(scorer.inputs) == columns and scorer.outputs == list(model.Answer.model_fields)
+    for left_out in ([], *([name] for name in optional), optional):
+        absent = {name: "" if name == "hull" else np.nan for name in left_out}
+        rows = test[columns].assign(**absent)
+        graph = scorer.score({name: rows[name].to_numpy() for name in columns})
+        expected = estimator.predict(rows)["length_m"]
+        np.testing.assert_allclose(graph["length_m"], expected, rtol=1e-9)
+example = model.Request.model_json_schema()["example"]
+assert model.Request(**example).model_dump() == example
+print(len(model.candidates), "candidates agree")
+"""
+
+
+def test_the_package_keeps_the_contract_and_its_graph_answers_as_it_does(begun):
+    done = run(begun.root, sys.executable, "-c", PARITY, "data/boats.csv")
+
+    assert done.stdout == "2 candidates agree\n", done.stderr
+
+
+def test_the_notebook_runs_and_has_no_outputs(begun, monkeypatch):
+    written = nbformat.read(begun.root / "notebooks" / "boats.ipynb", as_version=4)
+    nbformat.validate(written)
+    code = [cell for cell in written.cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in code)
+
+    monkeypatch.setenv("PYTHONPATH", f"{begun.root}/src")
+    place = {"metadata": {"path": str(begun.root / "notebooks")}}
+    nbclient.NotebookClient(written, timeout=120, resources=place).execute()
+
+    assert all("image/png" in output.data for output in code[-1].outputs)
+
+
+def rows(*columns, count=60):
+    """Lines of a CSV file, each column made from the number of the row."""
+    made = io.StringIO()
+    writer = csv.writer(made)
+    writer.writerow([name for name, _ in columns])
+    writer.writerows([value(number) for _, value in columns] for number in range(count))
+    return made.getvalue().splitlines()
+
+
+LONG = "a" * 27
+ODD_WORDS = ('it\'s "red"', "it's", '"grün"', "x\\y", "\u2018blue\u2019")
+TABLES = {
+    "boats": (boats(), "length_m"),
+    "words": (
+        rows(
+            (
+                "colour",
+                lambda n: ['it\'s "red"', "it's", '"grün"', "x\\y", "\u2018blue\u2019"][n % 5],
+            ),
+            ("price", lambda n: n % 5 + n % 3),
+        ),
+        "price",
+    ),
+    "a" * 24: (
+        rows(
+            (f"{LONG}_km", lambda n: n * 0.37),
+            (f"{LONG}_b", lambda n: "" if n % 7 == 0 else "ab"[n % 2] * 40),
+            (f"{LONG}_c", lambda n: n * 0.5),
+        ),
+        f"{LONG}_c",
+    ),
+    "z_1": (
+        rows(
+            ("id", lambda n: "" if n == 3 else n * 1e-7), ("x", lambda n: n), ("y", lambda n: n**2)
+        ),
+        "y",
+    ),
+}
+
+
+@pytest.mark.slow
+def test_what_is_written_passes_what_make_lint_runs(clone):
+    # given the first lines of several models, of odd names and odd words
+    reached = Reached("linear", 0.87654, 0.0321, 1234.5, 67.8)
+    for name, (lines, target) in TABLES.items():
+        for path, text in render(name, table(lines, target), reached).items():
+            (clone / path).parent.mkdir(parents=True, exist_ok=True)
+            (clone / path).write_text(text)
+    packages = [f"src/roadworthy/models/{name}" for name in TABLES]
+
+    # when the linters run with the project's configuration, then none complains
+    for words in (
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "--diff", *packages),
+        ("mypy", *packages),
+        ("lint-imports", "--no-logo", "--no-cache"),
+    ):
+        done = run(clone, BIN / words[0], *words[1:])
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", sorted(set(TABLES) - {"boats"}))
+def test_whatever_the_columns_are_a_bundle_can_be_made(clone, tmp_path, name):
+    # given the package of a table
+    lines, target = TABLES[name]
+    data = tmp_path / "data.csv"
+    data.write_text("\n".join(lines) + "\n")
+    for path, text in render(name, table(lines, target), UNTRIED).items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    # when it is tried
+    arguments = (tmp_path / "src/roadworthy/models", name, data, tmp_path / "bundle")
+    done = run(clone, sys.executable, "-m", "roadworthy.scaffolding.trial", *arguments)
+
+    # then it reaches something, and its bundle is there
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["r2"] > 0.5
+    assert json.loads((tmp_path / "bundle" / "manifest.json").read_bytes())["model"] == name
+
+
+@given(word=st.text(max_size=12))
+def test_a_word_is_written_so_that_python_reads_the_same(word):
+    assert ast.literal_eval(quoted(word)) == word
+
+
+def test_a_script_becomes_a_notebook_cell_by_cell():
+    made = nbformat.reads(
+        notebook("# %% [markdown]\n# # Title\n#\n# Text.\n\n# %%\nx = 1\n\ny = 2\n"), as_version=4
+    )
+
+    assert [(cell.cell_type, cell.source) for cell in made.cells] == [
+        ("markdown", "# Title\n\nText."),
+        ("code", "x = 1\n\ny = 2"),
+    ]
+
+
+def test_rows_that_are_all_alike_are_too_few(clone, tmp_path):
+    # given a table that says two things again and again
+    data = tmp_path / "coins.csv"
+    data.write_text("side,value\n" + "heads,1\ntails,2\n" * 40)
+
+    # when a model is begun with it, then it is refused, and nothing is left
+    with pytest.raises(ScaffoldError, match="held out, too few to say anything: collect rows"):
+        scaffold(clone, "coins", data, "value")
+    assert unchanged(clone)
+
+
+# What fails later is taken back
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "boats.csv"
+    path.write_text("\n".join(boats()) + "\n")
+    return path
+
+
+def spoil_push(clone):
+    (clone / "file").write_text("in the way")
+    (clone / ".dvc" / "config").write_text(
+        "[core]\n    remote = odd\n['remote \"odd\"']\n    url = ../file/in/the/way\n"
+    )
+
+
+def spoil_compiler(clone):
+    (clone / "pipelines" / "compiler.py").write_text("raise SystemExit('error: it is broken')\n")
+
+
+def spoil_contract(clone):
+    (clone / "src" / "roadworthy" / "models" / "fields.py").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "told"),
+    [
+        (spoil_push, DvcError, "could not push data/boats.csv.dvc"),
+        (spoil_compiler, RoadworthyError, "it is broken"),
+        (spoil_contract, ScaffoldError, "No model can be trained with"),
+    ],
+)
+@pytest.mark.parametrize("other", [True, False])
+def test_when_a_part_fails_what_was_written_is_taken_back(clone, data, spoil, error, told, other):
+    # given a clone in which a later part fails, with other data under DVC or none
+    spoil(clone)
+    if other:
+        (clone / "data").mkdir()
+        (clone / "data" / ".gitignore").write_text("/other.csv\n")
+    git(clone, "add", "--all")
+    git(clone, "commit", "--quiet", "--message", "Spoil")
+
+    # when a model is begun
+    with pytest.raises(error, match=told) as caught:
+        scaffold(clone, "boats", data, "length_m")
+
+    # then it says why, and the clone is as it was
+    assert "\n" not in str(caught.value)
+    left = git(clone, "status", "--porcelain", "--ignored", "--untracked-files=all").splitlines()
+    assert [path for path in left if ".dvc/" not in path and "__pycache__" not in path] == []
+    assert (clone / "data").exists() == other
+    assert not (clone / "src/roadworthy/models/boats").exists()
+    assert data.exists()
+
+
+def test_data_that_is_in_its_place_already_stays_when_a_part_fails(clone, data):
+    spoil_compiler(clone)
+    (clone / "data").mkdir()
+    place = Path(shutil.move(data, clone / "data" / "boats.csv"))
+
+    with pytest.raises(RoadworthyError, match="it is broken"):
+        scaffold(clone, "boats", place, "length_m")
+
+    assert place.read_text().startswith("beam_m,")

@@ -1,0 +1,600 @@
+import asyncio
+import gzip
+import json
+import math
+import struct
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from roadworthy.serving.http import protocol
+from roadworthy.serving.http.front import Asked, asked_of
+from roadworthy.serving.models.model_store import Held
+
+CAR = {"weight_kg": 1200, "year": 1980}
+PREDICT = "/v1/models/fuel:predict"
+INFER = "/v2/models/fuel/infer"
+
+
+def tensors(**columns: tuple) -> dict:
+    return {
+        "inputs": [
+            {"name": name, "datatype": datatype, "shape": [len(data)], "data": list(data)}
+            for name, (datatype, data) in columns.items()
+        ]
+    }
+
+
+TENSORS = tensors(weight_kg=("FP64", (1200.0,)), year=("INT64", (1980,)))
+
+
+def test_v1_answers_with_every_field_as_plain_numbers(ask):
+    answer = ask(PREDICT, {"instances": [CAR, CAR | {"origin": "japan", "horsepower": 80}]})
+
+    assert answer.status == 200
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-roadworthy-version"] == "1"
+    first, second = answer.json["predictions"]
+    assert first["l_per_100km_low"] < first["l_per_100km"] < first["l_per_100km_high"]
+    assert all(type(number) is float for number in (*first.values(), *second.values()))
+
+
+def test_the_golden_batch_is_answered_over_both_protocols_as_it_was_trained(ask, bundles):
+    for version, bundle in enumerate(bundles, start=1):
+        golden = bundle.golden
+        pin = {"x_roadworthy_version": str(version)}
+
+        rows = ask(PREDICT, {"instances": golden.requests}, **pin).json["predictions"]
+        single = [
+            ask(
+                INFER,
+                tensors(
+                    **{k: ("FP64", (v,)) for k, v in r.items() if k != "origin"}
+                    | ({"origin": ("BYTES", (r["origin"],))} if "origin" in r else {})
+                ),
+                **pin,
+            ).json
+            for r in golden.requests
+        ]
+
+        for row, one, expected in zip(rows, single, golden.answers, strict=True):
+            assert row == pytest.approx(expected, rel=1e-5)
+            found = {output["name"]: output["data"][0] for output in one["outputs"]}
+            assert found == pytest.approx(expected, rel=1e-5)
+
+
+BAD_BODIES = [
+    (b"", 400, "empty"),
+    (b"weight=3", 400, "not JSON"),
+    (b"\xff\xfe", 400, "not JSON"),
+    (b'{"instances": [{"weight_kg": "\\ud800", "year": 1980}]}', 400, "not JSON"),
+    (b'{"instances": [{"weight_kg": NaN, "year": 1980}]}', 400, "not JSON"),
+    (b'{"instances": [{"weight_kg": Infinity, "year": 1980}]}', 400, "not JSON"),
+    (b'{"instances": [{"weight_kg": 1e999, "year": 1980}]}', 400, "not JSON"),
+    (b"[" * 19_000, 400, "nested too deeply"),
+    (b"[" * 900 + b"]" * 900, 400, "not an object"),
+    (b"null", 400, "not an object"),
+    (b"{}", 400, "list of instances"),
+    (b'{"instances": {}}', 400, "list of instances"),
+    (b'{"instances": [], "x": 1}', 400, "list of instances"),
+    (b'{"instances": []}', 400, "at least one"),
+    (b'{"instances": [{"weight_kg": 1, "weight_kg": 1200, "year": 1980}]}', 400, '"weight_kg"'),
+    (b'{"instances": [3], "instances": [{"weight_kg": 1200, "year": 1980}]}', 400, '"instances"'),
+    (json.dumps({"instances": [CAR] * 51}).encode(), 413, "at most 50"),
+    (b" " * 20_001, 413, "at most 20000 bytes"),
+    (b'{"instances": [null]}', 422, "is null"),
+    (b'{"instances": [[1200, 1980]]}', 422, "is not an object"),
+    (b'{"instances": [{"weight_kg": 1' + b"0" * 300 + b', "year": 1980}]}', 422, "2400 kg"),
+    (b'{"instances": [{"weight_kg": 99999999999999999999, "year": 1980}]}', 422, "2400 kg"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BAD_BODIES)
+def test_a_bad_v1_body_is_refused_in_words(ask, body, status, words):
+    answer = ask(PREDICT, body)
+
+    assert answer.status == status
+    assert words in answer.json["error"]
+    assert answer.headers.get("x-roadworthy-version", "1") == "1"
+
+
+def test_a_word_with_a_colon_is_not_mistaken_for_a_key_said_twice(ask):
+    answer = ask(PREDICT, {"instances": [CAR | {"origin": "a:b"}]})
+
+    assert answer.status == 422
+    assert answer.json["details"][0]["input"] == "a:b"
+
+
+def test_a_refused_field_is_named_with_row_bound_unit_and_input(ask):
+    answer = ask(PREDICT, {"instances": [CAR, {"weight_kg": 50, "year": 1980}]})
+
+    assert answer.status == 422
+    assert answer.json == {
+        "error": "In row 1, weight_kg is out of range: send 700 to 2400 kg.",
+        "details": [
+            {
+                "row": 1,
+                "field": "weight_kg",
+                "problem": "is out of range",
+                "bound": "700 to 2400",
+                "unit": "kg",
+                "input": 50,
+            }
+        ],
+    }
+
+
+def test_a_body_in_chunks_is_read_whole_or_refused_when_it_grows_too_large(ask):
+    body = orjson.dumps({"instances": [CAR]})
+
+    assert ask(PREDICT, chunks=[body[:9], body[9:]]).status == 200
+    assert ask(PREDICT, chunks=[b" " * 15_000] * 3).status == 413
+
+
+def test_a_declared_length_that_is_too_large_is_refused_before_reading(ask):
+    assert ask(PREDICT, chunks=[b"x"], content_length="20001").status == 413
+    assert ask(PREDICT, chunks=[b"x"], content_length="9" * 40).status == 413
+
+
+def test_a_body_that_is_compressed_by_gzip_is_taken_within_the_limit(ask):
+    body = json.dumps({"instances": [CAR]}).encode()
+    plain, packed = ask(PREDICT, body), ask(PREDICT, gzip.compress(body), content_encoding="GZIP")
+    assert (packed.status, packed.body) == (200, plain.body)
+
+    bomb = gzip.compress(b" " * 10_000_000)
+    assert len(bomb) < 20_000
+    assert ask(PREDICT, bomb, content_encoding="gzip").status == 413
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\x1f\x8b", gzip.compress(b"{}", mtime=0)[:-1]])
+def test_what_is_said_to_be_gzip_and_is_not_is_refused(ask, body):
+    answer = ask(PREDICT, body, content_encoding="gzip")
+
+    assert answer.status == 400
+    assert "gzip" in answer.json["error"]
+
+
+def test_a_body_that_is_compressed_otherwise_is_refused(ask):
+    answer = ask(PREDICT, b"x", content_encoding="br")
+
+    assert answer.status == 415
+    assert answer.headers["accept-encoding"] == "gzip, identity"
+
+
+@pytest.mark.parametrize("path", [PREDICT, INFER])
+def test_a_body_that_is_nested_deeply_is_told_so(ask, path):
+    for body in (b"[" * 9000 + b"]" * 9000, b"[" * 9000, b'{"a":' * 2000 + b"1" + b"}" * 2000):
+        answer = ask(path, body)
+
+        assert answer.status == 400
+        assert "nested too deeply" in answer.json["error"]
+
+
+def test_a_long_number_beside_a_key_that_is_said_twice_is_refused(ask):
+    text = '{"id": "a", "id": "b", "parameters": {"n": 1%s.0}, "inputs": []}' % ("0" * 300)
+    assert ask(INFER, text.encode()).status == 400
+    text = text.replace('"inputs": []', '"inputs": ' + json.dumps(TENSORS["inputs"]))
+    answer = ask(INFER, text.encode())
+
+    assert answer.status == 400
+    assert "said twice" in answer.json["error"]
+
+
+def test_who_hangs_up_gets_no_answer(ask):
+    sent = []
+
+    async def hung_up():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": []}
+    asyncio.run(ask.front(scope, hung_up, send))
+
+    assert sent == []
+
+
+def test_v2_answers_a_tensor_per_field_with_version_and_id(ask):
+    answer = ask(INFER, TENSORS | {"id": "car 7"})
+
+    assert answer.status == 200
+    assert answer.headers["x-roadworthy-version"] == "1"
+    document = answer.json
+    assert (document["model_name"], document["model_version"]) == ("fuel", "1")
+    assert document["id"] == "car 7"
+    assert {(o["datatype"], *o["shape"]) for o in document["outputs"]} == {("FP64", 1)}
+    (predicted,) = ask(PREDICT, {"instances": [CAR]}).json["predictions"]
+    assert {o["name"]: o["data"][0] for o in document["outputs"]} == predicted
+
+
+@pytest.mark.parametrize("datatype", ["FP64", "FP32", "INT64", "INT32"])
+def test_v2_takes_numbers_in_every_datatype_and_columns_of_width_one(ask, datatype):
+    nested = {"name": "year", "datatype": datatype, "shape": [2, 1], "data": [[1980], [1970]]}
+    flat = nested | {"data": [1980, 1970]}
+    weight = {"name": "weight_kg", "datatype": datatype, "shape": [2], "data": [1200, 1300]}
+
+    answers = [ask(INFER, {"inputs": [weight, year]}) for year in (nested, flat)]
+
+    assert [answer.status for answer in answers] == [200, 200]
+    assert answers[0].body == answers[1].body
+
+
+def test_v2_gives_only_the_outputs_that_are_asked_for(ask):
+    answer = ask(INFER, TENSORS | {"outputs": [{"name": "mpg"}]})
+
+    assert [output["name"] for output in answer.json["outputs"]] == ["mpg"]
+
+
+def with_tensor(**changes: object) -> dict:
+    first, *rest = TENSORS["inputs"]
+    return {"inputs": [first | changes, *rest]}
+
+
+BAD_TENSORS = [
+    ({}, 400, "list of inputs"),
+    ({"inputs": {}}, 400, "list of inputs"),
+    ({"inputs": []}, 400, "list of inputs"),
+    (TENSORS | {"x": 1}, 400, "list of inputs"),
+    (TENSORS | {"id": 3}, 400, "is a word"),
+    (TENSORS | {"outputs": {"name": "mpg"}}, 400, "not a list"),
+    (TENSORS | {"outputs": [{"name": "km"}]}, 400, "l_per_100km"),
+    (TENSORS | {"outputs": [[]]}, 400, "l_per_100km"),
+    ({"inputs": [3]}, 400, "not a tensor"),
+    (with_tensor(x=1), 400, "not a tensor"),
+    (with_tensor(name=None), 400, "no name"),
+    (with_tensor(name="weight_lb"), 422, "weight_lb is not a field"),
+    (with_tensor(name="year", data=[1980]), 400, "twice"),
+    (with_tensor(datatype="BYTES"), 422, "none of FP64"),
+    (with_tensor(datatype=["FP64"]), 422, "none of FP64"),
+    (with_tensor(shape=1), 400, "shape of weight_kg"),
+    (with_tensor(shape=[]), 400, "shape of weight_kg"),
+    (with_tensor(shape=[1, 2]), 400, "shape of weight_kg"),
+    (with_tensor(shape=[True]), 400, "shape of weight_kg"),
+    (with_tensor(shape=[-1]), 400, "shape of weight_kg"),
+    (with_tensor(shape=[0], data=[]), 400, "at least one"),
+    (with_tensor(shape=[51], data=[1200] * 51), 413, "at most 50"),
+    (with_tensor(shape=[2]), 400, "has 1 values"),
+    (with_tensor(shape=[2], data=[1200, 1200]), 400, "as many"),
+    (with_tensor(data=None), 400, "not a list"),
+    (with_tensor(data=[[1200]]), 422, "is not a number"),
+    (with_tensor(data=["1200"]), 422, "is not a number"),
+    (with_tensor(data=[None]), 422, "is null"),
+    (with_tensor(data=[True]), 422, "is not a number"),
+    (with_tensor(data=[12]), 422, "700 to 2400 kg"),
+    (with_tensor(datatype="INT64", data=[1200.5]), 422, "not a whole number"),
+    (with_tensor(data=None, parameters={"binary_data_size": 8}), 400, "bytes of weight_kg"),
+    ({"inputs": TENSORS["inputs"][:1]}, 422, "year is missing"),
+]
+
+
+@pytest.mark.parametrize(("body", "status", "words"), BAD_TENSORS)
+def test_a_bad_v2_body_is_refused_in_words(ask, body, status, words):
+    answer = ask(INFER, body)
+
+    assert answer.status == status
+    assert words in answer.json["error"]
+
+
+def test_v2_refuses_a_key_said_twice_wherever_it_is(ask):
+    body = orjson.dumps(TENSORS).replace(b'"name":"year"', b'"name":"year","name":"year"')
+
+    assert ask(INFER, body).status == 400
+    deep = b'{"a":' * 900 + b"1" + b"}" * 900
+    nested = orjson.dumps(with_tensor(parameters={"a": 1})).replace(b'{"a":1}', deep)
+    assert ask(INFER, nested).status in (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("kind", "packed", "status", "words"),
+    [
+        ("FP64", struct.pack("<d", 1200), 200, ""),
+        ("FP32", struct.pack("<f", 1200), 200, ""),
+        ("INT32", struct.pack("<i", 1200), 200, ""),
+        ("FP64", struct.pack("<d", math.nan), 422, "is not a finite number"),
+        ("FP64", struct.pack("<d", math.inf), 422, "is not a finite number"),
+        ("FP64", struct.pack("<f", 1200), 400, "send 8 for each value"),
+        ("FP64", struct.pack("<dd", 1200, 1300), 400, "send 8 for each value"),
+    ],
+)
+def test_v2_takes_numbers_as_bytes(ask, kind, packed, status, words):
+    answer = ask_with_bytes(ask, "weight_kg", kind, packed)
+
+    assert answer.status == status
+    assert words in answer.json.get("error", "")
+
+
+@pytest.mark.parametrize(
+    ("packed", "status", "words"),
+    [
+        (b"\x03\0\0\0usa", 200, ""),
+        (b"\x03\0\0\0usb", 422, "one of usa, europe, japan"),
+        (b"\x03\0\0\0us", 400, "in the middle of a word"),
+        (b"\x02\0\0\0\xff\xff", 400, "is not UTF-8"),
+        (b"\x03\0\0\0usa\x03\0\0\0usa", 400, "has 2 values"),
+        (b"", 400, "has 0 values"),
+    ],
+)
+def test_v2_takes_words_as_bytes(ask, packed, status, words):
+    answer = ask_with_bytes(ask, "origin", "BYTES", packed, *TENSORS["inputs"][:1])
+
+    assert answer.status == status
+    assert words in answer.json.get("error", "")
+
+
+def test_v2_refuses_bytes_that_no_tensor_claims_and_a_length_that_does_not_fit(ask):
+    text = orjson.dumps(TENSORS)
+    header = "inference_header_content_length"
+
+    assert "3 bytes follow" in ask(INFER, text + b"abc", **{header: str(len(text))}).json["error"]
+    for length in ("-1", "x", "99999", "9" * 30, ""):
+        assert "does not fit" in ask(INFER, text, **{header: length}).json["error"]
+
+
+def ask_with_bytes(ask, name: str, kind: str, packed: bytes, *others: dict):
+    parameters = {"binary_data_size": len(packed)}
+    first = {"name": name, "shape": [1], "datatype": kind, "parameters": parameters}
+    text = orjson.dumps({"inputs": [first, *others, TENSORS["inputs"][1]]})
+    return ask(INFER, text + packed, inference_header_content_length=str(len(text)))
+
+
+def test_an_answer_that_is_no_number_is_never_sent(ask, served, monkeypatch):
+    columns = {name: np.array([np.nan]) for name in served[0].scorer.outputs}
+    monkeypatch.setattr(served[0].scorer, "score", lambda _: columns)
+
+    for path, body in ((PREDICT, {"instances": [CAR]}), (INFER, TENSORS)):
+        answer = ask(path, body)
+
+        assert answer.status == 422
+        assert "l_per_100km that is not a finite number" in answer.json["error"]
+
+
+def test_a_version_can_be_pinned_by_header_or_by_path(ask):
+    champion = ask(PREDICT, {"instances": [CAR]})
+    pinned = ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="2")
+    by_path = ask("/v2/models/fuel/versions/2/infer", TENSORS)
+
+    assert pinned.headers["x-roadworthy-version"] == "2"
+    assert by_path.json["model_version"] == by_path.headers["x-roadworthy-version"] == "2"
+    assert pinned.json != champion.json
+    assert by_path.json["outputs"][0]["data"] == [pinned.json["predictions"][0]["l_per_100km"]]
+
+
+@pytest.mark.parametrize("version", ["3", "x", "1.0", "-1", "\u00e9"])
+def test_a_version_that_is_not_held_is_a_404_that_says_which_are(ask, version):
+    answer = ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version=version)
+
+    assert answer.status == 404
+    assert answer.json["error"].endswith("there is 1 and 2.")
+
+
+def test_without_a_champion_only_the_pinned_challenger_answers(ask, served):
+    ask.fleet.hold(Held("fuel", None, served[1]))
+
+    answer = ask(PREDICT, {"instances": [CAR]})
+
+    assert answer.status == 503
+    assert answer.headers["retry-after"] == "1"
+    assert "no champion on the road yet" in answer.json["error"]
+    assert "version 2" in answer.json["error"]
+    assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="2").status == 200
+    assert ask("/v2/models/fuel/ready", method="GET").status == 503
+
+
+def test_with_nothing_loaded_a_known_model_is_not_ready(ask):
+    ask.fleet.hold(Held("fuel"))
+
+    assert ask(PREDICT, {"instances": [CAR]}).status == 503
+    assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="1").status == 404
+    assert ask("/v2/models/fuel", method="GET").json["inputs"] == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/models/oil:predict", "/v2/models/oil/infer", "/v2/models/oil"]
+)
+def test_an_unknown_model_is_a_404_that_says_which_there_are(ask, path):
+    answer = ask(path)
+
+    assert answer.status == 404
+    assert answer.json["error"] == 'There is no model "oil" here: there is fuel.'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", PREDICT, "POST"),
+        ("DELETE", INFER, "POST"),
+        ("POST", "/v2/models/fuel/card", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_a_405_that_names_the_right_one(ask, method, path, allowed):
+    answer = ask(path, method=method)
+
+    assert answer.status == 405
+    assert answer.headers["allow"] == allowed
+
+
+def test_what_a_model_cannot_do_is_a_404(ask):
+    assert ask("/v1/models/fuel:explain").status == 404
+
+
+def test_metadata_names_versions_inputs_and_outputs(ask):
+    answer = ask("/v2/models/fuel", method="GET")
+
+    document = answer.json
+    assert document["versions"] == ["1", "2"]
+    inputs = {part["name"]: part["datatype"] for part in document["inputs"]}
+    assert (inputs["weight_kg"], inputs["year"], inputs["origin"]) == ("FP64", "INT64", "BYTES")
+    assert {part["name"] for part in document["outputs"]} >= {"l_per_100km", "mpg"}
+
+
+def test_the_card_tells_what_the_page_shows_and_is_sent_once(ask, bundles):
+    card = ask("/v2/models/fuel/card", method="GET")
+
+    told = card.json
+    assert (told["model"], told["version"], told["challenger"]) == ("fuel", 1, 2)
+    assert told["digest"] == bundles[0].digest
+    assert told["since"] == "2026-01-02T03:04:05+00:00"
+    assert told["candidate"] == bundles[0].manifest.candidate
+    assert told["request"]["properties"]["weight_kg"]["unit"] == "kg"
+    assert told["answer"]["properties"]["mpg"]["unit"] == "mpg"
+    assert told["points"] == bundles[0].profile["points"]
+    assert card.headers["cache-control"] == "no-cache"
+    again = ask("/v2/models/fuel/card", method="GET", if_none_match=card.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+
+
+def test_what_is_not_asked_of_a_model_is_passed_on(ask):
+    ask("/v2", method="GET")
+    ask("/", method="GET")
+    ask("/", method="GET", accept="text/html,*/*")
+
+    assert ask.passed_on == ["/v2", "/", "/index.html"]
+
+
+def test_the_figures_are_read_and_not_written(ask):
+    figures = ask("/metrics", method="GET")
+    refused = ask("/metrics", {})
+
+    assert figures.headers["content-type"].startswith("text/plain; version=")
+    assert b'roadworthy_version{model="fuel",role="champion",version="1"} 1.0' in figures.body
+    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+
+
+def test_the_card_tells_how_the_versions_share(ask):
+    ask.fleet.hold(replace(ask.fleet.held["fuel"], share=10, state="shifting"))
+
+    card = ask("/v2/models/fuel/card", method="GET").json
+
+    assert card["state"] == "shifting"
+    assert card["split"] == [
+        {"version": 1, "role": "champion", "share": 90},
+        {"version": 2, "role": "challenger", "share": 10},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [
+        ("/v1/models/a:predict", Asked("a", "predict", None)),
+        ("/v2/models/a", Asked("a", "metadata", None)),
+        ("/v2/models/a/versions/3", Asked("a", "metadata", "3")),
+        ("/v2/models/a/versions/3/infer", Asked("a", "infer", "3")),
+        ("/v1/models/a", None),
+        ("/v2/models/a/b", None),
+        ("/v2/health/ready", None),
+    ],
+)
+def test_paths(path, asked):
+    assert asked_of(path) == asked
+
+
+KEYS = ("instances", "inputs", "outputs", "id", "parameters", "name", "shape", "datatype", "data")
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.sampled_from(["FP64", "INT64", "BYTES", "usa", "weight_kg", "year", "mpg"])
+    | st.text(max_size=4)
+    | st.sampled_from([1200, 1980, 1980.0, [1], [1, 1]]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "instances",
+                    "inputs",
+                    "outputs",
+                    "id",
+                    "parameters",
+                    "name",
+                    "shape",
+                    "datatype",
+                    "data",
+                    "weight_kg",
+                    "year",
+                    "x",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=15,
+)
+tensor = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(["weight_kg", "year", "origin"]) | values,
+        "shape": st.sampled_from([[1], [1, 1]]) | values,
+        "datatype": st.sampled_from(["FP64", "INT32", "BYTES"]) | values,
+        "data": st.sampled_from([[1200], [1980], ["usa"], [[1200]]]) | values,
+    },
+    optional={"parameters": values},
+)
+bodies = st.one_of(
+    values,
+    st.fixed_dictionaries({"instances": st.lists(values, max_size=3)}),
+    st.fixed_dictionaries(
+        {"inputs": st.lists(tensor, max_size=3)}, optional={"outputs": values, "id": values}
+    ),
+)
+
+
+@settings(
+    max_examples=300,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    body=bodies.map(orjson.dumps) | st.binary(max_size=60), path=st.sampled_from([PREDICT, INFER])
+)
+def test_whatever_is_sent_is_answered_with_2xx_or_4xx(ask, body, path):
+    answer = ask(path, body)
+
+    assert answer.status in (200, 400, 413, 422)
+    assert ("error" in answer.json) == (answer.status != 200)
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    tail=st.binary(max_size=24),
+    length=st.none() | st.integers(-2, 400).map(str) | st.text("0123456789ax", max_size=12),
+    size=values | st.integers(0, 24),
+    kind=st.sampled_from(["FP64", "FP32", "INT32", "BYTES"]),
+    name=st.sampled_from(["weight_kg", "origin"]),
+)
+def test_tensors_sent_as_bytes_are_answered_with_2xx_or_4xx(ask, tail, length, size, kind, name):
+    tensor = {
+        "name": name,
+        "shape": [1],
+        "datatype": kind,
+        "parameters": {"binary_data_size": size},
+    }
+    text = orjson.dumps({"inputs": [tensor, *TENSORS["inputs"][-1:]]})
+
+    answer = ask(INFER, text + tail, inference_header_content_length=length or str(len(text)))
+
+    assert answer.status in (200, 400, 422)
+
+
+@given(
+    names=st.lists(st.text(st.characters(codec="utf-8"), min_size=1), min_size=1, unique=True),
+    rows=st.integers(1, 30),
+    data=st.data(),
+)
+def test_an_answer_of_the_first_protocol_is_an_object_for_each_row(names, rows, data):
+    number = st.floats(allow_nan=False, allow_infinity=False)
+    answers = {
+        name: np.array(data.draw(st.lists(number, min_size=rows, max_size=rows))) for name in names
+    }
+
+    written = protocol.answer_v1(answers)
+
+    assert orjson.loads(written) == {"predictions": protocol.predictions(answers)}

@@ -1,0 +1,105 @@
+"""The OpenAPI document, held against real servers by schemathesis."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roadworthy.serving.http.openapi import document
+from roadworthy.serving.models.model_store import Held
+
+TOKEN = "s3cret"
+
+
+@pytest.fixture(scope="module")
+def guarded(bundles, start, tmp_path_factory):
+    token = tmp_path_factory.mktemp("token") / "token"
+    token.write_text(TOKEN)
+    return start("--bundle", bundles[0].path, "--version", 1, "--token-file", token)
+
+
+@pytest.fixture
+def schemathesis(root, tmp_path):
+    def run(url: str, *arguments: str) -> subprocess.CompletedProcess:
+        program = Path(sys.executable).with_name("schemathesis")
+        return subprocess.run(
+            [
+                *(program, "--config-file", root / "schemathesis.toml", "run"),
+                *(f"{url}/openapi.json", "--max-examples=20", "--generation-deterministic"),
+                *("--no-color", *arguments),
+            ],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_nothing_against_the_document(server, schemathesis):
+    done = schemathesis(server.url)
+
+    assert done.returncode == 0, done.stdout
+    assert asked(done) > 100
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_nothing_against_it_with_a_token(guarded, schemathesis):
+    done = schemathesis(
+        guarded.url,
+        *("--header", f"Authorization: Bearer {TOKEN}"),
+        *("--include-path-regex", "ready$|live$|:predict$|repository"),
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert asked(done) > 100
+
+
+def asked(done: subprocess.CompletedProcess) -> int:
+    """Return how many requests were sent, which a run that sends none would not tell."""
+    return int(re.search(r"(\d+) generated", done.stdout)[1])
+
+
+def test_the_document_has_the_schema_of_each_model_that_is_held(served):
+    found = document({"fuel": Held("fuel", served[0])}, max_rows=7)
+
+    predict = found["paths"]["/v1/models/fuel:predict"]["post"]
+    body = predict["requestBody"]["content"]["application/json"]["schema"]
+    instances = body["properties"]["instances"]
+    assert instances["items"]["properties"]["weight_kg"]["maximum"] == 2400
+    assert "At most 7 rows" in instances["description"]
+    error = predict["responses"]["422"]["content"]["application/json"]["schema"]
+    assert error == {"$ref": "#/components/schemas/Error"}
+
+
+def test_a_model_without_a_version_has_no_route_that_answers():
+    paths = document({"fuel": Held("fuel")}, max_rows=7)["paths"]
+
+    assert "/v1/models/fuel:predict" not in paths
+    assert "/v1/models/fuel" in paths
+
+
+def test_with_a_token_all_but_whether_it_lives_and_is_ready_demands_it(served):
+    found = document({"fuel": Held("fuel", served[0])}, max_rows=7, has_token=True)
+
+    openly = {
+        path for path, one in found["paths"].items() for op in one.values() if "security" in op
+    }
+    assert found["security"] == [{"token": []}]
+    assert openly == {
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/fuel/ready",
+    }
+
+
+def test_the_server_tells_the_document_of_what_it_holds(server):
+    paths = server.get("/openapi.json").json()["paths"]
+
+    assert paths["/v1/models/fuel:predict"]["post"]["responses"]["200"]
+    version = paths["/v2/models/fuel/versions/{version}/ready"]["get"]["parameters"][0]
+    assert version["schema"]["enum"] == ["1", "2"]

@@ -1,0 +1,160 @@
+"""KServe's repository API over HTTP: what is on the road, and look again."""
+
+import json
+import shutil
+
+import pytest
+
+from roadworthy.bundles import bundle
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Release, Road
+
+CAR = {"weight_kg": 1200, "year": 1980}
+PREDICT = "/v1/models/fuel:predict"
+INDEX = "/v2/repository/index"
+
+
+@pytest.fixture(scope="module")
+def roads(bundles, release, tmp_path_factory):
+    return tmp_path_factory.mktemp("roads")
+
+
+@pytest.fixture(scope="module")
+def lazy(start, roads, bundles, release):
+    """A server that does not look at the roads by itself."""
+    routes.write(roads, Road("fuel", release(1, bundles[0])))
+    return start("--road", roads, "--poll-seconds", 3600)
+
+
+@pytest.fixture(autouse=True)
+def _first(lazy, roads, bundles, release):
+    routes.write(roads, Road("fuel", release(1, bundles[0])))
+    lazy.post("/v2/repository/models/fuel/load")
+
+
+def index(server, **asked):
+    return server.post(INDEX, **({"json": asked} if asked else {})).json()
+
+
+def entry(version, reason=""):
+    state = "UNAVAILABLE" if reason else "READY"
+    return {"name": "fuel", "version": version, "state": state, "reason": reason}
+
+
+def answered_by(server) -> str:
+    answer = server.post(PREDICT, json={"instances": [CAR]})
+    assert answer.status_code == 200
+    return answer.headers["x-roadworthy-version"]
+
+
+def test_to_load_is_to_look_at_the_road_now(lazy, roads, bundles, release):
+    assert index(lazy) == [entry("1")]
+
+    routes.write(roads, Road("fuel", release(2, bundles[1]), release(1, bundles[0])))
+    assert answered_by(lazy) == "1"
+    done = lazy.post("/v2/repository/models/fuel/load")
+
+    assert (done.status_code, done.json()) == (200, {"name": "fuel", "load": True})
+    assert answered_by(lazy) == "2"
+    assert index(lazy) == [entry("1"), entry("2")]
+
+
+def damaged(bundles, tmp_path, how: str) -> Release:
+    path = tmp_path / "damaged"
+    shutil.copytree(bundles[1].path, path)
+    if how == "one byte differs":
+        content = bytearray((path / bundle.MODEL).read_bytes())
+        content[100] ^= 1
+        (path / bundle.MODEL).write_bytes(content)
+    elif how == "half-written":
+        (path / bundle.MODEL).write_bytes((path / bundle.MODEL).read_bytes()[:1000])
+    elif how == "without a file":
+        (path / bundle.GOLDEN).unlink()
+    elif how == "without a manifest":
+        (path / "manifest.json").unlink()
+    elif how == "a manifest that ends early":
+        (path / "manifest.json").write_bytes((path / "manifest.json").read_bytes()[:50])
+    elif how == "gone":
+        shutil.rmtree(path)
+    return Release(2, str(path), bundles[1].digest, "")
+
+
+DAMAGES = [
+    "one byte differs",
+    "half-written",
+    "without a file",
+    "without a manifest",
+    "a manifest that ends early",
+    "gone",
+]
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_bundle_that_is_not_whole_is_refused_in_a_sentence_and_the_version_stays(
+    lazy, roads, bundles, tmp_path, how
+):
+    routes.write(roads, Road("fuel", damaged(bundles, tmp_path, how)))
+
+    refused = lazy.post("/v2/repository/models/fuel/load")
+
+    assert refused.status_code == 503
+    sentence = refused.json()["error"]
+    assert sentence.startswith("Version 2 of fuel is refused: ")
+    assert str(tmp_path / "damaged") in sentence
+    assert answered_by(lazy) == "1"
+    assert index(lazy) == [entry("1"), entry("2", sentence)]
+    assert index(lazy, ready=True) == [entry("1")]
+    assert lazy.get("/v2/health/ready").status_code == 200
+    assert lazy.log.read_text().count("Traceback") == 0
+
+
+def test_a_road_that_is_damaged_is_told_and_the_version_stays(lazy, roads):
+    (roads / "fuel.json").write_text("{")
+
+    refused = lazy.post("/v2/repository/models/fuel/load")
+
+    assert refused.status_code == 503
+    assert "does not say what is on the road" in refused.json()["error"]
+    assert answered_by(lazy) == "1"
+
+
+def test_what_is_on_the_road_is_not_unloaded_and_what_has_left_it_is(lazy, roads):
+    refused = lazy.post("/v2/repository/models/fuel/unload")
+    assert refused.status_code == 409
+    assert "Version 1 of fuel is on the road" in refused.json()["error"]
+    assert answered_by(lazy) == "1"
+
+    routes.write(roads, Road("fuel"))
+    done = lazy.post("/v2/repository/models/fuel/unload")
+
+    assert (done.status_code, done.json()) == (200, {"name": "fuel", "unload": True})
+    assert lazy.post(PREDICT, json={"instances": [CAR]}).status_code == 503
+    assert lazy.get("/v2/models/fuel/ready").status_code == 503
+    assert index(lazy) == [entry("", "No version of fuel is on the road.")]
+    assert lazy.post("/v2/repository/models/fuel/load").status_code == 503
+
+
+def test_a_model_whose_road_is_gone_can_be_unloaded(lazy, roads):
+    (roads / "fuel.json").unlink()
+
+    assert lazy.post("/v2/repository/models/fuel/load").status_code == 200
+    assert answered_by(lazy) == "1"
+    assert lazy.post("/v2/repository/models/fuel/unload").status_code == 200
+    assert lazy.post(PREDICT, json={"instances": [CAR]}).status_code == 503
+
+
+@pytest.mark.parametrize("name", ["oil", "..%2ffuel", "%2e%2e", "fuel.json", "a%00b"])
+@pytest.mark.parametrize("verb", ["load", "unload"])
+def test_a_model_without_a_road_is_not_found(lazy, name, verb):
+    answer = lazy.post(f"/v2/repository/models/{name}/{verb}")
+
+    assert answer.status_code == 404
+    assert answer.json()["error"].endswith(".")
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b"\xff", b'{"ready": 1}', b'{"all": true}', b"1"])
+def test_an_index_that_is_asked_wrongly_is_refused(lazy, body):
+    answer = lazy.post(INDEX, content=body)
+
+    assert answer.status_code == 400
+    assert "ready" in json.loads(answer.content)["error"]

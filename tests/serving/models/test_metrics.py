@@ -1,0 +1,184 @@
+"""The figures count every answer once, whatever the number at a time and of processes."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from roadworthy.serving.models.metrics import Answered, Metrics
+from roadworthy.serving.models.model_store import Fleet, Held
+
+
+def read(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
+    """Every sample, by name and the values of its labels in the alphabetical order of names."""
+    found: dict[str, dict[tuple[str, ...], float]] = {}
+    for family in text_string_to_metric_families(asyncio.run(metrics.text()).decode()):
+        for sample in family.samples:
+            labels = tuple(value for _, value in sorted(sample.labels.items()))
+            found.setdefault(sample.name, {})[labels] = sample.value
+    return found
+
+
+@pytest.fixture(scope="module")
+def one(served):
+    """A version whose answers were from 10 to 50 when it was trained."""
+    spread = {"mpg": {"edges": [10.0, 20.0, 30.0, 50.0], "quantiles": [10.0, 25.0, 50.0]}}
+    return replace(served[0], predictions=spread)
+
+
+def answer(metrics: Metrics, answered: list[Answered]) -> None:
+    async def tell() -> None:
+        for one in answered:
+            metrics.answered(one)
+
+    asyncio.run(tell())
+
+
+def answers(one, *mpg: float) -> dict[str, np.ndarray]:
+    return {name: np.array(mpg) for name in one.scorer.outputs}
+
+
+@given(batches=st.lists(st.lists(st.floats(0, 100), min_size=1, max_size=5), max_size=300))
+def test_every_answer_is_counted_once(one, batches):
+    metrics = Metrics(Fleet())
+
+    answer(metrics, [Answered(one, "v1", 200, 0.004, answers(one, *rows)) for rows in batches])
+
+    figures = read(metrics)
+    values = [value for rows in batches for value in rows]
+    asked = figures.get("roadworthy_requests_total", {}).get(("fuel", "v1", "200", "1"), 0)
+    assert asked == len(batches)
+    if batches:
+        assert figures["roadworthy_request_seconds_count"]["fuel", "1"] == len(batches)
+        assert figures["roadworthy_prediction_count"]["fuel", "mpg", "1"] == len(values)
+        assert figures["roadworthy_prediction_sum"]["fuel", "mpg", "1"] == pytest.approx(
+            sum(values)
+        )
+        for edge in (10.0, 20.0, 30.0, 50.0):
+            below = figures["roadworthy_prediction_bucket"][str(edge), "fuel", "mpg", "1"]
+            assert below == sum(value <= edge for value in values)
+
+
+def test_what_is_refused_has_no_time_and_no_prediction(one):
+    metrics = Metrics(Fleet())
+
+    answer(metrics, [Answered(one, "v2", 422, 0.0, None), Answered(None, "v2", 404, 0.0, None)])
+
+    figures = read(metrics)
+    assert figures["roadworthy_requests_total"] == {
+        ("fuel", "v2", "422", "1"): 1,
+        ("", "v2", "404", ""): 1,
+    }
+    assert "roadworthy_request_seconds_count" not in figures
+
+
+def test_versions_with_different_bounds_are_one_family(one, served):
+    metrics = Metrics(Fleet())
+    other = replace(served[1], predictions={"mpg": {"edges": [15.0]}})
+
+    answer(metrics, [Answered(v, "v1", 200, 0.1, answers(v, 12.0)) for v in (one, other)])
+
+    buckets = read(metrics)["roadworthy_prediction_bucket"]
+    assert buckets["15.0", "fuel", "mpg", "2"] == 1
+    assert ("15.0", "fuel", "mpg", "1") not in buckets
+    assert asyncio.run(metrics.text()).count(b"# TYPE roadworthy_prediction histogram") == 1
+
+
+def test_what_is_in_flight_is_told_until_nothing_is():
+    asked = [3]
+
+    async def told(metrics: Metrics) -> float:
+        while (found := metrics.in_flight.collect()[0].samples[0].value) != asked[0]:
+            await asyncio.sleep(0.01)
+        return found
+
+    async def ask() -> list[float]:
+        metrics = Metrics(Fleet(), lambda: asked[0])
+        metrics.refused("v1", 503)
+        first = await asyncio.wait_for(told(metrics), 10)
+        asked[0] = 0  # and nobody asks anything any more
+        return [first, await asyncio.wait_for(told(metrics), 10)]
+
+    assert asyncio.run(ask()) == [3, 0]
+
+
+def test_what_was_compared_is_told_of_both_and_as_a_difference(one, served):
+    metrics = Metrics(Fleet())
+
+    theirs, ours = answers(one, 20.0, 40.0, 0.0), answers(one, 22.0, 40.0, 1.0)
+    metrics.compared(one, theirs=theirs, ours=ours)
+    metrics.not_compared(one, "timeout")
+
+    figures = read(metrics)
+    assert figures["roadworthy_shadow_total"] == {
+        ("1", "fuel", "compared"): 1,
+        ("1", "fuel", "timeout"): 1,
+    }
+    by_role = figures["roadworthy_shadow_prediction_sum"]
+    assert by_role["1", "fuel", "mpg", "champion"] == 60
+    assert by_role["1", "fuel", "mpg", "challenger"] == 63
+    # 10 %, none, and what has no relative difference counts as much as the last bound
+    assert figures["roadworthy_shadow_difference_sum"]["1", "fuel", "mpg"] == pytest.approx(3.1)
+
+
+def test_what_is_held_is_told_with_role_share_and_age(served):
+    fleet = Fleet()
+    metrics = Metrics(fleet)
+
+    fleet.hold(Held("fuel", *served, share=10))
+
+    figures = read(metrics)
+    assert figures["roadworthy_version"] == {
+        ("fuel", "champion", "1"): 1,
+        ("fuel", "challenger", "2"): 1,
+    }
+    assert figures["roadworthy_share"] == {("fuel", "1"): 90, ("fuel", "2"): 10}
+    assert figures["roadworthy_version_age_seconds"]["fuel", "champion", "1"] > 0
+
+
+_PROCESS = """
+import asyncio, sys
+import numpy as np
+from types import SimpleNamespace
+from roadworthy.serving.models.model_store import Fleet
+from roadworthy.serving.models.metrics import Answered, Metrics
+
+class Version:
+    version = 1
+    manifest = SimpleNamespace(model="m")
+    scorer = SimpleNamespace(outputs=["y"])
+    predictions = {"y": {"edges": [1.0, 2.0]}}
+
+async def answer():
+    metrics = Metrics(Fleet())
+    for _ in range(int(sys.argv[1])):
+        metrics.answered(Answered(Version, "v1", 200, 0.1, {"y": np.array([1.5])}))
+    sys.stdout.buffer.write(await metrics.text())
+
+asyncio.run(answer())
+"""
+
+
+def test_the_figures_of_several_processes_are_one(tmp_path):
+    def answered(count: int) -> str:
+        return subprocess.run(
+            [sys.executable, "-c", _PROCESS, str(count)],
+            env={**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+
+    answered(3)
+    told = answered(4)
+
+    labels = 'model="m",protocol="v1",status="200",version="1"'
+    assert f"roadworthy_requests_total{{{labels}}} 7.0" in told
+    assert 'roadworthy_prediction_bucket{le="2.0",model="m",output="y",version="1"} 7.0' in told

@@ -1,0 +1,243 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from roadworthy.bundles import bundle
+from roadworthy.bundles.bundle import BundleError
+from roadworthy.routing import routes
+from roadworthy.routing.routes import Road
+from roadworthy.serving.models import model_store as fleets
+from roadworthy.serving.models.model_store import Fleet, Watcher, fixed, load
+
+
+@pytest.fixture
+def damaged(bundles, tmp_path) -> Path:
+    """A copy of the second bundle with one byte changed."""
+    copy = tmp_path / "damaged"
+    shutil.copytree(bundles[1].path, copy)
+    graph = bytearray((copy / bundle.MODEL).read_bytes())
+    graph[-1] ^= 1
+    (copy / bundle.MODEL).write_bytes(graph)
+    return copy
+
+
+@pytest.fixture
+def remade(bundles, tmp_path):
+    """Write the first bundle again with other files or another manifest."""
+
+    def make(files=(), **manifest) -> bundle.Bundle:
+        source = bundles[0]
+        kept = {name: (source.path / name).read_bytes() for name in source.manifest.files}
+        changed = bundle.Manifest(**{**vars(source.manifest), **manifest})
+        return bundle.write(tmp_path / "remade", changed, kept | dict(files))
+
+    return make
+
+
+def test_a_loaded_version_answers_its_golden_batch(bundles, release):
+    served = load("fuel", release(7, bundles[0]))
+
+    assert served.version == 7
+    assert served.header == (b"x-roadworthy-version", b"7")
+    assert set(served.schema.fields) == set(served.scorer.inputs)
+
+
+def test_a_damaged_bundle_is_refused_and_what_is_held_stays(bundles, release, damaged, caplog):
+    fleet = Fleet()
+    fleet.follow(Road("fuel", release(1, bundles[0])))
+    bad = routes.Release(2, str(damaged), bundles[1].digest, "")
+
+    fleet.follow(Road("fuel", bad, bad))
+
+    held = fleet.held["fuel"]
+    assert (held.champion.version, held.challenger) == (1, None)
+    assert "Version 2 of fuel is refused, version 1 stays" in caplog.text
+    assert "model.onnx is not the one that was written" in caplog.text
+
+
+def test_what_was_refused_is_tried_again_and_told_of_once(
+    bundles, release, damaged, tmp_path, caplog
+):
+    roads = tmp_path / "roads"
+    routes.write(roads, Road("fuel", routes.Release(2, str(damaged), bundles[1].digest, "")))
+    fleet = Fleet()
+    watcher = Watcher(fleet, roads, 60, retry_seconds=0)
+    watcher.look()
+    watcher.look()
+    assert not fleet.ready
+    assert caplog.text.count("is refused") == 1
+
+    shutil.copy(bundles[1].path / bundle.MODEL, damaged / bundle.MODEL)
+    watcher.look()
+
+    assert fleet.held["fuel"].champion.version == 2
+
+
+def test_a_bundle_that_is_not_the_released_one_is_refused(bundles, release):
+    other = routes.Release(1, str(bundles[0].path), bundles[1].digest, "")
+
+    with pytest.raises(BundleError, match="was released as"):
+        load("fuel", other)
+
+
+def test_a_bundle_of_another_model_is_refused(bundles, release):
+    with pytest.raises(BundleError, match="is of the model fuel, not of oil"):
+        load("oil", release(1, bundles[0]))
+
+
+def test_a_bundle_that_answers_otherwise_than_when_trained_is_refused(bundles, release, remade):
+    golden = json.loads((bundles[0].path / bundle.GOLDEN).read_bytes())
+    golden["answers"][3]["mpg"] *= 1.0001
+
+    with pytest.raises(BundleError, match="answers its golden batch otherwise"):
+        load("fuel", release(1, remade({bundle.GOLDEN: bundle.encode(golden)})))
+
+
+def test_a_bundle_whose_graph_does_not_load_is_refused(release, remade):
+    with pytest.raises(BundleError, match="cannot be served"):
+        load("fuel", release(1, remade({bundle.MODEL: b"not a graph"})))
+
+
+def test_a_bundle_whose_request_is_not_what_the_graph_takes_is_refused(bundles, release, remade):
+    request = dict(bundles[0].manifest.request)
+    request["properties"] = {k: v for k, v in request["properties"].items() if k != "origin"}
+
+    with pytest.raises(BundleError, match="but the graph takes"):
+        load("fuel", release(1, remade(request=request)))
+
+
+def test_a_bundle_that_may_not_be_read_is_refused(bundles, release, monkeypatch):
+    def forbidden(path: Path) -> bundle.Bundle:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fleets.bundles, "read", forbidden)
+
+    with pytest.raises(BundleError, match="Permission denied"):
+        load("fuel", release(1, bundles[0]))
+
+
+def test_a_promoted_challenger_is_not_loaded_again(bundles, release):
+    fleet = Fleet()
+    first, second = release(1, bundles[0]), release(2, bundles[1])
+    fleet.follow(Road("fuel", first, second))
+    challenger = fleet.held["fuel"].challenger
+
+    fleet.follow(Road("fuel", second))
+
+    held = fleet.held["fuel"]
+    assert held.champion.scorer is challenger.scorer
+    assert held.challenger is None
+    assert list(held.versions) == ["2"]
+
+
+def test_a_champion_that_is_taken_off_the_road_answers_no_more(bundles, release):
+    fleet = Fleet()
+    fleet.follow(Road("fuel", release(1, bundles[0])))
+    assert fleet.ready
+
+    fleet.follow(Road("fuel"))
+
+    assert not fleet.ready
+    assert "fuel" in fleet.held
+
+
+def test_a_model_is_told_of_once(bundles, release):
+    told = []
+    fleet = Fleet(told.append)
+
+    fleet.follow(Road("fuel"))
+    fleet.follow(Road("fuel", release(1, bundles[0])))
+
+    assert told == ["fuel"]
+
+
+def test_a_request_keeps_what_it_got_while_the_version_changes(bundles, release):
+    fleet = Fleet()
+    fleet.follow(Road("fuel", release(1, bundles[0])))
+    in_flight = fleet.held["fuel"].champion
+    before = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
+
+    fleet.follow(Road("fuel", release(2, bundles[1])))
+
+    after = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
+    assert after == before
+
+
+def test_the_watcher_follows_a_road_that_changes_and_only_then(bundles, release, tmp_path):
+    followed = []
+
+    class Following(Fleet):
+        def follow(self, road: Road) -> bool:
+            followed.append(routes)
+            return True
+
+    watcher = Watcher(Following(), tmp_path, 60)
+    watcher.look()
+    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    watcher.look()
+    watcher.look()
+    routes.write(tmp_path, Road("fuel", release(2, bundles[1])))
+    watcher.look()
+
+    assert [one.champion.version for one in followed] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"model": "fuel"}', '{"model": "fuel", "champion": 3}']
+)
+def test_a_damaged_road_is_told_of_and_what_is_held_stays(
+    bundles, release, tmp_path, caplog, content
+):
+    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    fleet = Fleet()
+    watcher = Watcher(fleet, tmp_path, 60)
+    watcher.look()
+
+    (tmp_path / "fuel.json").write_text(content)
+    watcher.look()
+
+    assert fleet.held["fuel"].champion.version == 1
+    assert "does not say what is on the road" in caplog.text
+
+
+def test_a_road_that_is_deleted_changes_nothing(bundles, release, tmp_path):
+    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    fleet = Fleet()
+    watcher = Watcher(fleet, tmp_path, 60)
+    watcher.look()
+
+    (tmp_path / "fuel.json").unlink()
+    watcher.look()
+
+    assert fleet.held["fuel"].champion.version == 1
+
+
+def test_the_watcher_goes_on_after_what_nobody_foresaw(
+    bundles, release, tmp_path, caplog, eventually
+):
+    class Stumbling(Fleet):
+        falls = 1
+
+        def follow(self, road: Road) -> bool:
+            if self.falls:
+                self.falls -= 1
+                raise ZeroDivisionError
+            return super().follow(routes)
+
+    fleet = Stumbling()
+    watcher = Watcher(fleet, tmp_path, 0.01)
+    watcher.start()
+    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    eventually(lambda: "ZeroDivisionError" in caplog.text, "the first fall")
+    routes.write(tmp_path, Road("fuel", release(2, bundles[1])))
+
+    eventually(lambda: fleet.ready, "version 2")
+    watcher.stop()
+
+
+def test_a_fixed_bundle_is_its_models_champion(bundles):
+    held = fixed(bundles[0].path, 4, "2026-01-02T03:04:05+00:00")
+
+    assert (held.model, held.champion.version, held.challenger) == ("fuel", 4, None)

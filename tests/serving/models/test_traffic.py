@@ -1,0 +1,262 @@
+"""Who answers: the one that is asked for, the one whose turn it is, and never a bad challenger."""
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from roadworthy.bundles.bundle import Manifest
+from roadworthy.bundles.scoring import Scorer
+from roadworthy.routing.routes import Release
+from roadworthy.serving.http.protocol import Instances
+from roadworthy.serving.models.circuit_breaker import Patience, Trial
+from roadworthy.serving.models.metrics import Metrics
+from roadworthy.serving.models.model_store import Fleet, Held, Served
+from roadworthy.serving.models.rejection import Rejection
+from roadworthy.serving.models.traffic import Question, Refused, Traffic
+from roadworthy.serving.models.validation import RequestSchema
+from tests import graphs
+
+PATIENCE = Patience(seconds=0.2, failures=3)
+PREDICTIONS = {"y": {"quantiles": [0.0, 2.0, 4.0, 6.0, 8.0], "edges": [0.0, 5.0, 10.0]}}
+
+
+def version(number: int, graph: bytes, most: int = 1000) -> Served:
+    """A version whose request is one number x, of at most so much."""
+    number_x = {"type": "number", "minimum": -1000, "maximum": most}
+    schema = {"properties": {"x": number_x}, "required": ["x"]}
+    manifest = Manifest("m", "c", "d", "one", {}, {}, schema, {}, {})
+    release = Release(number, "b", f"{number}" * 64, "2026-01-02T03:04:05+00:00")
+    return Served(release, manifest, {}, PREDICTIONS, Scorer(graph), RequestSchema(schema))
+
+
+class Asking:
+    """Traffic over a champion that answers x, and a challenger."""
+
+    def __init__(self, challenger: Served | None = None, **road) -> None:
+        self.champion = version(1, graphs.looping(1))
+        trial = None if challenger is None else Trial(challenger.scorer, PATIENCE)
+        self.held = Held("m", self.champion, challenger, trial=trial, **road)
+        self.fleet = Fleet()
+        self.fleet.hold(self.held)
+        self.metrics = Metrics(self.fleet)
+        self.traffic = Traffic(self.metrics)
+
+    async def __call__(self, x: float, pinned: str | None = None) -> tuple[int, list[float]]:
+        def read(served: Served) -> Instances:
+            return Instances(served.scorer.columns(served.schema.rows([{"x": x}])))
+
+        question = Question("v1", read, lambda _, answers, __: answers["y"].tolist())
+        answer = await self.traffic.answer(self.held, pinned, question)
+        return answer.served.version, answer.written
+
+    def many(self, *values: float, pinned: str | None = None) -> list[tuple[int, list[float]]]:
+        async def ask() -> list[tuple[int, list[float]]]:
+            return [await self(x, pinned) for x in values]
+
+        return asyncio.run(ask())
+
+    def figures(self) -> dict[str, float]:
+        return asyncio.run(self.told())
+
+    async def told(self) -> dict[str, float]:
+        families = text_string_to_metric_families((await self.metrics.text()).decode())
+        return {
+            " ".join([sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]): (
+                sample.value
+            )
+            for family in families
+            for sample in family.samples
+        }
+
+
+@given(share=st.integers(0, 100), turns=st.integers(1, 3))
+def test_each_hundred_requests_are_split_exactly_and_evenly(share, turns):
+    held = Held("m", share=share)
+
+    asked = [held.is_challengers_turn() for _ in range(100 * turns)]
+
+    assert sum(asked) == share * turns
+    for start in range(len(asked) - 10):
+        assert abs(sum(asked[start : start + 10]) - share / 10) < 2
+
+
+@pytest.mark.parametrize("share", [0, 10, 50, 100])
+def test_the_challenger_answers_its_share_and_each_answer_names_its_version(share):
+    asking = Asking(version(2, graphs.failing()), share=share)
+
+    answered = asking.many(*[float(n % 10) for n in range(100)])
+
+    assert Counter(number for number, _ in answered) == Counter({1: 100 - share, 2: share})
+    assert [values for _, values in answered] == [[float(n % 10)] for n in range(100)]
+
+
+def test_who_asks_for_a_version_gets_it_whatever_the_share():
+    asking = Asking(version(2, graphs.failing()), share=50)
+
+    assert {number for number, _ in asking.many(*[1.0] * 10, pinned="1")} == {1}
+    assert {number for number, _ in asking.many(*[1.0] * 10, pinned="2")} == {2}
+    with pytest.raises(Rejection, match='Version "3" of m is not held here: there is 1 and 2'):
+        asking.many(1.0, pinned="3")
+
+
+@pytest.mark.parametrize(
+    ("graph", "x", "reason"),
+    [
+        (graphs.failing(), 20.0, "error"),
+        (graphs.rooted(), -1.0, "error"),
+        (graphs.looping(graphs.ENDLESS), 1.0, "timeout"),
+    ],
+)
+def test_where_the_challenger_fails_the_champion_answers(graph, x, reason, caplog):
+    asking = Asking(version(2, graph), share=100)
+
+    with caplog.at_level(logging.WARNING):
+        answered = asking.many(*[x] * 6)
+
+    assert answered == [(1, [x])] * 6
+    figures = asking.figures()
+    # it is given up after some failures: then it is not even asked
+    failures = figures[f"roadworthy_fallbacks_total model=m reason={reason} version=2"]
+    given_up = figures["roadworthy_fallbacks_total model=m reason=breaker version=2"]
+    assert (failures, given_up) == (3, 3)
+    assert figures["roadworthy_requests_total model=m protocol=v1 status=200 version=1"] == 6
+    assert caplog.messages.count(caplog.messages[0]) == 3
+    assert caplog.messages[0].startswith("Version 2 of m did not answer, version 1 did: ")
+
+
+def test_the_champions_time_does_not_count_how_long_the_challenger_was_waited_for():
+    asking = Asking(version(2, graphs.looping(graphs.ENDLESS)), share=100)
+
+    asking.many(1.0)
+
+    assert asking.figures()["roadworthy_request_seconds_sum model=m version=1"] < PATIENCE.seconds
+
+
+def test_one_that_is_asked_for_and_fails_is_told_to():
+    asking = Asking(version(2, graphs.failing()))
+
+    with pytest.raises(Refused) as caught:
+        asking.many(20.0, pinned="2")
+
+    assert caught.value.rejection.status == 503
+    assert "Version 2 of m is on trial and does not answer" in str(caught.value)
+    assert caught.value.rejection.headers == {"retry-after": "1"}
+
+
+def test_a_request_that_only_the_challenger_refuses_is_answered_by_the_champion():
+    asking = Asking(version(2, graphs.failing(), most=5), share=100)
+
+    assert asking.many(7.0) == [(1, [7.0])]
+    assert asking.figures()["roadworthy_fallbacks_total model=m reason=error version=2"] == 1
+
+
+def test_a_request_that_both_refuse_is_no_failure_of_the_challenger():
+    asking = Asking(version(2, graphs.failing()), share=100)
+
+    with pytest.raises(Refused) as caught:
+        asking.many(2000.0)
+
+    assert caught.value.rejection.status == 422
+    asking.held = replace(asking.held, trial=Trial(Scorer(graphs.rooted()), PATIENCE))
+    asking.held = replace(
+        asking.held, champion=replace(asking.champion, scorer=Scorer(graphs.rooted()))
+    )
+    for _ in range(PATIENCE.failures):
+        with pytest.raises(Refused):
+            asking.many(-1.0)
+    assert asking.held.trial is not None
+    assert not asking.held.trial.is_given_up
+    figures = asking.figures()
+    requests = "roadworthy_requests_total model=m protocol=v1 status=422 version=1"
+    assert figures[requests] == 1 + PATIENCE.failures
+    assert not any(name.startswith("roadworthy_fallbacks_total ") for name in figures)
+
+
+def test_an_answer_of_the_champion_that_is_no_number_is_refused():
+    asking = Asking()
+    rooted = replace(asking.champion, scorer=Scorer(graphs.rooted()))
+    asking.held = Held("m", rooted)
+
+    with pytest.raises(Refused) as caught:
+        asking.many(-1.0)
+
+    assert caught.value.rejection.status == 422
+
+
+async def shadowed(asking: Asking, *values: float) -> dict[str, float]:
+    """Ask, and wait until each request was put to both versions."""
+    for n, x in enumerate(values, start=1):
+        await asyncio.sleep(0.02)  # so many in a second are compared, and no more
+        await asking(x)
+        for _ in range(1000):
+            told = await asking.told()
+            if sum(v for k, v in told.items() if k.startswith("roadworthy_shadow_total ")) == n:
+                break
+            await asyncio.sleep(0.01)
+        else:
+            pytest.fail("a request was not compared")
+    return await asking.told()
+
+
+@pytest.mark.parametrize("share", [0, 100])
+def test_both_versions_are_compared_on_the_same_requests(share):
+    asking = Asking(version(2, graphs.failing()), share=share, shadow=True)
+
+    figures = asyncio.run(shadowed(asking, 1.0, 3.0, 5.0))
+
+    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=compared"] == 3
+    for role in ("champion", "challenger"):
+        labels = f"challenger=2 le=4.0 model=m output=y role={role}"
+        assert figures[f"roadworthy_shadow_prediction_bucket {labels}"] == 2
+    assert figures["roadworthy_shadow_difference_sum challenger=2 model=m output=y"] == 0
+    # what nobody asked for is not counted as answered
+    asked = sum(v for k, v in figures.items() if k.startswith("roadworthy_requests_total "))
+    assert asked == 3
+
+
+def test_a_challenger_that_answers_more_than_the_champion_has_not_failed():
+    asking = Asking(version(2, graphs.failing()), share=100, shadow=True)
+    champion = version(1, graphs.looping(1), most=5)
+    asking.held = replace(asking.held, champion=champion)
+
+    figures = asyncio.run(shadowed(asking, 7.0))
+
+    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=skipped"] == 1
+    assert figures["roadworthy_requests_total model=m protocol=v1 status=200 version=2"] == 1
+
+
+def test_a_challenger_that_fails_in_the_background_is_counted_and_harms_nobody():
+    asking = Asking(version(2, graphs.failing()), shadow=True)
+
+    figures = asyncio.run(shadowed(asking, 20.0))
+
+    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=error"] == 1
+
+
+def test_a_challenger_without_an_end_is_stopped_in_the_background():
+    asking = Asking(version(2, graphs.looping(graphs.ENDLESS)), shadow=True)
+
+    figures = asyncio.run(shadowed(asking, 1.0))
+
+    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=timeout"] == 1
+
+
+def test_nothing_is_compared_of_who_asks_for_a_version_or_without_a_shadow():
+    for road, pinned in (({"shadow": True}, "1"), ({"shadow": False}, None)):
+        asking = Asking(version(2, graphs.failing()), **road)
+        asking.many(1.0, 2.0, pinned=pinned)
+        told = asking.figures()
+        assert not any(name.startswith("roadworthy_shadow_total ") for name in told)
+
+
+def test_answers_are_as_the_graph_gives_them():
+    answer = version(1, graphs.looping(3)).scorer.score({"x": np.array([2.5])})
+
+    assert answer["y"].tolist() == [2.5]

@@ -1,0 +1,146 @@
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadworthy.bundles.bundle import BundleError
+from roadworthy.serving.models.rejection import Rejection
+from roadworthy.serving.models.validation import SHOWN_PROBLEMS, RequestSchema
+
+SCHEMA = {
+    "additionalProperties": False,
+    "properties": {
+        "weight": {"type": "number", "minimum": 1, "maximum": 5, "unit": "kg"},
+        "doors": {"type": "integer", "minimum": 2},
+        "colour": {"$ref": "#/$defs/Colour", "unit": "region"},
+        "word": {"type": "string", "maxLength": 3},
+        "share": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    },
+    "required": ["weight"],
+    "$defs": {"Colour": {"type": "string", "enum": ["red", "blue"]}},
+}
+schema = RequestSchema(SCHEMA)
+
+
+def refused(row: object) -> Rejection:
+    with pytest.raises(Rejection) as caught:
+        schema.rows([row])
+    assert caught.value.status == 422
+    return caught.value
+
+
+def test_a_good_row_comes_back_with_floats():
+    row = {"weight": 2, "doors": 4.0, "colour": "red", "word": "abc", "share": 0.5}
+
+    (checked,) = schema.rows([row])
+
+    assert checked == row
+    assert type(checked["weight"]) is float
+
+
+@pytest.mark.parametrize(
+    ("row", "field", "problem", "bound"),
+    [
+        ({}, "weight", "is missing", "1 to 5"),
+        ({"weight": None}, "weight", "is null", "1 to 5"),
+        ({"weight": True}, "weight", "is not a number", "1 to 5"),
+        ({"weight": "2"}, "weight", "is not a number", "1 to 5"),
+        ({"weight": [2]}, "weight", "is not a number", "1 to 5"),
+        ({"weight": math.nan}, "weight", "is not a finite number", "1 to 5"),
+        ({"weight": math.inf}, "weight", "is not a finite number", "1 to 5"),
+        ({"weight": 10**400}, "weight", "is not a number", "1 to 5"),
+        ({"weight": 0.9}, "weight", "is out of range", "1 to 5"),
+        ({"weight": 5.1}, "weight", "is out of range", "1 to 5"),
+        ({"weight": 2, "doors": 2.000001}, "doors", "is not a whole number", "at least 2"),
+        ({"weight": 2, "doors": 1}, "doors", "is out of range", "at least 2"),
+        ({"weight": 2, "colour": "Red"}, "colour", "is none of the choices", "one of red, blue"),
+        ({"weight": 2, "colour": None}, "colour", "is null", "one of red, blue"),
+        ({"weight": 2, "word": 3}, "word", "is not a word", "a word"),
+        ({"weight": 2, "word": "abcd"}, "word", "is not allowed", "a word"),
+        ({"weight": 2, "share": 0}, "share", "is out of range", "more than 0 and less than 1"),
+        ({"weight": 2, "wait": 3}, "wait", "is not a field of a request", ""),
+        ([], None, "is not an object", ""),
+        (None, None, "is null", ""),
+    ],
+)
+def test_a_bad_row_is_refused_with_field_problem_and_bound(row, field, problem, bound):
+    (detail,) = refused(row).details
+
+    assert (detail["row"], detail["field"], detail["problem"]) == (0, field, problem)
+    assert detail["bound"] == bound
+
+
+def test_the_sentence_names_row_field_bound_and_unit():
+    with pytest.raises(Rejection) as caught:
+        schema.rows([{"weight": 2}, {"weight": 9}, {"weight": 0, "doors": 0}])
+
+    assert caught.value.sentence == (
+        "In row 1, weight is out of range: send 1 to 5 kg. Problems in all: 3."
+    )
+    assert [detail["row"] for detail in caught.value.details] == [1, 2, 2]
+    assert caught.value.details[0]["unit"] == "kg"
+    assert caught.value.details[0]["input"] == 9
+
+
+def test_an_answer_lists_a_bounded_number_of_problems_and_counts_all():
+    rejection = refused({f"x{n}": 1 for n in range(300)})
+
+    assert len(rejection.details) == SHOWN_PROBLEMS
+    assert rejection.sentence.endswith("Problems in all: 301.")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("x" * 500, "x" * 100 + "…"), ([1, 2], "a list of 2"), ({"a": 1}, "an object"), (True, True)],
+)
+def test_what_was_sent_is_repeated_cut_short(value, shown):
+    (detail,) = refused({"weight": value}).details
+
+    assert detail["input"] == shown
+
+
+def test_a_column_is_checked_as_the_rows_are():
+    assert schema.column("doors", [2, 3.0]) == [2.0, 3.0]
+    with pytest.raises(Rejection) as caught:
+        schema.column("doors", [2, 1])
+    assert caught.value.details[0] | {"input": None} == {
+        "row": 1,
+        "field": "doors",
+        "problem": "is out of range",
+        "bound": "at least 2",
+        "unit": "",
+        "input": None,
+    }
+
+
+def test_a_schema_that_cannot_be_checked_is_refused_when_it_is_read():
+    with pytest.raises(BundleError, match="field wheels of type 'array'"):
+        RequestSchema({"properties": {"wheels": {"type": "array"}}})
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*SCHEMA["properties"], "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.lists(anything, max_size=3))
+def test_whatever_is_sent_is_either_in_bounds_or_refused(rows):
+    try:
+        checked = schema.rows(rows)
+    except Rejection as rejection:
+        checked, problems = [], rejection.details
+    else:
+        problems = []
+
+    assert bool(problems) or len(checked) == len(rows)
+    for row in checked:
+        assert 1 <= row["weight"] <= 5
+        assert set(row) <= set(SCHEMA["properties"])
+        assert row.get("doors", 2.0).is_integer()
+        assert row.get("colour", "red") in ("red", "blue")

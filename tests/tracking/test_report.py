@@ -1,0 +1,406 @@
+"""A report says how a run ended and why, and its page is safe, whole and readable by anybody."""
+
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadworthy.tracking.records import STEPS, Record
+from roadworthy.tracking.report import EXIT_CODES, conclude
+
+STARTED = "2026-01-02T03:04:05.000+00:00"
+ENDED = "2026-01-02T03:04:06.500+00:00"
+PNG = b"\x89PNG\r\n\x1a\n figure"
+CHECKS = [
+    {
+        "name": "r2",
+        "comparison": "at least",
+        "limit": 0.84,
+        "unit": "",
+        "description": "R² on mpg",
+        "value": 0.875,
+        "passed": True,
+    },
+    {
+        "name": "mae_mpg",
+        "comparison": "at most",
+        "limit": 2.6,
+        "unit": "mpg",
+        "description": "mean absolute error",
+        "value": math.nan,
+        "passed": False,
+    },
+]
+DETAILS = {
+    "checkout": {"commit": "4f0c" * 10, "data_hash": "a304" * 8, "champion": 0, "new": True},
+    "validate": {"rows": 398},
+    "train": {
+        "candidate": "ridge",
+        "metrics": {"cv_r2": 0.89},
+        "candidates": {
+            "polynomial": {"parameters": {"degree": 2}, "metrics": {"cv_r2": 0.851}},
+            "ridge": {"parameters": {}, "metrics": {"cv_r2": 0.892}},
+        },
+    },
+    "evaluate": {
+        "digest": "beef" * 16,
+        "metrics": {"r2": 0.875, "rows": 84.0},
+        "slices": {"origin=usa": {"r2": 0.8, "rows": 52.0}},
+        "checks": [],
+    },
+    "gate": {"passed": True, "reasons": [], "checks": CHECKS[:1]},
+    "push": {"tag": "fuel-v1", "commit": "abcd"},
+}
+FAILED_GATE = {"passed": False, "reasons": ["mae_mpg is nan", "r2 is 0.5"], "checks": CHECKS}
+TRAINED = ("checkout", "validate", "prepare", "train", "evaluate", "gate")
+RELEASED = (*TRAINED, "register", "push", "roll-out", "verify", "promote")
+
+
+def done(*steps, **details):
+    known = DETAILS | details
+    return [
+        Record(step, STARTED, ENDED, "done", f"{step} did it", "", known.get(step, {}))
+        for step in steps
+    ]
+
+
+def told(*records):
+    report = conclude("run-1", "fuel", "manual", records)
+    return report.outcome, int(report.exit_code), report.why
+
+
+def page(records, figures=None):
+    return conclude("run-1", "fuel", "manual", records).to_html(figures or {}).decode()
+
+
+class Page(HTMLParser):
+    """Reads a page strictly: every element that is opened is closed, in order."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "rect"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.addresses, self.words = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in {"src", "href", "action"}]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def test_a_release_is_told_with_what_was_promoted():
+    assert told(*done(*RELEASED)) == ("released", 0, "promote did it")
+
+
+def test_nothing_new_is_a_good_end():
+    records = done("checkout", checkout={**DETAILS["checkout"], "new": False})
+
+    assert told(*records) == ("nothing new", 0, "checkout did it")
+
+
+def test_a_rejection_is_told_with_every_reason():
+    records = done(*TRAINED, "reject", gate=FAILED_GATE)
+
+    assert told(*records) == ("rejected", 3, "mae_mpg is nan; r2 is 0.5")
+
+
+def test_a_rollback_is_told_with_the_problem():
+    assert told(*done(*RELEASED[:-1], "roll-back")) == ("rolled back", 4, "roll-back did it")
+
+
+def test_a_version_that_the_server_refused_is_told_as_rolled_back():
+    refused = Record(
+        *("roll-out", STARTED, ENDED, "failed"), error="It is refused.", details={"exit_code": 4}
+    )
+
+    assert told(*done(*RELEASED[:-3]), refused) == ("rolled back", 4, "roll-out: It is refused.")
+
+
+def test_a_failure_is_told_with_step_cause_and_remedy():
+    failed = Record("validate", STARTED, ENDED, "failed", error="Column mpg is missing. Mend it.")
+
+    assert told(*done("checkout"), failed) == (
+        "failed",
+        1,
+        "validate: Column mpg is missing. Mend it.",
+    )
+    assert told(Record("validate", STARTED, ENDED, "failed"))[2] == "validate: it gave no reason"
+
+
+def test_a_run_that_was_stopped_tells_where():
+    running = Record("train", STARTED)
+
+    assert told(*done("checkout"), running) == (
+        "failed",
+        1,
+        "The run was stopped during train. Run again.",
+    )
+    assert told(*done(*TRAINED))[2] == "The run was stopped after gate. Run again."
+    assert told(*done(*RELEASED[:-1]))[2] == "The run was stopped after verify. Run again."
+    assert told()[::2] == ("failed", "The run was stopped after its start. Run again.")
+
+
+def test_the_report_step_does_not_speak_of_itself():
+    running = Record("report", STARTED)
+
+    report = conclude("run-1", "fuel", "manual", [*done(*RELEASED), running])
+
+    assert report.outcome == "released"
+    assert [record.step for record in report.records] == list(RELEASED)
+
+
+def test_every_outcome_has_an_exit_code_and_only_good_ones_are_zero():
+    assert {outcome: int(code) for outcome, code in EXIT_CODES.items()} == {
+        "released": 0,
+        "nothing new": 0,
+        "rejected": 3,
+        "rolled back": 4,
+        "failed": 1,
+    }
+
+
+def test_json_is_strict_stable_and_complete():
+    records = [*done(*TRAINED, "reject", gate=FAILED_GATE), Record("report", STARTED)]
+
+    written = conclude("run-1", "fuel", "data", records).to_json()
+
+    assert written == conclude("run-1", "fuel", "data", records).to_json()
+    found = json.loads(written, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert list(found) == [
+        "format",
+        "run",
+        "model",
+        "trigger",
+        "outcome",
+        "exit_code",
+        "why",
+        "steps",
+    ]
+    assert (found["format"], found["outcome"], found["exit_code"]) == (1, "rejected", 3)
+    assert [step["step"] for step in found["steps"]] == [*TRAINED, "reject"]
+    assert found["steps"][0]["seconds"] == 1.5
+    assert found["steps"][5]["details"]["checks"][1]["value"] is None
+
+
+def test_json_of_a_step_that_has_not_ended_has_no_seconds():
+    report = conclude("run-1", "fuel", "manual", [Record("train", STARTED)])
+
+    assert json.loads(report.to_json())["steps"][0]["seconds"] is None
+    assert report.to_dict()["steps"][0]["seconds"] is None
+
+
+def test_the_page_shows_steps_checks_candidates_hold_out_and_figures():
+    text = page(done(*RELEASED, gate=FAILED_GATE), {"actual-against-predicted": PNG})
+
+    found = Page(text).text
+    for step in RELEASED:
+        assert f"{step} did it" in found
+    assert "fuel: released" in found
+    assert "fuel-v1" in found
+    assert "4f0c4f0c4f0c" in found
+    assert "at least 0.84" in found
+    assert "0.875" in found
+    assert re.search(r"mae_mpg failed not a number mpg at most 2.6 mpg mean absolute error", found)
+    assert "polynomial 0.851 ridge chosen 0.892" in found
+    assert "origin=usa" in found
+    assert 'alt="actual against predicted"' in text
+
+
+def test_the_page_loads_nothing_from_elsewhere():
+    text = page(done(*RELEASED), {"residuals": PNG})
+    found = Page(text)
+
+    assert [address.partition(",")[0] for address in found.addresses] == ["data:image/png;base64"]
+    assert not {"script", "link", "iframe", "object", "form"} & set(found.tags)
+    assert "@import" not in text
+    assert "url(" not in text
+    assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize(
+    "word", ["<script>alert(1)</script>", '" onload="x', "</style><b>", "&amp;"]
+)
+def test_what_steps_say_is_text_and_never_markup(word):
+    failed = Record("validate", STARTED, ENDED, "failed", word, word)
+    checks = [{**CHECKS[0], "name": word, "description": word, "unit": word}]
+    records = done(*TRAINED, gate={"passed": False, "reasons": [word], "checks": checks})
+    report = conclude(word, word, word, [*records, failed])
+
+    found = Page(report.to_html({word: PNG}).decode())
+
+    assert found.text.count(" ".join(word.split())) >= 6
+    assert not {"script", "b"} & set(found.tags)
+
+
+@given(
+    st.lists(st.sampled_from(STEPS), unique=True),
+    st.lists(st.sampled_from(["running", "done", "failed"]), min_size=14, max_size=14),
+    st.text(max_size=20),
+)
+def test_whatever_the_records_there_is_a_report_with_a_page(steps, states, words):
+    records = [
+        Record(
+            *(step, STARTED, "" if state == "running" else ENDED, state, words, words),
+            details={"exit_code": 1} if state == "failed" else {},
+        )
+        for step, state in zip(sorted(steps, key=STEPS.index), states, strict=False)
+    ]
+
+    report = conclude("run-1", "fuel", "manual", records)
+
+    assert report.outcome in EXIT_CODES
+    assert report.why or report.outcome != "failed"
+    assert Page(report.to_html({}).decode()).text.startswith("fuel:")
+    assert [step["summary"] for step in json.loads(report.to_json())["steps"]] == [
+        words for record in records if record.step != "report"
+    ]
+
+
+FIGURES = [
+    {"name": "error_rate", "value": 0.12, "limit": 0.01, "judged": True, "passed": False},
+    {"name": "p99_ms", "value": 3.5, "limit": 54.0, "judged": False, "passed": True},
+    {"name": "psi", "value": 0.02, "limit": 0.31, "judged": True, "passed": True},
+    {"name": "difference", "value": None, "limit": 0.25, "judged": True, "passed": False},
+]
+
+
+def rolled_out(*stages, problem=""):
+    rollout = {
+        "model": "fuel",
+        "version": 4,
+        "champion": 3,
+        "strategy": "canary",
+        "by_hand": "",
+        "problem": problem,
+        "stages": stages,
+    }
+    return {"rollout": rollout, "good": not problem, "tolerance": 1e-5}
+
+
+def stage(share, problem="", **more):
+    told = {
+        "share": share,
+        "seconds": 1.5,
+        "requests": 10 * share,
+        "champion_requests": 1000 - 10 * share,
+        "rows": 90,
+        "golden": 3e-15,
+        "champion_p99_ms": 2.0,
+        "figures": FIGURES,
+        "problem": problem,
+    }
+    return told | more
+
+
+def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds():
+    bad = "it failed 12 of 100 requests"
+    quiet = stage(0, figures=[], rows=0, requests=0, champion_requests=0)
+    details = rolled_out(quiet, stage(10, bad), problem=bad)
+
+    found = Page(page(done(*RELEASED[:-1], "roll-back", verify=details))).text
+
+    assert "Rollout: rolled back Version 4 on the road beside version 3, canary." in found
+    assert found.count(bad) == 1
+    assert "0 % no live request 3.00e-15 ≤ 1.00e-05" in found
+    assert "10 % failed 100 of 1000" in found
+    assert "12 % ≤ 1 %" in found
+    assert "3.5 ms ≤ 54 ms, too few" in found
+    assert "0.02 ≤ 0.31" in found
+    assert "not a number ≤ 25 %" in found
+
+
+def test_a_rollout_that_passed_says_so_and_a_first_release_has_none():
+    details = rolled_out(stage(0, figures=[]), stage(100, figures=[], golden=None))
+    good = Page(page(done(*RELEASED, verify=details))).text
+    first = Page(page(done(*RELEASED, verify=rolled_out()))).text
+
+    assert "Rollout: passed every stage" in good
+    assert "Rollout" not in first
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_bar():
+    back = Record("checkout", ENDED, STARTED, "done", "", "", DETAILS["checkout"])
+
+    text = page([back, *done("validate")])
+
+    assert 'width="-' not in text
+    assert Page(text).text.count("0.00") == 1
+
+
+def test_a_model_without_slices_has_a_page():
+    evaluation = {**DETAILS["evaluate"], "slices": {}}
+
+    assert "0.875" in Page(page(done(*TRAINED, evaluate=evaluation))).text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_is_readable_wide_and_narrow_light_and_dark(requires, tmp_path, scheme, width):
+    program = requires.program("chromium", "apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    failed = Record("reject", STARTED, ENDED, "failed", error="x" * 300)
+    file = tmp_path / "report.html"
+    file.write_text(page([*done(*TRAINED, gate=FAILED_GATE), failed]))
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=flags)
+        shown = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+        asked = []
+        shown.on("request", lambda request: asked.append(request.url))
+        shown.goto(file.as_uri())
+        across = shown.evaluate("document.documentElement.scrollWidth")
+        contrasts = shown.evaluate(_CONTRASTS)
+        browser.close()
+
+    assert across <= width
+    assert asked == [file.as_uri()]
+    assert len(contrasts) > 20
+    assert min(contrasts) >= 4.5
+
+
+_CONTRASTS = """() => {
+  const parse = (color) => color.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const back = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const color = parse(getComputedStyle(one).backgroundColor);
+      if (color.length < 4 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  const speaks = (element) =>
+    [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  return [...document.querySelectorAll('main *')].filter(speaks).map((element) => {
+    const pair = [light(parse(getComputedStyle(element).color)), light(back(element))];
+    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+  });
+}"""

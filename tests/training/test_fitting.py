@@ -1,0 +1,70 @@
+"""Training tries every candidate, chooses, fits to all rows, and does the same again."""
+
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from roadworthy.models import fuel
+from roadworthy.models.contract import Validation
+from roadworthy.training import fitting
+from roadworthy.training.selection import NoCandidateError
+
+
+def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):
+    assert list(fitted.validations) == [candidate.name for candidate in fuel.candidates]
+    found = fitted.validations[fitted.candidate.name].metrics
+    assert fitted.metrics == found | {"cv_failed_checks": 0}
+    for bound in fuel.criteria.cross_validated:
+        assert bound.check(fitted.metrics[bound.name]).passed
+
+
+def test_training_again_gives_the_same_to_the_last_bit(fitted, halves):
+    again = fitting.fit(fuel, halves.train)
+
+    assert again.candidate.name == fitted.candidate.name
+    assert {n: v.metrics for n, v in again.validations.items()} == {
+        n: v.metrics for n, v in fitted.validations.items()
+    }
+    answers = [f.estimator.predict(halves.test) for f in (fitted, again)]
+    assert answers[0].equals(answers[1])
+
+
+def test_only_the_chosen_candidate_is_fitted_to_all_rows(halves):
+    trained = []
+    metrics = {"polynomial": 0.7, "ridge": 0.9, "support_vectors": math.nan}
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        criteria=replace(fuel.criteria, simplicity=0.002),
+        cross_validate=lambda item, rows: Validation({"cv_r2": metrics[item.name]}, ()),
+        train=lambda item, rows: trained.append((item.name, len(rows))) or "estimator",
+    )
+
+    fitted = fitting.fit(model, halves.train)
+
+    assert (fitted.candidate.name, fitted.estimator) == ("ridge", "estimator")
+    assert trained == [("ridge", len(halves.train))]
+
+
+def test_where_no_candidate_behaves_the_failed_checks_are_told(halves):
+    check = fuel.criteria.cross_validated[0].check(0.1)
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        criteria=fuel.criteria,
+        cross_validate=lambda item, rows: Validation({"cv_r2": 0.9}, (check,)),
+        train=lambda item, rows: "estimator",
+    )
+
+    assert fitting.fit(model, halves.train).metrics == {"cv_r2": 0.9, "cv_failed_checks": 1}
+
+
+def test_without_a_metric_nothing_is_trained(halves):
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        criteria=fuel.criteria,
+        cross_validate=lambda item, rows: Validation({"cv_r2": math.nan}, ()),
+    )
+
+    with pytest.raises(NoCandidateError, match="is not a number"):
+        fitting.fit(model, halves.train)
