@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from roadworthy.cli import main
 from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local import placement
+from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road
 from roadworthy.tracking.registry import Registry
@@ -34,7 +35,11 @@ def first(home, packed):
     )
     registry.register("fuel", run_id=run, digest=packed.digest, tags={})
     return lease.begin(
-        home, registry, "fuel", 1, champion=0, strategy="canary", owner="run-1", why=""
+        *(home, LocalRecords(home), "fuel", 1),
+        champion=0,
+        strategy="canary",
+        owner="run-1",
+        why="",
     )
 
 

@@ -74,13 +74,16 @@ def registered(candidate) -> Registered:
 
 
 @pytest.fixture
-def live(served_home, empty_registry, registered):
+def live(served_home, candidate):
     """Version 1 registered in a home that a real server watches."""
-    settings = registered.settings.model_copy(
+    settings = candidate.settings.model_copy(
         update={"home": served_home.home, "serving_url": served_home.serving_url}
     )
-    yield replace(registered, settings=settings)
+    made = replace(candidate, settings=settings)
+    made.again()
+    yield made
     routes.write(served_home.road, routes.Road("fuel"))
+    shutil.rmtree(served_home.home / "rollouts")
 
 
 @pytest.fixture(scope="session")

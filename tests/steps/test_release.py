@@ -12,8 +12,8 @@ from roadworthy.bundles import bundle, releases
 from roadworthy.bundles.bundle import BundleError
 from roadworthy.core.errors import ExitCode
 from roadworthy.data import git
-from roadworthy.rollout.engine import finalising, starting
-from roadworthy.rollout.engine.lease import TakenError
+from roadworthy.rollout.engine import finalising, lease
+from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import RolloutError, Stage
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_target import LocalTarget
@@ -130,7 +130,9 @@ def test_a_tag_is_never_given_to_another_bundle(registered, packed, simple):
 
 def pass_stages(registered, number=1, run="run-1"):
     """Note that a version has passed every stage, as the verification does."""
-    held = starting.hold(registered.settings, registered.registry, "fuel", number, run)
+    held = lease.hold(
+        registered.settings, LocalTarget(registered.settings).records, "fuel", number, run
+    )
     held.move("ready")
     held.move("verified")
     for share in held.rollout.plan:
@@ -211,13 +213,13 @@ def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
         lambda: promote(registered.settings, "fuel", version=1, owner="other"),
         lambda: roll_back(registered.settings, "fuel", version=1, problem="bad", owner="other"),
     ):
-        with pytest.raises(TakenError, match="was taken over: version 1 of fuel is staged"):
+        with pytest.raises(ConflictError, match="was taken over: version 1 of fuel is staged"):
             step()
     assert routes.read(registered.settings.road, "fuel") == before
 
 
 def test_a_second_rollout_is_refused_and_names_the_first(registered, simple):
-    with pytest.raises(TakenError) as caught:
+    with pytest.raises(ConflictError) as caught:
         register(
             registered.settings,
             "fuel",
@@ -269,7 +271,9 @@ def test_what_is_not_verified_is_not_promoted(registered, simple):
     promote(registered.settings, "fuel", version=1, owner="run-1")
     registered.again(simple.path)
     stage(registered, 2)
-    held = starting.hold(registered.settings, registered.registry, "fuel", 2, "run-1")
+    held = lease.hold(
+        registered.settings, LocalTarget(registered.settings).records, "fuel", 2, "run-1"
+    )
     held.move("ready")
     held.move("verified")
     with pytest.raises(RolloutError, match="has not passed the stages at 0 %, 10 %, 50 %, 100 %"):

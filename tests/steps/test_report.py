@@ -10,7 +10,7 @@ import time
 import pytest
 
 from roadworthy.core.errors import ExitCode, RoadworthyError
-from roadworthy.rollout.engine import lease, starting
+from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
 from roadworthy.steps.promote import promote
@@ -134,13 +134,13 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
     assert found.why.startswith("The run was stopped during verify. Run again. ")
     assert found.why.endswith("Version 2 of fuel is rolled back: its run ended before it did.")
     assert written(settings)["why"] == found.why
-    standing = LocalTarget(settings).standing("fuel")
+    standing = LocalTarget(settings).status("fuel")
     assert (standing.champion, standing.challenger, standing.share) == (1, 0, 0)
     assert (standing.ready, standing.problem) == (True, "")
     assert second.tags(2)["rolled_back"] == "its run ended before it did"
     assert (second.aliases(1), second.aliases(2)) == (("champion",), ())
     # and nothing is left that another run would have to wait for
-    assert lease.read(second.registry, "fuel").settled
+    assert LocalTarget(settings).records.read("fuel").rollout.settled
     again = report(settings, "run-1", model="fuel", trigger="data")
     assert again.why == "The run was stopped during verify. Run again."
 
@@ -157,7 +157,9 @@ def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
 def test_a_promotion_that_was_killed_is_finished(registered):
     stage(registered)
     pass_stages(registered)
-    held = starting.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
+    held = lease.hold(
+        registered.settings, LocalTarget(registered.settings).records, "fuel", 1, "run-1"
+    )
     held.move("promoted", share=0)
     done(registered.settings, "register", "push", "roll-out", "verify")
 
@@ -170,15 +172,17 @@ def test_a_promotion_that_was_killed_is_finished(registered):
 
 def test_the_rollout_of_another_is_left_alone(registered):
     stage(registered)
-    held = starting.hold(registered.settings, registered.registry, "fuel", 1, "run-1")
-    lease.take_over(registered.settings, registered.registry, held.rollout, "ada")
+    held = lease.hold(
+        registered.settings, LocalTarget(registered.settings).records, "fuel", 1, "run-1"
+    )
+    lease.take_over(registered.settings, held.records, held.rollout, "ada")
     before = routes.read(registered.settings.road, "fuel")
     done(registered.settings, "register")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
     assert found.why == "The run was stopped after register. Run again."
-    assert lease.read(registered.registry, "fuel").state == "staged"
+    assert held.records.read("fuel").rollout.state == "staged"
     assert routes.read(registered.settings.road, "fuel") == before
 
 

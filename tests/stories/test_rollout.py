@@ -17,8 +17,8 @@ import pytest
 
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local import placement
+from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road
 from roadworthy.tracking.registry import Registry
@@ -347,7 +347,7 @@ def test_nothing_else_is_taken_for_a_rollout(place: Place) -> None:
     assert "answers already" in done.stderr
     assert "names no version" in place.roadworthy("rollout", "start", "fuel").stderr
     assert place.json("rollout", "status") == []
-    assert lease.read(Registry.of(place.settings), "fuel") is None
+    assert LocalRecords(place.settings).read("fuel").rollout is None
 
 
 def _listening(url: str) -> int:

@@ -7,9 +7,6 @@ import sys
 import pytest
 from mlflow.tracking import MlflowClient
 
-from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import lease
-from roadworthy.rollout.engine.lease import TakenError
 from roadworthy.tracking.registry import Registry, RegistryError
 from tests.candidate import CANDIDATE
 from tests.together import at_once
@@ -88,58 +85,6 @@ def test_versions_aliases_and_tags_are_as_on_sqlite(registry, model):
     assert model in registry.models()
     with pytest.raises(RegistryError, match="there are: 2, 1"):
         registry.version(model, 7)
-
-
-def test_of_two_that_swap_a_tag_at_once_one_is_told_that_it_did(mlflow, model, tmp_path):
-    # given two clients, each with its own connections
-    clients = [Registry(mlflow.url, "") for _ in range(2)]
-    run = clients[0].log_candidate(model, **CANDIDATE)
-    clients[0].register(model, run_id=run, digest="a", tags={})
-    now = ""
-    for number in range(ROUNDS):
-        wanted = [f"{number} by {client}" for client in range(2)]
-
-        # when both want to set it to what they know
-        won = at_once(
-            *(
-                lambda client=client, after=after, before=now: client.swap_model_tag(
-                    model, "rollout", before, after
-                )
-                for client, after in zip(clients, wanted, strict=True)
-            )
-        )
-
-        # then one did, and that is what stands there
-        assert won.count(True) == 1
-        now = clients[0].model_tags(model)["rollout"]
-        assert now == wanted[won.index(True)]
-    assert not clients[0].swap_model_tag(model, "rollout", "something else", "x")
-
-
-def test_of_two_runs_one_begins_its_rollout_and_the_other_is_told_by_whom(mlflow, model, tmp_path):
-    settings = Settings(home=tmp_path)
-    registries = [Registry(mlflow.url, "") for _ in range(2)]
-    run = registries[0].log_candidate(model, **CANDIDATE)
-    version = registries[0].register(model, run_id=run, digest="a", tags={})
-
-    def begin(number):
-        try:
-            found = lease.begin(
-                *(settings, registries[number], model, version.number),
-                champion=0, strategy="canary", owner=f"run-{number}", why="a test",
-            )  # fmt: skip
-        except TakenError as error:
-            return str(error)
-        return found.rollout.owner
-
-    told = at_once(lambda: begin(0), lambda: begin(1))
-
-    winner = lease.read(registries[0], model).owner
-    assert sorted(len(one) for one in told)[0] == len("run-0")
-    assert winner in told
-    (refusal,) = [one for one in told if one != winner]
-    assert f"is being rolled out already, by {winner} on" in refusal
-    assert "Wait for it, or abort it" in refusal
 
 
 def test_two_that_register_the_same_bundle_at_once_make_one_version(mlflow, model):

@@ -1,4 +1,4 @@
-"""What there is to a rollout: ``roadworthy rollout ...``, ``rollback`` and ``status``."""
+"""The commands for rollouts: ``roadworthy rollout ...``, ``rollback`` and ``status``."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 def named(model: str) -> str:
-    """Refuse what is no model's name: it is part of paths and addresses.
+    """Return the name of a model, which becomes part of paths and addresses.
 
     Raises
     ------
     typer.BadParameter
-        It is none.
+        It is not a valid name.
     """
     if not _NAME.fullmatch(model):
         raise typer.BadParameter(f"{model!r} is no model's name: `roadworthy models` lists them.")
@@ -62,7 +62,7 @@ def mount(app: typer.Typer) -> None:
     app.add_typer(
         steering_app,
         name="rollout",
-        help="See a version's way on the road, and steer it.",
+        help="Show, pause, resume, promote, abort and start rollouts.",
         epilog="Examples:  roadworthy rollout status    roadworthy rollout abort fuel",
         rich_help_panel=ROAD,
     )
@@ -74,19 +74,16 @@ def mount(app: typer.Typer) -> None:
         "status",
         epilog="Examples:  roadworthy status    roadworthy status fuel --json",
         rich_help_panel=ROAD,
-    )(standing)
+    )(model_status)
 
 
 @steering_app.command(
     epilog="Examples:  roadworthy rollout status    roadworthy rollout status fuel --json"
 )
 def status(model: Model = "", *, as_json: AsJson = False) -> None:
-    """Say how the rollouts stand, or how the last ones ended."""
-    from roadworthy.rollout.engine import lease
-
+    """Show rollout status, or how the last rollouts ended."""
     settings, registry = _registry()
-    names = [model] if model else registry.models()
-    found = [one for one in (lease.read(registry, name) for name in names) if one is not None]
+    found = _rollouts(settings, registry, [model] if model else registry.models())
     if as_json:
         print_json([_described(settings, rollout) for rollout in found])
     elif not found:
@@ -97,25 +94,25 @@ def status(model: Model = "", *, as_json: AsJson = False) -> None:
 
 @steering_app.command(epilog="Example:  roadworthy rollout pause fuel")
 def pause(model: Model = "", *, as_json: AsJson = False) -> None:
-    """Keep the traffic as it is split now, until `resume`. Bad figures still roll back."""
+    """Keep the traffic weight as it is, until `resume`. A failed analysis still rolls back."""
     _steer(model, "pause", as_json=as_json)
 
 
 @steering_app.command(epilog="Example:  roadworthy rollout resume fuel")
 def resume(model: Model = "", *, as_json: AsJson = False) -> None:
-    """Go on with a rollout that was paused, or whose run was killed."""
+    """Continue a rollout that was paused, or whose run was killed."""
     _steer(model, "resume", as_json=as_json)
 
 
 @steering_app.command(epilog="Example:  roadworthy rollout promote fuel")
 def promote(model: Model = "", *, as_json: AsJson = False) -> None:
-    """Make the version the champion now, without the stages that are left."""
+    """Make the version the champion now, without the remaining stages."""
     _steer(model, "promote", as_json=as_json)
 
 
 @steering_app.command(epilog="Example:  roadworthy rollout abort fuel")
 def abort(model: Model = "", *, as_json: AsJson = False) -> None:
-    """Take the version off the road; the champion answers everybody."""
+    """Remove the version from service; the champion gets all traffic."""
     _steer(model, "abort", as_json=as_json)
 
 
@@ -129,7 +126,7 @@ def start(
     strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
     as_json: AsJson = False,
 ) -> None:
-    """Roll out a version that the registry has, stage by stage."""
+    """Roll out a version of the registry, stage by stage."""
     from roadworthy.rollout.actions import steering
     from roadworthy.rollout.actions.targets import target
 
@@ -155,7 +152,7 @@ def rollback(
     why: Annotated[str, typer.Option(help="The reason, for the registry.")] = "by hand",
     as_json: AsJson = False,
 ) -> None:
-    """Put the champion before this one on the road again; during a rollout, abort it."""
+    """Deploy the previous champion again; during a rollout, abort it."""
     from roadworthy.core import process_id
     from roadworthy.rollout.actions.rollback import roll_back
 
@@ -163,13 +160,14 @@ def rollback(
     undone = roll_back(settings, model, to=to or 0, why=why)
     url = undone.wait()
     seconds = process_id.age()
-    told = undone.note
+    told = undone.intent
     off = " and ".join(map(str, told.taken_off))
     after = "" if seconds is None else f" after {seconds:.1f} s"
     where = f"at {url}{after}" if url else "from the next start of a server on"
     if not as_json:
         _console.print(
-            f"Version {told.champion} of {model} answers {where}; version {off} is off the road.",
+            f"Version {told.champion} of {model} answers {where}; version {off} is removed from "
+            "service.",
             soft_wrap=True,
         )
     undone.record()
@@ -178,18 +176,18 @@ def rollback(
         print_json(told_json | {"server": url, "seconds": seconds, "why": told.why})
 
 
-def standing(
+def model_status(
     model: Annotated[
         str, typer.Argument(help="The model; all of them when left out.", callback=_named_or_not)
     ] = "",
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say where each model is served, by which versions, and whether a rollout is under way."""
+    """Show where each model is served, by which versions, and its rollout."""
     from roadworthy.core.terminal import facts
-    from roadworthy.rollout.actions.status import survey
+    from roadworthy.rollout.actions.status import statuses
 
-    found = survey(settings_here(Path.cwd()), model)
+    found = statuses(settings_here(Path.cwd()), model)
     if as_json:
         print_json([one.to_dict() for one in found])
     elif not found:
@@ -208,7 +206,7 @@ def _steer(model: str, verb: Verb, *, as_json: bool) -> None:
     from roadworthy.rollout.actions.targets import target
 
     settings, registry = _registry()
-    name = model or _only(registry)
+    name = model or _only(settings, registry)
     settings = _with_server(settings) if verb in ("resume", "promote") else settings
     found = steering.steer(
         settings,
@@ -233,12 +231,22 @@ def _conclude(
         raise typer.Exit(ExitCode.FAILED if wanted else ExitCode.ROLLED_BACK)
 
 
-def _only(registry: Registry) -> str:
-    """Return the model that is rolled out, when only one is."""
-    from roadworthy.rollout.engine import lease
+def _rollouts(settings: Settings, registry: Registry, models: list[str]) -> list[Rollout]:
+    """Return the rollout of each model that had one, the last one if none is under way."""
+    from roadworthy.rollout.actions.targets import target
+    from roadworthy.rollout.engine import finalising
 
-    found = [lease.read(registry, name) for name in registry.models()]
-    active = [rollout.model for rollout in found if rollout is not None and not rollout.ended]
+    records = target(settings, registry).records
+    for model in models:
+        finalising.carry_over(settings, registry, records, model)
+    found = [records.read(model).rollout for model in models]
+    return [rollout for rollout in found if rollout is not None]
+
+
+def _only(settings: Settings, registry: Registry) -> str:
+    """Return the model that is rolled out, when only one is."""
+    found = _rollouts(settings, registry, registry.models())
+    active = [rollout.model for rollout in found if not rollout.ended]
     if len(active) == 1:
         return active[0]
     known = ", ".join(active) or "none"

@@ -141,7 +141,7 @@ def _standing(settings: Settings, model: str) -> Finding:
 
     # An API server that goes away meanwhile is not waited for as a rollout waits.
     hasty = settings.model_copy(update={"target": "kserve", "ready_seconds": _SECONDS})
-    standing = target(hasty).standing(model)
+    standing = target(hasty).status(model)
     name = f"model {model}"
     if standing.problem or not standing.ready:
         told = standing.problem or f"{standing.place} is not ready"

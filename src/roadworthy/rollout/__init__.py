@@ -1,1 +1,1 @@
-"""Bringing a version on the road: stage it, verify it with real requests, promote it."""
+"""Rollouts: stage a version, analyse it with live traffic, promote it or roll it back."""

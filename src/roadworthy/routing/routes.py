@@ -1,4 +1,4 @@
-"""What is on the road: which version of a model answers, which one is on trial, and how they share.
+"""What is deployed: which version of a model answers, which one is on trial, and how they share.
 
 A road is a small JSON file per model in one directory. The rollout writes it, whole or not at all;
 the server watches it. It repeats what the registry says in a form that costs a server nothing to
@@ -12,23 +12,23 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from roadworthy.core.errors import RoadworthyError
 
 VERSION_HEADER = "x-roadworthy-version"
 """Names the version that answered; in a request, the version that is to answer."""
 
-_RELEASES = ("champion", "challenger", "previous")
-
 
 class RoadError(RoadworthyError):
-    """The file that says what is on the road cannot be read."""
+    """The file that says what is deployed cannot be read."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """One version on the road.
+    """One version that is deployed.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Road:
     state
         What the rollout does now, in one word for people; empty while there is none.
     previous
-        The champion before this one, or nothing: what a rollback puts on the road again.
+        The champion before this one, or nothing: what a rollback deploys again.
     holder
         The process that drives the rollout, see :mod:`roadworthy.core.process_id`; empty while
         there is none.
@@ -77,7 +77,7 @@ class Road:
     model: str
     champion: Release | None = None
     challenger: Release | None = None
-    share: int = 0
+    share: Annotated[int, Field(ge=0, le=100)] = 0
     shadow: bool = False
     state: str = ""
     previous: Release | None = None
@@ -94,17 +94,18 @@ def read(directory: Path, model: str) -> Road:
     """
     file = directory / f"{model}.json"
     try:
-        raw = json.loads(file.read_bytes())
-        if raw["model"] != model:
-            raise ValueError(f"it is of the model {raw['model']!r}")  # noqa: TRY301
-        return _road(raw)
+        # Fields of a later release are ignored, those of an earlier one have defaults.
+        road = TypeAdapter(Road).validate_json(file.read_bytes(), strict=True)
     except FileNotFoundError:
         return Road(model)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RoadError(
-            f"{file} does not say what is on the road ({error!r}). Delete it: "
-            f"`roadworthy serve` writes it anew from the registry."
-        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except OSError as error:
+        raise _damaged(file, str(error)) from error
+    if road.model != model:
+        raise _damaged(file, f"it is of the model {road.model!r}")
+    return road
 
 
 def write(directory: Path, road: Road) -> None:
@@ -120,22 +121,8 @@ def models(directory: Path) -> list[str]:
     return sorted(file.stem for file in directory.glob("[!.]*.json"))
 
 
-def _road(raw: dict[str, Any]) -> Road:
-    raw.setdefault("previous", None)  # a road of before there were rollbacks has none
-    releases = {name: _release(raw.pop(name)) for name in _RELEASES}
-    road = Road(**(raw | releases))
-    if type(road.share) is not int or not 0 <= road.share <= 100:
-        raise ValueError(f"{road.share!r} is no share of a hundred")
-    if type(road.shadow) is not bool or not {type(road.state), type(road.holder)} == {str}:
-        raise TypeError(f"{road.shadow!r}, {road.state!r}, {road.holder!r}: a choice and two words")
-    return road
-
-
-def _release(raw: dict[str, object] | None) -> Release | None:
-    if raw is None:
-        return None
-    release = Release(**raw)  # type: ignore[arg-type]
-    words = (release.bundle, release.digest, release.since)
-    if not (isinstance(release.version, int) and all(isinstance(word, str) for word in words)):
-        raise TypeError(f"{raw} is not a release")
-    return release
+def _damaged(file: Path, why: str) -> RoadError:
+    return RoadError(
+        f"{file} does not say what is deployed ({why}). Delete it: `roadworthy serve` writes it "
+        f"anew from the registry."
+    )

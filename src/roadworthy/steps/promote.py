@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
-from roadworthy.rollout.engine import finalising, starting
+from roadworthy.rollout.engine import finalising, lease
 from roadworthy.tracking.registry import Registry
 
 
@@ -27,5 +27,6 @@ def promote(settings: Settings, model: str, *, version: int, owner: str) -> None
         A stage is left, or the rollout is somebody else's.
     """
     registry = Registry.of(settings)
-    held = starting.hold(settings, registry, model, version, owner)
-    finalising.promote(held, target(settings, registry))
+    served = target(settings, registry)
+    held = lease.hold(settings, served.records, model, version, owner)
+    finalising.promote(held, served, registry)

@@ -32,7 +32,7 @@ def register(
 
     Raises
     ------
-    TakenError
+    ConflictError
         Another version of the model is being rolled out.
     """
     registry = Registry.of(settings)
@@ -55,7 +55,7 @@ def register(
     run, trigger = tags["pipeline_run"], tags["trigger"]
     why = f"passed the gate and every stage of the rollout in run {run} ({trigger})"
     served = target(settings, registry)
-    starting.begin(
+    starting.start(
         settings, registry, served, version, strategy=strategy, owner=run, why=why, unique=True
     )
     registry.set_alias(version, "challenger")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
-from roadworthy.rollout.engine import finalising, starting
+from roadworthy.rollout.engine import finalising, lease
 from roadworthy.tracking.registry import Registry
 
 
@@ -24,5 +24,5 @@ def roll_back(settings: Settings, model: str, *, version: int, problem: str, own
     registry = Registry.of(settings)
     served = target(settings, registry)
     finalising.catch_up(settings, registry, served, model)
-    held = starting.hold(settings, registry, model, version, owner)
-    finalising.roll_back(held, served, problem)
+    held = lease.hold(settings, served.records, model, version, owner)
+    finalising.roll_back(held, served, registry, problem)

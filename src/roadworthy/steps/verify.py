@@ -8,11 +8,10 @@ from pathlib import Path
 from roadworthy.bundles import bundle
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
-from roadworthy.rollout.engine import starting
+from roadworthy.rollout.engine import lease
 from roadworthy.rollout.engine.driver import Driver
 from roadworthy.rollout.engine.state import Rollout
 from roadworthy.rollout.engine.verification import TOLERANCE, Verification
-from roadworthy.tracking.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -56,13 +55,12 @@ def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Ver
 
     Raises
     ------
-    TakenError
+    ConflictError
         Another run or command took the rollout over.
     """
     staged = bundle.read(packed)
-    model = staged.manifest.model
-    registry = Registry.of(settings)
-    held = starting.hold(settings, registry, model, version, owner)
-    driver = Driver(held, target(settings, registry), staged.golden)
+    served = target(settings)
+    held = lease.hold(settings, served.records, staged.manifest.model, version, owner)
+    driver = Driver(held, served, staged.golden)
     rollout = held.rollout if held.rollout.ended else driver.verify()
     return Verified(driver.verified, rollout)

@@ -8,7 +8,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import wraps
@@ -30,8 +30,6 @@ from roadworthy.data import s3
 Alias = Literal["champion", "challenger"]
 
 _CONNECT_SECONDS = 10.0
-_SETTLE_SECONDS, _SETTLE_WRITES = 0.2, 3
-"""How long a swapped tag is left alone before it is read again: so long, and so many writes."""
 _CHECK = "Check ROADWORTHY_MLFLOW_TRACKING_URI and that it runs"
 _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4",
@@ -127,8 +125,6 @@ class Registry:
             os.environ.setdefault(name, value)
         served = tracking_uri.startswith(("http://", "https://"))
         self._artifacts = "" if served and "://" not in artifacts else artifacts
-        self._tags_lock = _lock(tracking_uri)
-        self._has_lock = not isinstance(self._tags_lock, nullcontext)
         try:
             with _reach(tracking_uri):
                 self._client = MlflowClient(tracking_uri, registry_uri=tracking_uri)
@@ -313,35 +309,6 @@ class Registry:
         self._client.set_registered_model_tag(model, key, value)
 
     @_told
-    def swap_model_tag(self, model: str, key: str, before: str, after: str) -> bool:
-        """Set a tag of a model if it still is what it was; return whether it was set.
-
-        MLflow has no such step. On SQLite a lock makes it one. At a server the tag is read again
-        after a while, longer than the write took: whoever had seen the value of before has written
-        by then, and the last one to write is the one that is told that it did. What remains: a
-        writer that is held up for longer than that, between its look and its write, overwrites a
-        tag that another was told to have set. Each finds out at its next swap.
-
-        Parameters
-        ----------
-        after
-            A value that nobody else writes.
-        """
-        with self._tags_lock:
-            if self.model_tags(model).get(key, "") != before:
-                return False
-            began = time.monotonic()
-            try:
-                self._client.set_registered_model_tag(model, key, after)
-            except MlflowException as error:
-                if not _is_meeting(error):
-                    raise
-                return False  # both made a tag that was not there, and the other was faster
-            if not self._has_lock:
-                time.sleep(max(_SETTLE_SECONDS, _SETTLE_WRITES * (time.monotonic() - began)))
-            return self.model_tags(model).get(key, "") == after
-
-    @_told
     def tag(self, version: Version, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
         for key, value in tags.items():
@@ -436,12 +403,6 @@ def _reach(tracking_uri: str) -> Iterator[None]:
         port = address.port or {"http": 80, "https": 443}[address.scheme]
         socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
     yield
-
-
-def _lock(tracking_uri: str) -> AbstractContextManager[object]:
-    """Return what lets one at a time change a tag where the registry is a file."""
-    file = tracking_uri.removeprefix("sqlite:///")
-    return nullcontext() if file == tracking_uri else filelock.FileLock(f"{file}.tags.lock")
 
 
 def _public(tracking_uri: str) -> str:

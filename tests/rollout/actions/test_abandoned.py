@@ -20,7 +20,7 @@ REASON = "its run ended before it did"
 def begin(settings, registry, run):
     version = registry.version("fuel", 2)
     begun = {"strategy": "canary", "owner": run, "why": "it is new", "unique": True}
-    return starting.begin(settings, registry, target(settings, registry), version, **begun)
+    return starting.start(settings, registry, target(settings, registry), version, **begun)
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def left(place, simple):  # noqa: F811 - a fixture
     held = begin(pod, place.registry, "run-1")
     with records.step(pod.records, "run-1", "register"):
         roll_out(pod, packed=simple.path, version=2, owner="run-1")
-    held = starting.hold(pod, place.registry, "fuel", 2, "run-1")
+    held = lease.hold(pod, target(pod).records, "fuel", 2, "run-1")
     for state, share in (("ready", 0), ("verified", 0), ("shifting", 10)):
         held.move(state, share=share)
     target(pod, place.registry).shift(held.rollout)
-    assert place.standing()["share"] == 10
+    assert place.status()["share"] == 10
     return place
 
 
@@ -43,7 +43,7 @@ def test_the_champion_answers_alone_and_the_next_run_need_not_wait(left):
 
     assert found.outcome == "failed"
     assert found.why.endswith(f"Version 2 of fuel is rolled back: {REASON}.")
-    standing = left.standing()
+    standing = left.status()
     assert (standing["champion"], standing["challenger"], standing["share"]) == (1, 0, 0)
     assert (standing["ready"], standing["problem"]) == (True, "")
     assert left.registry.version("fuel", 2).tags["rolled_back"] == REASON
@@ -63,11 +63,11 @@ def test_a_cluster_that_is_away_is_told_and_the_next_attempt_mends_it(left, kube
     # then the report is written, and says so
     assert lost.value.exit_code == ExitCode.FAILED
     assert str(lost.value) in json.loads(records.get(settings.records, "run-1", JSON))["why"]
-    assert not lease.read(left.registry, "fuel").ended
+    assert not target(settings).records.read("fuel").rollout.ended
 
     # when the step is tried again
     found = report(settings, "run-1", **RUN)
 
     # then it is taken back
     assert found.why.endswith(f"Version 2 of fuel is rolled back: {REASON}.")
-    assert left.standing()["challenger"] == 0
+    assert left.status()["challenger"] == 0

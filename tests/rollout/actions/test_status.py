@@ -1,15 +1,17 @@
 """What is served and what the registry says of it are told together, whatever is out of reach."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 
-from roadworthy.rollout.actions.status import survey
+from roadworthy.rollout.actions.status import statuses
 from roadworthy.rollout.engine import lease
-from roadworthy.rollout.local import local_target
+from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road
 from roadworthy.tracking.registry import Registry
+from tests.rollout.staging import stage
 
 
 @pytest.fixture
@@ -24,35 +26,39 @@ def served(settings, served_home, packed, simple):
     )
     for made in (packed, simple):
         registry.register("fuel", run_id=run, digest=made.digest, tags={})
-    local_target.stage(both, packed, 1)
+    stage(both, packed, 1)
     now = routes.read(both.road, "fuel")
     routes.write(both.road, replace(now, champion=now.challenger, challenger=None))
     yield both
     routes.write(both.road, Road("fuel"))
+    shutil.rmtree(both.home / "rollouts", ignore_errors=True)
 
 
 @pytest.fixture
 def under_way(served, simple):
-    registry = Registry.of(served)
     held = lease.begin(
-        served, registry, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
+        *(served, LocalRecords(served), "fuel", 2),
+        champion=1,
+        strategy="canary",
+        owner="run-1",
+        why="",
     )
-    local_target.stage(served, simple, 2)
+    stage(served, simple, 2)
     held.move("ready")
     return held
 
 
 def test_a_model_that_answers_has_no_problem(served):
-    (found,) = survey(served)
+    (found,) = statuses(served)
 
-    assert (found.standing.champion, found.standing.ready, found.problem) == (1, True, "")
+    assert (found.status.champion, found.status.ready, found.problem) == (1, True, "")
     assert found.told["rollout"] == "none"
     assert (found.told["challenger"], found.told["share"]) == ("none", "")
     assert found.to_dict()["rollout"] is None
 
 
 def test_a_rollout_that_is_under_way_is_told_with_its_owner(served, under_way):
-    (found,) = survey(served, "fuel")
+    (found,) = statuses(served, "fuel")
 
     assert found.told["rollout"] == "version 2 of fuel is ready at 0 %, by run-1"
     assert (found.told["challenger"], found.told["share"]) == ("2", "0 %")
@@ -61,74 +67,55 @@ def test_a_rollout_that_is_under_way_is_told_with_its_owner(served, under_way):
     assert told["rollout"] | {"version": 2, "state": "ready", "alive": True} == told["rollout"]
 
 
-def test_an_owner_that_is_gone_is_told(served, under_way):
-    under_way.settings = served.model_copy(update={"holder": "x"})
-    under_way.put(replace(under_way.rollout, holder=f"{served.holder.partition(':')[0]}:999999:1"))
-
-    (found,) = survey(served, "fuel")
-
-    assert not found.alive
-    assert found.told["rollout"].endswith("by run-1, which is gone")
-
-
-def test_a_rollout_that_has_ended_is_none(served, under_way):
-    under_way.put(under_way.rollout.back("it smokes"))
-
-    assert survey(served, "fuel")[0].rollout is None
-
-
 def test_a_rollout_that_nobody_finishes_is_a_problem(served, under_way):
     gone = f"{served.holder.partition(':')[0]}:999999:1"
     under_way.settings = served.model_copy(update={"holder": "x"})
     under_way.put(replace(under_way.rollout, holder=gone, state="promoted"))
 
-    (found,) = survey(served, "fuel")
+    (found,) = statuses(served, "fuel")
 
     assert "Version 2 of fuel is promoted, but run-1 is gone" in found.problem
     assert "`roadworthy rollout resume fuel` finishes it" in found.problem
     under_way.put(replace(under_way.rollout, settled=True))
-    assert survey(served, "fuel")[0].problem == ""
+    assert statuses(served, "fuel")[0].problem == ""
 
 
 def test_a_share_that_nobody_looks_after_is_a_problem(served, under_way):
     now = routes.read(served.road, "fuel")
     routes.write(served.road, replace(now, share=10))
-    assert "is gone" not in survey(served, "fuel")[0].problem
+    assert "is gone" not in statuses(served, "fuel")[0].problem
     gone = f"{served.holder.partition(':')[0]}:999999:1"
     under_way.put(replace(under_way.rollout, holder=gone, state="shifting", share=10))
 
-    (found,) = survey(served, "fuel")
+    (found,) = statuses(served, "fuel")
 
     assert "Version 2 of fuel is shifting at 10 %, but run-1 is gone" in found.problem
-    assert "`roadworthy rollout abort fuel` takes it off the road" in found.problem
+    assert "`roadworthy rollout abort fuel` removes it from service" in found.problem
+
+
+def test_an_alias_that_somebody_moved_is_a_problem_with_two_ways_out(served, under_way):
+    registry = Registry.of(served)
+    registry.set_alias(registry.version("fuel", 2), "champion")
+
+    (found,) = statuses(served, "fuel")
+
+    assert "names version 2 of fuel, but version 1 is deployed" in found.problem
+    assert "`roadworthy rollout start fuel:2`" in found.problem
+    assert "move the alias back to version 1" in found.problem
 
 
 def test_without_its_registry_a_model_is_told_all_the_same(served):
     lost = served.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
 
-    found = {one.standing.model: one for one in survey(lost)}
+    found = {one.status.model: one for one in statuses(lost)}
 
-    assert (found["fuel"].standing.champion, found["fuel"].standing.ready) == (1, True)
+    assert (found["fuel"].status.champion, found["fuel"].status.ready) == (1, True)
     assert "The registry http://127.0.0.1:9 does not answer" in found["fuel"].problem
 
 
-def test_a_server_and_a_registry_that_are_gone_are_both_told(served):
-    lost = served.model_copy(
-        update={
-            "mlflow_tracking_uri": "http://127.0.0.1:9",
-            "serving_url": "http://127.0.0.1:10",
-        }
-    )
-
-    (found,) = survey(lost, "fuel")
-
-    assert "http://127.0.0.1:10 gives no answer" in found.problem
-    assert "The registry http://127.0.0.1:9 does not answer" in found.problem
-
-
 def test_what_was_never_released_is_nowhere(served):
-    (found,) = survey(served, "boats")
+    (found,) = statuses(served, "boats")
 
-    assert (found.standing.champion, found.standing.ready) == (0, False)
+    assert (found.status.champion, found.status.ready) == (0, False)
     assert "`roadworthy run boats` makes a first version" in found.problem
     assert (found.told["champion"], found.told["ready"]) == ("none", "no")

@@ -6,14 +6,14 @@ import pytest
 
 from roadworthy.bundles.bundle import Golden
 from roadworthy.bundles.stores import StoreError
-from roadworthy.rollout.engine import lease
+from roadworthy.rollout.engine import lease, record
 from roadworthy.rollout.engine.analysis import Counts
 from roadworthy.rollout.engine.driver import Driver
-from roadworthy.rollout.engine.lease import WISH
-from roadworthy.rollout.engine.state import RolledBackError, RolloutError, Wish
-from roadworthy.rollout.engine.target import Standing
+from roadworthy.rollout.engine.record import Command
+from roadworthy.rollout.engine.state import RolledBackError, RolloutError
+from roadworthy.rollout.engine.target import Status
 from roadworthy.rollout.engine.verification import Verification
-from roadworthy.tracking.registry import Registry, RegistryError
+from roadworthy.rollout.local.local_records import LocalRecords
 
 GOOD = Verification(20, 1e-15)
 
@@ -55,17 +55,11 @@ class Place:
     def promote(self, rollout):
         self.done.append("promote")
 
-    def roll_back(self, rollout, left=None):
+    def roll_back(self, rollout, *, finish=True):
         self.done.append("roll back")
 
-    def left(self, model):
-        """Keep none."""
-
-    def clear(self, note):
-        """Keep none."""
-
-    def standing(self, model):
-        return Standing(model, "a place of the tests")
+    def status(self, model):
+        return Status(model, "a place of the tests")
 
     def sleep(self, seconds):
         self.now += seconds
@@ -82,14 +76,12 @@ def place():
 
 @pytest.fixture
 def held(settings):
-    registry = Registry.of(settings)
-    run = registry.log_candidate(
-        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
-    )
-    for word in "ab":
-        registry.register("fuel", run_id=run, digest=word, tags={})
     return lease.begin(
-        settings, registry, "fuel", 2, champion=1, strategy="canary", owner="me", why=""
+        *(settings, LocalRecords(settings), "fuel", 2),
+        champion=1,
+        strategy="canary",
+        owner="me",
+        why="",
     )
 
 
@@ -98,9 +90,14 @@ def drive(held, place):
     return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep)
 
 
-def wish(held, verb):
-    told = Wish(verb, 2, "ada", "2026-01-02T03:04:05+00:00")
-    held.registry.set_model_tag("fuel", WISH, told.encode())
+def say(held, verb):
+    """Give a command."""
+    told = Command(verb, 2, "ada", "2026-01-02T03:04:05+00:00")
+    record.change(held.records, "fuel", lambda now: replace(now, command=told))
+
+
+def written(held):
+    return held.records.read("fuel").rollout
 
 
 def test_with_customers_every_stage_takes_its_time(held, place):
@@ -112,7 +109,7 @@ def test_with_customers_every_stage_takes_its_time(held, place):
     assert place.done == [0, 10, 50, 100]
     assert all(10 <= stage.seconds < 11 for stage in found.stages)
     assert all(stage.requests == pytest.approx(100, abs=5) for stage in found.stages)
-    assert lease.read(held.registry, "fuel") == found
+    assert written(held) == found
 
 
 def test_without_customers_all_stages_are_left_soon(held, place):
@@ -145,52 +142,6 @@ def test_a_champion_that_was_asked_before_is_in_use(held, place):
 
     assert [stage.quiet for stage in found.stages] == [True] * 4
     assert all(stage.seconds >= 10 for stage in found.stages)
-
-
-def test_whoever_goes_on_knows_that_somebody_asked(held, place):
-    place.count = Counts(champion_requests=5, shadow={"compared": 5})
-    first = drive(held, place).verify()
-    held.put(replace(first, stages=first.stages[:2]))
-    place.count = None
-
-    found = drive(held, place).verify()
-
-    assert all(stage.seconds >= 10 for stage in found.stages[2:])
-
-
-def test_the_golden_batches_of_a_champion_are_no_customers(held, place):
-    place.total = Counts(champion_requests=9)
-
-    drive(held, place).verify()
-
-    assert place.now < 1
-
-
-def test_a_golden_batch_that_is_counted_late_is_no_request_of_a_stage(held, place):
-    ask, sleep = place.verify, place.sleep
-
-    def verify(rollout, golden):
-        place.count = Counts(requests=21)
-        return ask(rollout, golden)
-
-    def later(seconds):
-        sleep(seconds)
-        place.count = None
-
-    place.verify, place.sleep = verify, later
-
-    found = drive(held, place).verify()
-
-    assert [stage.requests for stage in found.stages] == [0] * 4
-
-
-def test_the_figures_are_not_asked_for_all_the_time(held, place):
-    place.count = Counts(requests=2, champion_requests=8, shadow={"compared": 9})
-
-    drive(held, place).verify()
-
-    assert place.now > 40
-    assert place.looks < 60
 
 
 def test_a_first_release_has_no_stages(held, place):
@@ -267,13 +218,6 @@ def test_a_golden_batch_is_asked_at_each_stage(held, place):
     assert found.stages[-1].golden is None
 
 
-def test_a_server_that_restarts_is_waited_for_and_one_that_is_gone_is_not(held, place):
-    nobody = replace(GOOD, problem="got no answer", unreachable=True)
-    place.golden = [nobody, nobody, GOOD]
-    assert drive(held, place).verify().state == "shifting"
-    assert place.now < 2
-
-
 def test_a_server_that_stays_away_is_a_problem(held, place):
     place.unreachable = True
 
@@ -326,35 +270,6 @@ def test_a_stage_that_nobody_reads_is_none(held, place, read, unread):
     assert 40 <= place.now < 42  # what a stage and a start may take
 
 
-def test_a_champion_that_nobody_asks_any_more_need_not_be_read(held, place):
-    read_every(place, 1, reads=1, champion_reads=1)
-    shift = place.shift
-
-    def last(rollout, meanwhile):
-        shift(rollout, meanwhile)
-        if rollout.share == 100:
-            read_every(place, 1, reads=1)
-            place.total = Counts(reads=0, champion_reads=0)
-
-    place.shift = last
-
-    found = drive(held, place).verify()
-
-    assert (found.state, found.left) == ("shifting", ())
-
-
-def test_a_prometheus_that_is_silent_is_named(held, place):
-    place.unreachable = True
-    held.settings = held.settings.model_copy(
-        update={"target": "kserve", "prometheus_url": "http://prometheus.example"}
-    )
-
-    found = drive(held, place).verify()
-
-    assert "Prometheus told no figures for 30 s" in found.problem
-    assert "ROADWORTHY_PROMETHEUS_URL, or unset it" in found.problem
-
-
 def test_a_share_that_the_server_does_not_take_is_a_problem(held, place):
     place.when["shift"] = RolloutError("it did not get 0 %")
 
@@ -371,7 +286,7 @@ def test_a_road_that_somebody_else_rolled_back_is_left_to_them(held, place):
 
     assert (found.state, found.problem) == ("rolled back", "rolled back by ada")
     assert place.done == [0]
-    assert lease.read(held.registry, "fuel").state == "shifting"
+    assert written(held).state == "shifting"
 
 
 def test_it_goes_on_where_it_was(held, place):
@@ -389,7 +304,7 @@ def test_it_goes_on_where_it_was(held, place):
 
 
 def test_a_person_aborts(held, place):
-    wish(held, "abort")
+    say(held, "abort")
 
     found = drive(held, place).verify()
 
@@ -398,7 +313,7 @@ def test_a_person_aborts(held, place):
 
 
 def test_a_person_promotes(held, place):
-    wish(held, "promote")
+    say(held, "promote")
 
     found = drive(held, place).verify()
 
@@ -406,70 +321,27 @@ def test_a_person_promotes(held, place):
     assert held.move("promoted").state == "promoted"
 
 
-def test_what_was_to_be_promoted_when_its_driver_died_is_promoted(held, place):
-    held.put(replace(held.rollout, by_hand="ada"))
-
-    found = drive(held, place).verify()
-
-    assert (found.state, found.by_hand, place.done) == ("verified", "ada", [])
-
-
 def test_what_a_person_promotes_while_the_server_restarts_answers_its_golden_batch(held, place):
     place.golden = [replace(GOOD, problem="got no answer", unreachable=True), GOOD]
-    wish(held, "promote")
+    say(held, "promote")
 
     found = drive(held, place).verify()
 
     assert (found.state, found.by_hand, place.golden, place.done) == ("verified", "ada", [], [])
 
 
-def fail(monkeypatch, times):
-    """Let the registry fail so many times when it is asked for a wish."""
-    left, ask = [None] * times, Registry.model_tags
-
-    def model_tags(registry, model):
-        if left:
-            left.pop()
-            raise RegistryError("database is locked")
-        return ask(registry, model)
-
-    monkeypatch.setattr(Registry, "model_tags", model_tags)
-
-
-def test_a_registry_that_fails_for_a_moment_is_asked_again(held, place, monkeypatch):
-    fail(monkeypatch, 2)
-
-    assert drive(held, place).verify().left == ()
-
-
-@pytest.mark.parametrize("written", [True, False])
-def test_what_was_written_is_not_taken_for_somebody_elses(held, monkeypatch, written):
-    swap, failed = Registry.swap_model_tag, []
-
-    def swap_model_tag(*arguments):
-        if failed:
-            return swap(*arguments)
-        failed.append(swap(*arguments) if written else None)
-        raise RegistryError("the answer is lost")
-
-    monkeypatch.setattr(Registry, "swap_model_tag", swap_model_tag)
-
-    assert held.move("ready") == lease.read(held.registry, "fuel")
-
-
-def test_a_registry_that_is_gone_takes_the_version_off_the_road(held, place, monkeypatch):
+def test_a_record_that_cannot_be_written_takes_the_version_out_of_service(held, place):
     place.count = Counts(champion_requests=5, shadow={"compared": 5})
-    held.settings = held.settings.model_copy(update={"ready_seconds": 0.3})
     sleep = place.sleep
 
     def later(seconds):
         sleep(seconds)
         if place.now > 5:
-            fail(monkeypatch, 10**6)
+            (held.settings.home / "rollouts" / "fuel.json").write_text("{")
 
     place.sleep = later
 
-    with pytest.raises(RegistryError, match="database is locked"):
+    with pytest.raises(RolloutError, match="cannot be read"):
         drive(held, place).verify()
 
     assert place.done == [0, "roll back"]
@@ -483,14 +355,14 @@ def test_a_driver_that_breaks_off_takes_the_version_with_it(held, place, error):
         drive(held, place).verify()
 
     assert place.done == [0, "roll back"]
-    found = lease.read(held.registry, "fuel")
+    found = written(held)
     assert (found.state, "me broke off" in found.problem) == ("rolled back", True)
 
 
 def test_a_driver_that_lost_the_rollout_leaves_the_road_to_the_other(held, place):
-    place.when["observe"] = lease.TakenError("was taken over")
+    place.when["observe"] = lease.ConflictError("was taken over")
 
-    with pytest.raises(lease.TakenError):
+    with pytest.raises(lease.ConflictError):
         drive(held, place).verify()
 
     assert place.done == [0]
@@ -503,7 +375,7 @@ def test_a_pause_stops_the_time_and_not_the_judgement(held, place):
     def later(seconds):
         sleep(seconds)
         if place.now == pytest.approx(2):
-            wish(held, "pause")
+            say(held, "pause")
         if place.now == pytest.approx(60):
             place.count = Counts(shadow={"error": 1})
 
@@ -524,7 +396,7 @@ def test_a_pause_ends_when_a_person_says_so(held, place):
         sleep(seconds)
         for moment, verb in ((2, "pause"), (40, "resume")):
             if place.now == pytest.approx(moment):
-                wish(held, verb)
+                say(held, verb)
 
     place.sleep = later
 
@@ -551,6 +423,6 @@ def test_a_version_that_cannot_be_staged_is_off_again(held, place, error, told):
         drive(held, place).stage(None)
 
     assert caught.value is error
-    found = lease.read(held.registry, "fuel")
+    found = written(held)
     assert (found.state, found.problem) == ("rolled back", told)
     assert place.done == ["roll back"]

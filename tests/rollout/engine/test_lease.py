@@ -1,17 +1,16 @@
-"""One rollout at a time, held by one owner, and lost by whoever was taken for dead."""
+"""One rollout at a time, driven by one owner, and lost by whoever was taken for dead."""
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
-from roadworthy.rollout.engine import lease, starting
-from roadworthy.rollout.engine.lease import Lease, TakenError
-from roadworthy.rollout.engine.state import RolloutError, Wish
+from roadworthy.rollout.engine import lease, record, starting
+from roadworthy.rollout.engine.lease import ConflictError, Lease
+from roadworthy.rollout.engine.record import Command
+from roadworthy.rollout.engine.state import RolledBackError
 from roadworthy.rollout.local.local_target import LocalTarget
-from roadworthy.tracking import registry as registry_module
 from roadworthy.tracking.registry import Registry
 
 DEAD = "elsewhere:1:2"
@@ -23,8 +22,13 @@ def registry(settings):
 
 
 @pytest.fixture
+def records(settings):
+    return LocalTarget(settings).records
+
+
+@pytest.fixture
 def versions(registry):
-    """Versions 1 and 2, the first one the champion."""
+    """Versions 1, 2 and 3, the first one the champion."""
     run = registry.log_candidate(
         "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
     )
@@ -34,9 +38,9 @@ def versions(registry):
 
 
 @pytest.fixture
-def begin(settings, registry, versions):
+def start(settings, registry, versions):
     def call(number, owner, *, unique=False, **changes):
-        return starting.begin(
+        return starting.start(
             settings.model_copy(update=changes),
             registry,
             LocalTarget(settings),
@@ -50,76 +54,55 @@ def begin(settings, registry, versions):
     return call
 
 
-def test_a_rollout_is_kept_in_the_registry(begin, registry):
-    held = begin(2, "run-1")
-
+def test_a_second_is_refused_as_long_as_the_first_lives(start, records):
+    held = start(2, "run-1")
     held.move("ready")
 
-    found = lease.read(registry, "fuel")
+    found = records.read("fuel").rollout
     assert found == held.rollout
     assert (found.version, found.champion, found.state, found.owner) == (2, 1, "ready", "run-1")
-
-
-def test_a_second_is_refused_as_long_as_the_first_lives(begin):
-    begin(2, "run-1")
-
-    with pytest.raises(
-        TakenError, match=r"Version 2 of fuel is being rolled out already, by run-1"
-    ):
-        begin(3, "run-2")
+    told = r"Version 2 of fuel is being rolled out already, by run-1"
+    with pytest.raises(ConflictError, match=told):
+        start(3, "run-2")
     # and another process that calls itself the same is another owner
-    with pytest.raises(TakenError, match="is being rolled out already"):
-        begin(2, "run-1", holder=DEAD)
+    with pytest.raises(ConflictError, match=told):
+        start(2, "run-1", holder=DEAD)
+    # but the same one continues
+    assert start(2, "run-1").rollout.state == "ready"
 
 
-def test_a_run_that_is_tried_again_goes_on_whatever_process_it_is_now(begin):
-    first = begin(2, "run-1", unique=True, holder=DEAD)
+def test_a_run_that_is_retried_continues_whatever_process_it_is_now(start):
+    first = start(2, "run-1", unique=True, holder=DEAD)
     first.move("ready")
 
-    again = begin(2, "run-1", unique=True, holder="other:3:4")
+    again = start(2, "run-1", unique=True, holder="other:3:4")
 
-    assert again.rollout.state == "ready"
-    assert again.rollout.holder == "other:3:4"
-    with pytest.raises(TakenError):
+    assert (again.rollout.state, again.rollout.holder) == ("ready", "other:3:4")
+    with pytest.raises(ConflictError):
         first.move("verified")
-    with pytest.raises(TakenError, match="by run-1"):
-        begin(3, "run-2", unique=True, holder=DEAD)
+    # and an owner on another machine lives as long as it writes
+    with pytest.raises(ConflictError, match="by run-1 on other"):
+        start(3, "run-2", unique=True, holder=DEAD)
 
 
-def test_an_owner_elsewhere_lives_as_long_as_it_says_so(begin):
-    begin(2, "run-1", holder=DEAD)
-
-    with pytest.raises(TakenError, match="on elsewhere"):
-        begin(3, "run-2")
-
-
-def test_the_same_owner_goes_on(begin):
-    first = begin(2, "run-1")
-    first.move("ready")
-
-    again = begin(2, "run-1")
-
-    assert again.rollout.state == "ready"
-
-
-def test_a_rollout_of_the_dead_goes_on_where_it_was(begin):
-    first = begin(2, "run-1", holder=DEAD)
+def test_a_rollout_of_the_dead_goes_on_where_it_was(start):
+    first = start(2, "run-1", holder=DEAD)
     first.move("ready")
     first.move("verified")
 
-    again = begin(2, "run-2", lease_seconds=1e-9)
+    again = start(2, "run-2", lease_seconds=1e-9)
 
     assert (again.rollout.state, again.rollout.owner) == ("verified", "run-2")
     # and whoever comes back from the dead changes nothing
-    with pytest.raises(TakenError, match="was taken over: version 2 of fuel is verified"):
+    with pytest.raises(ConflictError, match="was taken over: version 2 of fuel is verified"):
         first.move("shifting", share=50)
     assert again.put(replace(again.rollout, share=10)).share == 10
 
 
-def test_a_rollout_of_the_dead_is_rolled_back_for_another_version(begin, registry):
-    begin(2, "run-1", holder=DEAD)
+def test_a_rollout_of_the_dead_is_rolled_back_for_another_version(start, registry):
+    start(2, "run-1", holder=DEAD)
 
-    held = begin(3, "run-2", lease_seconds=1e-9)
+    held = start(3, "run-2", lease_seconds=1e-9)
 
     assert held.rollout.version == 3
     assert (
@@ -127,110 +110,103 @@ def test_a_rollout_of_the_dead_is_rolled_back_for_another_version(begin, registr
     )
 
 
-def test_of_many_that_begin_at_once_one_does(begin, settings, versions):
-    held, refused = [], []
+def test_of_many_processes_that_start_at_once_one_does(settings):
+    # given processes that wait for each other
+    script = (
+        "import sys; from pathlib import Path; from roadworthy.core.settings import Settings;"
+        "from roadworthy.rollout.engine import lease;"
+        "from roadworthy.rollout.local.local_records import LocalRecords;"
+        f"of = Settings(home=Path({str(settings.home)!r})); input();"
+        "lease.begin(of, LocalRecords(of), 'fuel', 2, champion=1, strategy='canary',"
+        " owner=sys.argv[1], why='')"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, f"run-{number}"],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(4)
+    ]
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=120)[1] for process in processes]
 
-    def attempt(number):
-        try:
-            held.append(
-                lease.begin(
-                    settings,
-                    Registry.of(settings),
-                    "fuel",
-                    2,
-                    champion=1,
-                    strategy="canary",
-                    owner=f"run-{number}",
-                    why="",
-                )
-            )
-        except RolloutError as error:
-            refused.append(error)
-
-    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert (len(held), len(refused)) == (1, 5)
-
-
-def test_a_wish_is_heard_once_and_only_for_its_version(begin, registry):
-    held = begin(2, "run-1")
-    registry.set_model_tag("fuel", lease.WISH, Wish("pause", 2, "ada", "now").encode())
-
-    assert held.wish() == Wish("pause", 2, "ada", "now")
-    assert held.wish() is None
-    registry.set_model_tag("fuel", lease.WISH, Wish("abort", 1, "ada", "now").encode())
-    assert held.wish() is None
+    codes = [process.returncode for process in processes]
+    assert sorted(codes) == [0, 1, 1, 1], told
+    owner = lease.hold(settings, LocalTarget(settings).records, "fuel", 2, f"run-{codes.index(0)}")
+    assert owner.rollout.state == "staged"
+    assert all("is being rolled out already" in text for text in told if text)
 
 
-@pytest.mark.parametrize("foreign", ["{", "[]", "null", '{"verb": "fly"}', "17", '"abort"'])
-def test_a_wish_that_is_none_is_ignored(begin, registry, foreign):
-    held = begin(2, "run-1")
-    registry.set_model_tag("fuel", lease.WISH, foreign)
+def test_a_command_is_read_once_and_only_for_its_version(start, records):
+    held = start(2, "run-1")
 
-    assert held.wish() is None
-    # and told once
-    assert not registry.model_tags("fuel")[lease.WISH]
+    def say(command):
+        record.change(records, "fuel", lambda now: replace(now, command=command))
+
+    say(Command("pause", 2, "ada", "now"))
+    held.move("ready")  # a command is no reason to lose a rollout
+    assert held.command() == Command("pause", 2, "ada", "now")
+    assert held.command() is None
+    say(Command("abort", 1, "ada", "now"))
+    assert held.command() is None
 
 
-def test_going_on_is_said_only_now_and_then(begin, registry):
-    held = begin(2, "run-1")
-    before = lease.read(registry, "fuel").renewed
+def test_a_renewal_is_written_only_now_and_then(start, records):
+    held = start(2, "run-1")
+    before = records.read("fuel").rollout.renewed
 
     held.renew()
-    assert lease.read(registry, "fuel").renewed == before
+    assert records.read("fuel").rollout.renewed == before
 
-    Lease(held.settings.model_copy(update={"lease_seconds": 1e-6}), registry, held.rollout).renew()
-    assert lease.read(registry, "fuel").renewed >= before
+    Lease(held.settings.model_copy(update={"lease_seconds": 1e-6}), records, held.rollout).renew()
+    assert records.read("fuel").rollout.renewed >= before
 
 
-def test_what_is_gone_from_the_registry_is_told(begin, registry):
-    held = begin(2, "run-1")
-    registry.set_model_tag("fuel", lease.ROLLOUT, "")
+def test_a_record_that_is_gone_is_told(start, records, settings):
+    held = start(2, "run-1")
+    record.change(records, "fuel", lambda now: replace(now, rollout=None))
 
-    with pytest.raises(TakenError, match="is gone from the registry"):
+    with pytest.raises(ConflictError, match="has no record any more"):
         held.move("ready")
-    with pytest.raises(TakenError, match="No rollout of fuel was begun"):
-        starting.hold(held.settings, registry, "fuel", 2, "run-1")
+    with pytest.raises(ConflictError, match="No rollout of fuel was begun"):
+        lease.hold(settings, records, "fuel", 2, "run-1")
 
 
-def test_of_two_at_a_server_whose_looks_and_writes_cross_one_is_told_that_it_wrote(
-    settings, versions, monkeypatch
+def test_an_alias_that_was_moved_by_hand_is_a_conflict_with_two_ways_out(
+    start, registry, versions, settings
 ):
-    # given two that look before either has written, as at a server, where there is no lock
-    monkeypatch.setattr(registry_module, "_lock", lambda _: nullcontext())
-    first, second = Registry.of(settings), Registry.of(settings)
-    write_first, write_second = (one._client.set_registered_model_tag for one in (first, second))
-    looked, waits, wrote = threading.Event(), threading.Event(), threading.Event()
+    # given a champion that a rollout made, and an alias that somebody moved
+    target = LocalTarget(settings)
+    record.change(target.records, "fuel", lambda now: replace(now, champion=1))
+    registry.set_alias(versions[1], "champion")
 
-    def early(*arguments):
-        assert looked.wait(20)
-        write_first(*arguments)
+    with pytest.raises(ConflictError, match="names version 2 of fuel, but version 1") as caught:
+        start(3, "run-1")
+    assert "`roadworthy rollout start fuel:2`" in str(caught.value)
 
-    def late(*arguments):
-        looked.set()
-        waits.wait(2)  # nobody says so where the first one does not wait
-        write_second(*arguments)
-        wrote.set()
+    # then that version can be rolled out beside the one that is deployed
+    held = start(2, "ada")
+    assert (held.rollout.version, held.rollout.champion) == (2, 1)
+    record.change(target.records, "fuel", lambda now: replace(now, rollout=None))
+    # or the alias is moved back
+    registry.set_alias(versions[0], "champion")
+    assert start(3, "run-1").rollout.champion == 1
 
-    def pause(seconds):
-        waits.set()
-        assert wrote.wait(20)
 
-    monkeypatch.setattr(first._client, "set_registered_model_tag", early)
-    monkeypatch.setattr(second._client, "set_registered_model_tag", late)
-    monkeypatch.setattr(registry_module.time, "sleep", pause)
-    # when both swap
-    with ThreadPoolExecutor(2) as pool:
-        told = list(
-            pool.map(
-                lambda one: one[0].swap_model_tag("fuel", "word", "", one[1]),
-                ((first, "first"), (second, "second")),
-            )
+def test_a_rollback_that_is_pending_stops_a_start(start, records):
+    intent = record.RollbackIntent("fuel", 1, (3,), "ada", "2026-01-02", "it is bad")
+    held = start(2, "run-1")
+    record.leave(records, intent)
+
+    with pytest.raises(RolledBackError, match="by ada"):
+        lease.begin(
+            *(held.settings, records, "fuel", 3),
+            champion=1,
+            strategy="canary",
+            owner="run-2",
+            why="",
         )
-    # then the one whose word is there is told so
-    assert told == [False, True]
-    assert first.model_tags("fuel")["word"] == "second"

@@ -6,8 +6,8 @@ import pytest
 
 from roadworthy.bundles.bundle import Golden
 from roadworthy.rollout.engine.verification import VERSION_HEADER, verify
-from roadworthy.rollout.local import local_target
 from tests.parts.answering import Reply
+from tests.rollout.staging import stage
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def is_problem(found, *words):
 
 
 def test_a_real_server_with_the_bundle_is_good(served_home, packed):
-    local_target.stage(served_home, packed, 1)
+    stage(served_home, packed, 1)
 
     found = verify(served_home.serving_url, "fuel", 1, packed.golden)
 
@@ -53,7 +53,7 @@ def test_a_real_server_with_the_bundle_is_good(served_home, packed):
 
 
 def test_another_bundle_under_that_version_is_told_with_the_difference(served_home, packed, simple):
-    local_target.stage(served_home, simple, 2)
+    stage(served_home, simple, 2)
 
     found = verify(served_home.serving_url, "fuel", 2, packed.golden)
 

@@ -18,8 +18,8 @@ from roadworthy.cli import main
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
-from roadworthy.rollout.engine import lease, starting
-from roadworthy.rollout.engine.lease import TakenError
+from roadworthy.rollout.engine import starting
+from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import RolledBackError, RolloutError
 from roadworthy.rollout.local import placement
 from roadworthy.steps.promote import promote
@@ -90,7 +90,7 @@ class Place:
         assert found.exit_code == 0, (found.output, found.exception)
         return found.output
 
-    def standing(self) -> dict:
+    def status(self) -> dict:
         return json.loads(self.run("status", "fuel", "--json").output)[0]
 
     def champion(self) -> int:
@@ -115,10 +115,10 @@ class Place:
             process.communicate(timeout=30)
 
     def wait_for(self, state: str, process: subprocess.Popen) -> None:
-        """Wait until the registry says that the rollout is in a state."""
-        registry, end = self.registry, time.monotonic() + PATIENCE_SECONDS
+        """Wait until the rollout is in a state."""
+        records, end = target(Settings()).records, time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < end and process.poll() is None:
-            found = lease.read(registry, "fuel")
+            found = records.read("fuel").rollout
             if found is not None and not found.ended and found.state == state:
                 return
             time.sleep(0.1)
@@ -167,7 +167,7 @@ def place(request, kube, gateway, settings, packed, simple, monkeypatch, tmp_pat
 def test_a_person_steers_a_rollout_and_takes_it_back(place):
     # given a first release
     assert place.champion() == 1
-    found = place.standing()
+    found = place.status()
     assert (found["champion"], found["challenger"], found["ready"]) == (1, 0, True)
     assert (found["problem"], found["rollout"]) == ("", None)
 
@@ -175,21 +175,21 @@ def test_a_person_steers_a_rollout_and_takes_it_back(place):
     slow = {"ROADWORTHY_STAGE_SECONDS": "300"}
     with place.started("rollout", "start", "fuel:2", **slow) as first:
         place.wait_for("shifting", first)
-        found = place.standing()
+        found = place.status()
         assert (found["champion"], found["challenger"], found["ready"]) == (1, 2, True)
         assert (found["rollout"]["version"], found["rollout"]["alive"]) == (2, True)
         # then it is paused and resumed, and a second is refused
         place.done("rollout", "pause", "fuel")
-        assert place.standing()["rollout"]["paused"]
+        assert place.status()["rollout"]["paused"]
         second = place.run("rollout", "start", "fuel:2")
         assert "Version 2 of fuel is being rolled out already" in str(second.exception)
         place.done("rollout", "resume", "fuel")
-        assert not place.standing()["rollout"]["paused"]
+        assert not place.status()["rollout"]["paused"]
         # and aborted
         place.done("rollout", "abort", "fuel")
         assert first.wait(PATIENCE_SECONDS) == 4
         assert "aborted by ada" in first.stdout.read()
-    found = place.standing()
+    found = place.status()
     assert (found["champion"], found["challenger"], found["ready"]) == (1, 0, True)
     assert place.registry.version("fuel", 2).tags["rolled_back"] == "aborted by ada"
 
@@ -199,15 +199,15 @@ def test_a_person_steers_a_rollout_and_takes_it_back(place):
         place.done("rollout", "promote", "fuel")
         assert first.wait(PATIENCE_SECONDS) == 0, first.stdout.read()
     # then it is the champion
-    assert (place.champion(), place.standing()["champion"]) == (2, 2)
+    assert (place.champion(), place.status()["champion"]) == (2, 2)
     assert "by hand by ada" in place.registry.version("fuel", 2).tags["promoted_why"]
 
     # when it is rolled back
     told = json.loads(place.done("rollback", "fuel", "--why", "too thirsty", "--json"))
     # then the one before answers, and everything says so
     assert (told["version"], told["taken_off"], told["why"]) == (1, [2], "too thirsty")
-    assert told["server"] == place.standing()["url"]
-    assert (place.champion(), place.standing()["champion"]) == (1, 1)
+    assert told["server"] == place.status()["url"]
+    assert (place.champion(), place.status()["champion"]) == (1, 1)
     assert "too thirsty" in place.registry.version("fuel", 2).tags["rolled_back"]
     assert "in place of version 2 by ada" in place.registry.version("fuel", 1).tags["restored"]
     # and there is nothing more to go back to, until one is named
@@ -215,7 +215,7 @@ def test_a_person_steers_a_rollout_and_takes_it_back(place):
     assert "answers already" in str(place.run("rollback", "fuel", "--to", "1").exception)
     assert "no version 7" in str(place.run("rollback", "fuel", "--to", "7").exception)
     place.done("rollback", "fuel", "--to", "2")
-    assert (place.champion(), place.standing()["champion"]) == (2, 2)
+    assert (place.champion(), place.status()["champion"]) == (2, 2)
 
 
 def test_a_way_back_that_is_none_changes_nothing_for_long(place, kube):
@@ -228,7 +228,7 @@ def test_a_way_back_that_is_none_changes_nothing_for_long(place, kube):
     assert failed.exit_code == 1
     assert "image cannot be pulled" in str(failed.exception)
     assert "goes on answering" in str(failed.exception)
-    found = place.standing()
+    found = place.status()
     assert (found["champion"], found["challenger"], found["problem"]) == (1, 0, "")
     assert place.champion() == 1
     assert not place.registry.version("fuel", 1).tags.get("rolled_back")
@@ -236,7 +236,7 @@ def test_a_way_back_that_is_none_changes_nothing_for_long(place, kube):
     place.controller.bad.clear()
     kube.kubectl("delete", "pods", "--all", "-n", place.controller.namespace)
     place.done("rollout", "start", "fuel:2")
-    assert (place.champion(), place.standing()["champion"]) == (2, 2)
+    assert (place.champion(), place.status()["champion"]) == (2, 2)
 
 
 @pytest.mark.parametrize("place", ["Standard"], indirect=True)
@@ -244,21 +244,21 @@ def test_the_steps_of_a_pipeline_take_a_version_to_the_cluster(place, simple):
     settings, registry = Settings(), place.registry
     version = registry.version("fuel", 2)
     begin = {"strategy": "blue-green", "owner": "run-1", "why": "it is new", "unique": True}
-    starting.begin(settings, registry, target(settings, registry), version, **begin)
+    starting.start(settings, registry, target(settings, registry), version, **begin)
 
     url = roll_out(settings, packed=simple.path, version=2, owner="run-1")
 
-    assert url == place.standing()["url"]
-    assert place.standing()["challenger"] == 2
+    assert url == place.status()["url"]
+    assert place.status()["challenger"] == 2
     # and tried again, in another pod, it is the same
     elsewhere = settings.model_copy(update={"holder": "other:1:2"})
     assert roll_out(elsewhere, packed=simple.path, version=2, owner="run-1") == url
-    with pytest.raises(TakenError, match="was taken over"):
+    with pytest.raises(ConflictError, match="was taken over"):
         roll_out(settings, packed=simple.path, version=2, owner="run-2")
     found = verify(elsewhere, packed=simple.path, version=2, owner="run-1")
     assert found.good, found.problem
     promote(settings, "fuel", version=2, owner="run-1")
-    assert (place.champion(), place.standing()["champion"]) == (2, 2)
+    assert (place.champion(), place.status()["champion"]) == (2, 2)
 
 
 @pytest.mark.parametrize("place", ["Knative"], indirect=True)
@@ -267,7 +267,7 @@ def test_a_version_that_does_not_come_up_is_off_and_a_step_says_so_each_time(pla
     settings, registry = Settings(), place.registry
     version = registry.version("fuel", 2)
     begin = {"strategy": "canary", "owner": "run-1", "why": "it is new", "unique": True}
-    starting.begin(settings, registry, target(settings, registry), version, **begin)
+    starting.start(settings, registry, target(settings, registry), version, **begin)
 
     with pytest.raises(RolloutError, match=r"lacks model\.onnx") as first:
         roll_out(settings, packed=simple.path, version=2, owner="run-1")
@@ -276,8 +276,8 @@ def test_a_version_that_does_not_come_up_is_off_and_a_step_says_so_each_time(pla
 
     assert {first.value.exit_code, second.value.exit_code} == {ExitCode.ROLLED_BACK}
     assert r"lacks model.onnx" in registry.version("fuel", 2).tags["rolled_back"]
-    assert lease.read(registry, "fuel").settled
-    found = place.standing()
+    assert target(settings, registry).records.read("fuel").rollout.settled
+    found = place.status()
     assert (found["champion"], found["challenger"], found["ready"]) == (1, 0, True)
 
 
@@ -290,4 +290,4 @@ def test_what_cannot_be_reached_is_told_by_status(place, kube):
         kube.start_api()
     assert lost.exit_code == 1
     assert "The API server of the cluster did not answer" in " ".join(lost.output.split())
-    assert place.standing()["problem"] == ""
+    assert place.status()["problem"] == ""

@@ -1,7 +1,6 @@
 """What is applied is what the CRD knows, changes no pod that stays, and reads as it was meant."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import kubernetes_validate
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from roadworthy.rollout.engine.state import Rollout, RolloutError
 from roadworthy.rollout.kserve import inference_service
-from roadworthy.rollout.kserve.inference_service import MANAGER, Placed, Release
+from roadworthy.rollout.kserve.inference_service import Placed, Release
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from tests.rollout import strictly
 
@@ -74,13 +73,6 @@ def test_every_setting_is_in_a_field_that_the_crd_knows(crd):
     assert predictor["terminationGracePeriodSeconds"] == 99
 
 
-def test_the_schema_is_strict(crd):
-    wrong = made(Placed(OLD), "Standard")
-    wrong["spec"]["predictor"]["canaryPercent"] = 5
-
-    assert "canaryPercent" in strictly.problems(crd, wrong)[0]
-
-
 @pytest.mark.parametrize("version", ["policy/v1"])
 def test_a_budget_is_what_kubernetes_knows(version):
     budget = inference_service.budget("fuel", KServeSettings(), version)
@@ -93,15 +85,6 @@ def test_a_budget_is_what_kubernetes_knows(version):
 def test_what_was_applied_reads_as_it_was_meant(mode, share):
     for after in (Placed(OLD), Placed(stopped=OLD), Placed(OLD, NEW, share)):
         assert inference_service.read(made(after, mode), mode) == after
-
-
-def test_a_pinned_champion_reads_as_it_was_meant():
-    after = Placed(OLD, pinned=True)
-
-    found = made(after, "Knative")
-
-    assert inference_service.read(found, "Knative") == after
-    assert found["spec"]["predictor"]["canaryTrafficPercent"] == 0
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -123,54 +106,6 @@ def test_no_verb_changes_the_pods_of_a_version_that_stays(mode):
 
         # KServe copies them to every pod
         assert seen.setdefault("", now["metadata"]["annotations"]) == now["metadata"]["annotations"]
-
-
-def test_a_promoted_canary_keeps_its_name_and_is_scaled_as_a_champion():
-    staged = made(Placed(OLD, NEW, 100), "Standard", made(Placed(OLD), "Standard"))
-
-    after = made(Placed(NEW), "Standard", staged)
-
-    assert after["spec"]["canary"] == []
-    predictor = after["spec"]["predictor"]
-    told = predictor.pop("annotations")  # which version it follows
-    assert predictor == made(Placed(NEW), "Standard")["spec"]["predictor"]
-    assert predictor["name"] == "v3"
-    assert set(told) == {f"roadworthy/follows{part}" for part in ("", "-uri", "-runtime")}
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_each_version_names_what_serves_it_and_what_served_the_one_before(mode):
-    before, after = replace(OLD, runtime="one"), replace(NEW, runtime="two")
-
-    first = made(Placed(before), mode)
-    staged = made(Placed(before, after, 10), mode, first)
-    promoted = made(Placed(after), mode, staged)
-
-    assert [one.runtime for one in inference_service.read(staged, mode).releases] == ["one", "two"]
-    for found in (first, staged, promoted):
-        assert inference_service.read(found, mode).champion.runtime == (
-            "two" if found is promoted else "one"
-        )
-    assert inference_service.follows(promoted) == before
-    assert inference_service.follows(promoted).runtime == "one"
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_champion_that_is_alone_again_is_served_as_before(mode):
-    before, after = replace(OLD, runtime="one"), replace(NEW, runtime="two")
-    staged = made(Placed(before, after, 10), mode, made(Placed(before), mode))
-    read = inference_service.read(staged, mode)
-
-    alone = made(replace(read, challenger=None, share=0), mode, staged)
-
-    assert alone["spec"]["predictor"]["model"]["runtime"] == "one"
-
-
-@pytest.mark.parametrize(("share", "pods"), [(0, 1), (10, 1), (50, 3), (100, 6)], ids=str)
-def test_a_canary_has_pods_for_its_share_and_one_at_least(share, pods):
-    canary = made(Placed(OLD, NEW, share), "Standard", min_replicas=6)["spec"]["canary"][0]
-
-    assert canary["predictor"]["minReplicas"] == pods
 
 
 @settings(max_examples=30)
@@ -202,36 +137,6 @@ def test_pods_for_every_share_are_there_first_and_the_champion_keeps_its_own(own
     off = made(Placed(OLD), "Standard", now, min_replicas=own, max_replicas=9)
     assert off["spec"]["predictor"]["minReplicas"] == whole
     assert made(Placed(NEW), "Standard", now)["spec"]["predictor"]["minReplicas"] == 2
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_pods_of_a_version_are_kept_apart_where_that_is_possible(mode):
-    predictor = made(Placed(OLD), mode)["spec"]["predictor"]
-
-    wishes = predictor.get("affinity", {}).get("podAntiAffinity", {})
-    terms = wishes.get("preferredDuringSchedulingIgnoredDuringExecution", [])
-    found = [one["podAffinityTerm"] for one in terms]
-    assert [one["topologyKey"] for one in found] == (
-        ["kubernetes.io/hostname"] if mode == "Standard" else []
-    )
-    for one in found:  # the labels that its own pods have
-        told = {**predictor["labels"], inference_service.SERVICE_LABEL: "fuel"}
-        assert one["labelSelector"]["matchLabels"].items() <= told.items()
-
-
-@pytest.mark.parametrize("mode", MODES)
-def test_a_container_may_do_nothing_that_it_need_not(mode):
-    container = made(Placed(OLD), mode)["spec"]["predictor"]["model"]
-
-    assert container["securityContext"] == {
-        "runAsNonRoot": True,
-        "runAsUser": 65532,
-        "runAsGroup": 65532,
-        "readOnlyRootFilesystem": True,
-        "allowPrivilegeEscalation": False,
-        "capabilities": {"drop": ["ALL"]},
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
 
 
 @pytest.mark.parametrize(
@@ -289,41 +194,3 @@ def test_what_somebody_else_made_is_not_touched():
 )
 def test_a_rollout_stands_for_what_is_on_the_road(before, now, after):
     assert inference_service.projected(before, now, NEW) == after
-
-
-def test_what_is_not_staged_gets_no_share():
-    with pytest.raises(RolloutError, match="not staged"):
-        inference_service.projected(Placed(OLD), rollout("shifting", 10))
-
-
-def test_only_what_was_applied_under_our_name_is_ours():
-    live = {
-        "metadata": {
-            "name": "fuel",
-            "managedFields": [
-                {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {}}},
-                {
-                    "manager": MANAGER,
-                    "operation": "Apply",
-                    "fieldsV1": {
-                        "f:spec": {
-                            "f:a": {},
-                            "f:list": {
-                                'k:{"name":"x"}': {".": {}, "f:name": {}, "f:value": {}},
-                                'v:"y"': {},
-                            },
-                        }
-                    },
-                },
-            ],
-        },
-        "spec": {
-            "a": {"whole": 1},
-            "b": 2,
-            "list": [{"name": "x", "value": 1, "more": 2}, {"name": "z"}, "y"],
-        },
-    }
-
-    found = inference_service.applied(live)
-
-    assert found["spec"] == {"a": {"whole": 1}, "list": [{"name": "x", "value": 1}, "y"]}

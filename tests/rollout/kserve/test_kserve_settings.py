@@ -19,9 +19,3 @@ def test_what_cannot_be_used_is_told(monkeypatch, variable, value, told):
 
     with pytest.raises(SettingsError, match=told):
         kserve_settings.from_environment()
-
-
-def test_what_can_be_used_is_used(monkeypatch):
-    monkeypatch.setenv("ROADWORTHY_KSERVE_MAX_REPLICAS", "9")
-
-    assert kserve_settings.from_environment().max_replicas == 9

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,14 +14,15 @@ import pytest
 from kubernetes import config
 from kubernetes.client import ApiClient, CoreV1Api
 
+from roadworthy.bundles import stores
 from roadworthy.bundles.bundle import Golden
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import finalising, lease
+from roadworthy.rollout.engine import finalising, lease, record
 from roadworthy.rollout.engine.driver import Driver
-from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine.record import RollbackIntent
 from roadworthy.rollout.engine.state import RefusedError, RolledBackError, Rollout, RolloutError
-from roadworthy.rollout.kserve.cluster import Cluster, ClusterError, StaleError
+from roadworthy.rollout.kserve.cluster import Cluster, ClusterError
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from roadworthy.rollout.kserve.kserve_target import KServeTarget
 from roadworthy.tracking.registry import Registry
@@ -105,7 +105,7 @@ class Watched(Cluster):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.applied = []
-        self.before = self.before_note = lambda: None
+        self.before = self.before_record = lambda: None
 
     def apply_service(self, manifest, *, force):
         self.applied.append(manifest)
@@ -116,9 +116,9 @@ class Watched(Cluster):
         self.applied.append(manifest)
         return super().apply_runtime(manifest)
 
-    def annotate_budget(self, found, name, value):
-        self.before_note()
-        return super().annotate_budget(found, name, value)
+    def annotate_budget(self, found, annotations):
+        self.before_record()
+        return super().annotate_budget(found, annotations)
 
 
 @dataclass
@@ -164,12 +164,9 @@ class Place:
         return shifted
 
     def back(self, rollout, why="it is bad"):
-        """Take a version off as a driver does: with a note, and once more when it is recorded."""
+        """Take a version off as a driver does, and once more when the rollout is finalised."""
         off = replace(rollout, state="rolled back", share=0, problem=why)
-        note = Note(MODEL, rollout.champion, (rollout.version,), "tester", AT, why)
-        self.target.roll_back(off, note)
-        assert self.target.left(MODEL) == note
-        self.target.clear(note)
+        self.target.roll_back(off, finish=False)
         self.target.roll_back(off)
 
     def begin(self, settings, version=3, champion=2):
@@ -183,7 +180,7 @@ class Place:
             registry.register(MODEL, run_id=run, digest=digest, tags={})
         registry.set_alias(registry.version(MODEL, champion), "champion")
         return lease.begin(
-            *(settings, registry, MODEL, version),
+            *(settings, self.target.records, MODEL, version),
             champion=champion,
             strategy="canary",
             owner="me",
@@ -199,9 +196,9 @@ class Place:
             driver.verify()
         finally:
             if held.rollout.state == "rolled back":
-                finalising.settle(held, self.target)
+                finalising.settle(held, self.target, Registry.of(settings))
         if held.rollout.state != "rolled back":
-            finalising.promote(held, self.target)
+            finalising.promote(held, self.target, Registry.of(settings))
         return held
 
     def use_image(self, image):
@@ -293,7 +290,7 @@ def test_a_first_version_comes_on_the_road(make, mode, packed):
     place.target.promote(replace(rollout, state="promoted"))
 
     assert found.good, found.problem
-    standing = place.target.standing(MODEL)
+    standing = place.target.status(MODEL)
     assert (standing.champion, standing.challenger, standing.ready) == (3, 0, True), standing
     assert standing.place == f"fuel in the namespace {place.kserve.namespace} ({mode})"
     with place.customers.asking():
@@ -309,7 +306,7 @@ def test_a_first_version_that_is_bad_answers_nobody_and_may_be_followed(make, mo
 
     place.back(rollout)
 
-    standing = place.target.standing(MODEL)
+    standing = place.target.status(MODEL)
     assert (standing.champion, standing.ready) == (0, False)
     place.put_on(3)
     assert place.uids == {uid}
@@ -326,7 +323,7 @@ def test_a_version_goes_through_all_stages(make, mode, packed):
         rollout = place.share(rollout, share)
         assert place.target.verify(rollout, _few(packed.golden)).good
         place.wait_for_answers(12)
-        standing = place.target.standing(MODEL)
+        standing = place.target.status(MODEL)
         seen.append((standing.champion, standing.challenger, standing.share))
     place.target.promote(replace(rollout, state="promoted", share=0))
 
@@ -354,7 +351,7 @@ def test_customers_have_as_many_pods_as_before(make):
     rollout = place.share(place.stage(), 10)
     place.target.promote(replace(rollout, state="promoted", share=0))
     place.wait_for_answers()
-    place.target.put_back(Note(MODEL, 2, (3,), "ada", AT, "x"), place.digest(MODEL, 2))
+    place.target.put_back(RollbackIntent(MODEL, 2, (3,), "ada", AT, "x"))
 
     # then there never were fewer pods for what each version had
     place.check(2)
@@ -370,7 +367,7 @@ def test_a_share_waits_for_all_its_pods(make):
     with pytest.raises(RolloutError, match=r"1 of its 2 pods are ready"):
         place.share(rollout, 50)
 
-    assert place.target.standing(MODEL).share == 10
+    assert place.target.status(MODEL).share == 10
     place.back(rollout)
     place.check(2)
 
@@ -407,23 +404,9 @@ def test_a_version_that_is_taken_off_leaves_the_champion(make, mode, share):
     answers = len(place.customers.answers)
     place.check(2)
     assert {told for _, told in place.customers.answers[answers:]} == {"2"}
-    standing = place.target.standing(MODEL)
+    standing = place.target.status(MODEL)
     assert (standing.champion, standing.challenger, standing.problem) == (2, 0, "")
     assert place.controller.restarts.count(2) == (2 if mode == "Knative" else 1)
-
-
-def test_verbs_may_be_repeated(make, mode):
-    place = make(mode)
-    rollout = place.stage()
-    place.stage()
-    rollout = place.share(place.share(rollout, 10), 10)
-    promoted = replace(rollout, state="promoted", share=0)
-
-    place.target.promote(promoted)
-    place.target.promote(promoted)
-
-    place.check(3)
-    assert place.controller.restarts == [2, 3]
 
 
 def test_a_rollout_is_driven_to_its_end(make, mode, settings):
@@ -466,9 +449,8 @@ def test_a_version_that_cannot_come_up_is_rolled_back_by_its_driver(make, mode, 
 
     assert caught.value.exit_code == ExitCode.ROLLED_BACK
     place.check(2)
-    found = lease.read(Registry.of(settings), MODEL)
+    found = place.target.records.read(MODEL).rollout
     assert (found.state, found.settled) == ("rolled back", True)
-    assert place.target.left(MODEL) is None
 
 
 def test_a_quota_is_told(make, mode):
@@ -489,17 +471,6 @@ def test_a_quota_is_told(make, mode):
     place.check(2)
 
 
-def test_a_version_that_is_never_ready_is_given_up_in_time(make, mode):
-    place = make(mode, ready_seconds=1.5)
-    place.controller.bad[3] = "never"
-
-    with pytest.raises(RolloutError, match=r"did not come up within 1.5 s"):
-        place.stage()
-
-    place.back(place.rollout())
-    place.check(2)
-
-
 def test_a_version_that_is_slow_is_waited_for(make, mode, packed):
     place = make(mode)
     place.controller.slow[3] = 1.5
@@ -510,18 +481,6 @@ def test_a_version_that_is_slow_is_waited_for(make, mode, packed):
 
     assert len(waited) > 3
     assert place.target.verify(rollout, _few(packed.golden)).good
-    place.check(2)
-
-
-def test_ready_and_then_failing_is_seen_before_it_has_a_share(make, mode, gateway):
-    place = make(mode)
-    place.stage()
-    gateway.failing.add((place.kserve.namespace, 3))
-
-    found = place.target.verify(place.rollout(), _few(place.bundles[3].golden))
-
-    assert "503" in found.problem
-    place.back(place.rollout())
     place.check(2)
 
 
@@ -538,15 +497,6 @@ def test_failing_with_a_share_is_taken_off(make, mode, gateway):
     place.check(2)
 
 
-def test_another_answer_than_at_training_is_seen(make, mode, simple):
-    place = make(mode)
-    rollout = place.stage()
-
-    found = place.target.verify(rollout, _few(simple.golden))
-
-    assert "differs" in found.problem
-
-
 def test_a_conflict_on_every_other_write_is_borne(make, mode):
     place = make(mode)
     turns = itertools.count()
@@ -560,21 +510,25 @@ def test_a_conflict_on_every_other_write_is_borne(make, mode):
     place.cluster.before = disturb
     notes = itertools.count()
 
-    def disturb_note():
+    def disturb_record():
         turn = next(notes)
         if turn % 2 == 0:
             label = {"metadata": {"labels": {"turn": str(turn)}}}
             place.controller.ask("PATCH", place.cluster._budget(MODEL), label)
 
-    place.cluster.before_note = disturb_note
+    place.cluster.before_record = disturb_record
 
     rollout = place.share(place.share(place.stage(), 10), 0)
     place.back(rollout)
     rollout = place.share(place.stage(), 50)
     place.target.promote(replace(rollout, state="promoted", share=0))
 
+    intent = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it is bad")
+    record.leave(place.target.records, intent)
+    record.forget(place.target.records, intent)
+
     assert next(turns) > 8
-    assert next(notes) == 4  # a note is written and taken away, each at the second try
+    assert next(notes) == 4  # each write of a record succeeds at the second try
     place.check(3)
 
 
@@ -632,27 +586,27 @@ def test_a_promotion_that_took_too_long_is_told_and_ended_by_who_comes_next(
     short = place.settings.model_copy(update={"ready_seconds": 0.5})
     hasty = KServeTarget(short, place.kserve, place.cluster, place.digest)
 
+    registry = Registry.of(settings)
     with pytest.raises(RolloutError, match=r"did not get .* within 0\.5 s"):
-        finalising.promote(held, hasty)
+        finalising.promote(held, hasty, registry)
 
     # then that is to be seen, and nobody is the champion yet who was not
-    registry = Registry.of(settings)
-    found = lease.read(registry, MODEL)
+    found = place.target.records.read(MODEL).rollout
     assert (found.state, found.settled) == ("promoted", False)
     assert registry.aliased(MODEL, "champion").number == 2
     place.wait_for_answers()
 
     place.controller.stalled = False
     if then == "rolled back":
-        note = Note(MODEL, 2, (3,), "ada", AT, "it took too long")
-        place.target.put_back(note, place.digest(MODEL, 2))
+        note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it took too long")
+        place.target.put_back(note)
     finalising.catch_up(settings, registry, place.target, MODEL)
 
     version = 3 if then == "finished" else 2
-    found = lease.read(registry, MODEL)
+    found = place.target.records.read(MODEL).rollout
     assert (found.state == "promoted", found.settled) == (version == 3, True)
     assert registry.aliased(MODEL, "champion").number == version
-    assert place.target.left(MODEL) is None
+    assert place.target.records.read(MODEL).intent is None
     place.check(version)
 
 
@@ -667,7 +621,7 @@ def test_an_api_server_that_is_gone_is_waited_for_or_told(make, kube):
         with pytest.raises(ClusterError, match=r"did not answer for 0.5 s"):
             hasty.shift(replace(rollout, state="shifting", share=10))
         found = hasty.verify(rollout, _few(place.bundles[3].golden))
-        standing = hasty.standing(MODEL)
+        standing = hasty.status(MODEL)
     finally:
         back.start()
     rollout = place.share(rollout, 50)
@@ -707,11 +661,11 @@ def test_a_field_that_somebody_else_holds_is_told_with_who(make, mode):
 def test_who_rolled_back_meanwhile_is_heeded(make, mode):
     place = make(mode)
     rollout = place.stage()
-    note = Note(MODEL, 2, (3,), "ada", AT, "I do not like it")
+    note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "I do not like it")
 
     def meddle():
         place.cluster.before = lambda: None
-        place.target.put_back(note, place.digest(MODEL, 2))
+        place.target.put_back(note)
 
     place.cluster.before = meddle
 
@@ -721,22 +675,22 @@ def test_who_rolled_back_meanwhile_is_heeded(make, mode):
     with pytest.raises(RolledBackError):
         place.target.observe(rollout)
     place.check(2)
-    place.target.clear(note)
-    assert place.target.left(MODEL) is None
+    record.forget(place.target.records, note)
+    assert place.target.records.read(MODEL).intent is None
 
 
 def test_the_version_before_is_put_back(make, mode):
     place = make(mode)
     place.target.promote(replace(place.share(place.stage(), 100), state="promoted", share=0))
-    note = Note(MODEL, 2, (3,), "ada", AT, "it is bad")
+    note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it is bad")
 
-    place.target.put_back(note, place.digest(MODEL, 2))
-    place.target.put_back(note, place.digest(MODEL, 2))
+    place.target.put_back(note)
+    place.target.put_back(note)
 
-    assert place.target.left(MODEL) == note
-    place.target.clear(note)
+    assert place.target.records.read(MODEL).intent == note
+    record.forget(place.target.records, note)
     place.check(2)
-    standing = place.target.standing(MODEL)
+    standing = place.target.status(MODEL)
     assert (standing.champion, standing.challenger, standing.ready) == (2, 0, True), standing
 
 
@@ -759,79 +713,40 @@ def test_another_serving_image_comes_with_the_next_version_and_goes_with_it(make
     }
 
 
-def test_a_rollback_takes_the_serving_image_of_before(make, mode):
-    place = make(mode)
-    place.use_image("roadworthy/serving:other")
-    whole = place.share(place.stage(), 100)
-    place.target.promote(replace(whole, state="promoted", share=0))
-    place.wait(lambda: 2 not in place.controller.deployed)
-
-    place.target.put_back(Note(MODEL, 2, (3,), "ada", AT, "bad"), place.digest(MODEL, 2))
-
-    place.check(2)
-    assert place.controller.images[-1] == (2, "roadworthy/serving:none")
-
-
-def test_a_version_put_back_whose_serving_image_is_forgotten_gets_the_one_of_now(make):
-    place = make("Standard")
-    before = place.live["spec"]["predictor"]["model"]["runtime"]
-    place.use_image("roadworthy/serving:other")
-    whole = place.share(place.stage(), 100)
-    place.target.promote(replace(whole, state="promoted", share=0))
-    place.wait(lambda: 2 not in place.controller.deployed)
-    place.controller.ask("DELETE", f"{_runtimes(place.kserve.namespace)}/{before}")
-
-    place.target.put_back(Note(MODEL, 2, (3,), "ada", AT, "bad"), place.digest(MODEL, 2))
-
-    place.check(2)
-    assert place.controller.images[-1] == (2, "roadworthy/serving:other")
-
-
 def test_a_version_whose_revision_is_gone_is_made_anew(make, mode, packed):
     # given that Knative never had the version before
     place = make(mode, champion=3)
-    note = Note(MODEL, 2, (3,), "ada", AT, "it is bad")
+    stores.publish(place.settings.bundle_store, place.bundles[2])
+    note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it is bad")
 
-    place.target.put_back(note, place.digest(MODEL, 2))
+    place.target.put_back(note)
 
     place.check(2)
 
 
 def test_a_version_put_back_that_does_not_come_up_leaves_what_answers(make, mode):
     place = make(mode, champion=3, ready_seconds=30)
+    stores.publish(place.settings.bundle_store, place.bundles[2])
     place.controller.bad[2] = "image"
-    note = Note(MODEL, 2, (3,), "ada", AT, "it is bad")
+    note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it is bad")
 
     with pytest.raises(RefusedError, match="image cannot be pulled"):
-        place.target.put_back(note, "0" * 64)
+        place.target.put_back(note)
 
     place.check(3)
 
 
-def test_a_note_that_a_kill_left_is_done_before_it_is_forgotten(make, mode):
-    # given a note, and a version that it says was taken off
+def test_a_pending_rollback_that_a_kill_left_is_done(make, mode):
+    # given an intent, and a version that it takes off
     place = make(mode)
     place.share(place.stage(), 50)
-    note = Note(MODEL, 2, (3,), "ada", AT, "killed")
-    place.target._budgets.leave(note)
+    note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "killed")
+    record.leave(place.target.records, note)
 
-    place.target.clear(note)
+    assert place.target.redo(note)
 
-    assert place.target.left(MODEL) is None
-    assert place.target.standing(MODEL).challenger == 0
+    assert place.target.status(MODEL).challenger == 0
     place.check(2)
-
-
-def test_a_note_that_came_since_stays(make):
-    place = make("Standard")
-    first, second = (Note(MODEL, 2, (3,), who, AT, "x") for who in ("ada", "bob"))
-    place.target._budgets.leave(first)
-
-    place.target.clear(second)
-
-    assert place.target.left(MODEL) == first
-    with pytest.raises(RolledBackError, match="ada"):
-        place.target._budgets.leave(second)
 
 
 def test_a_cluster_that_lost_its_champion_gets_it_again(make, mode):
@@ -840,7 +755,7 @@ def test_a_cluster_that_lost_its_champion_gets_it_again(make, mode):
 
     rollout = place.stage()
 
-    standing = place.target.standing(MODEL)
+    standing = place.target.status(MODEL)
     assert (standing.champion, standing.challenger) == (2, 3)
     with place.customers.asking():
         place.uids.add(place.live["metadata"]["uid"])
@@ -863,51 +778,7 @@ def test_what_is_missing_is_told_with_the_command_that_mends_it(make, api, tmp_p
     silent = place.settings.model_copy(update={"prometheus_url": "http://127.0.0.1:9"})
     with pytest.raises(RolloutError, match=r"ROADWORTHY_PROMETHEUS_URL names .*unset it"):
         KServeTarget(silent, place.kserve, place.cluster, place.digest).check("canary")
-    assert "no InferenceService" in place.target.standing(MODEL).problem
-
-
-@pytest.mark.parametrize(
-    ("told", "means"), [("Serverless", "Knative"), ("RawDeployment", "Standard")]
-)
-def test_a_mode_is_known_by_its_old_name_too(make, api, told, means):
-    place = make(means, champion=0)
-    configure(api, told)
-
-    place.put_on(2)
-
-    assert f"({means})" in place.target.standing(MODEL).place
-
-
-@pytest.mark.parametrize("told", ["Standard", "RawDeployment"])
-def test_a_service_keeps_its_mode_where_another_one_is_the_default(make, api, told):
-    # given an InferenceService of which nothing but its annotation says how it is served, and a
-    # cluster that serves others by Knative
-    place = make("Standard")
-    place.controller.tells_mode = False
-    place.wait(lambda: "deploymentMode" not in place.live["status"])
-    first = deepcopy(place.cluster.applied[-1])
-    first["metadata"].pop("resourceVersion")
-    first["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] = told
-    place.cluster.apply_service(first, force=True)
-    configure(api, "Knative")
-
-    rollout = place.share(place.stage(), 10)
-
-    spec = place.live["spec"]
-    assert [(one["trafficPercent"], one["predictor"]["name"]) for one in spec["canary"]] == [
-        (10, "v3")
-    ]
-    assert "canaryTrafficPercent" not in spec["predictor"]
-    place.target.promote(replace(rollout, state="promoted", share=0))
-    place.check(3)
-
-
-def test_a_mode_that_splits_no_traffic_is_refused(make, api):
-    place = make("Standard", champion=0)
-    configure(api, "ModelMesh")
-
-    with pytest.raises(RolloutError, match="ModelMesh cannot split"):
-        place.target.check("canary")
+    assert "no InferenceService" in place.target.status(MODEL).problem
 
 
 def test_without_rights_the_remedy_is_told(make, kube):
@@ -920,31 +791,6 @@ def test_without_rights_the_remedy_is_told(make, kube):
 
     with pytest.raises(ClusterError, match=r"refuses access .* roadworthy-pipeline"):
         target.check("canary")
-
-
-def test_the_address_of_a_service_is_that_of_its_pods_if_it_is_headless(api, kube):
-    namespace = kube.namespace()
-    core = CoreV1Api(api)
-    port = {"port": 80, "targetPort": 8080}
-    for name, more in (("plain", {}), ("headless", {"clusterIP": "None"})):
-        spec = {"ports": [port], "selector": {"a": "b"}, **more}
-        core.create_namespaced_service(namespace, {"metadata": {"name": name}, "spec": spec})
-    cluster = Cluster(api, namespace, 5)
-
-    assert cluster.address("plain") == f"http://plain.{namespace}.svc:80"
-    assert cluster.address("headless") == f"http://headless.{namespace}.svc:8080"
-    assert cluster.address("none") == ""
-
-
-def test_a_budget_that_was_changed_meanwhile_is_not_written_over(make):
-    place = make("Standard")
-    old = place.cluster.budget(MODEL)
-    place.cluster.annotate_budget(old, "roadworthy/note", "{}")
-
-    with pytest.raises(StaleError):
-        place.cluster.annotate_budget(old, "roadworthy/note", None)
-    with pytest.raises(RolloutError, match="cannot be read"):
-        place.target.left(MODEL)
 
 
 def _few(golden):

@@ -11,9 +11,3 @@ def test_the_validator_is_not_loaded_beside_the_client(module):
 
     assert "kubernetes" in found
     assert not {"kubernetes_validate", "jsonschema"} & found
-
-
-def test_who_asks_for_the_validator_gets_it():
-    found = loaded_by("import roadworthy.rollout.kserve.cluster, kubernetes_validate\n")
-
-    assert {"kubernetes_validate", "jsonschema"} <= found

@@ -9,7 +9,8 @@ from kubernetes import config
 from kubernetes.client.exceptions import ApiException
 
 from roadworthy.doctor import rights
-from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine import record
+from roadworthy.rollout.engine.record import RollbackIntent
 from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.kserve.cluster import Cluster
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
@@ -89,16 +90,16 @@ def test_a_rollout_is_refused_nothing(make, mode, grant, packed):  # noqa: F811 
     assert target.verify(shifted, _few(packed.golden)).good
     target.observe(shifted)
     place.back(shifted)
-    assert (target.standing(MODEL).champion, target.standing(MODEL).problem) == (2, "")
+    assert (target.status(MODEL).champion, target.status(MODEL).problem) == (2, "")
     # and another time to all, and is promoted, and the one before put back in its place
     whole = place.share(place.stage(), 100)
     target.promote(replace(whole, state="promoted", share=0))
-    assert target.standing(MODEL).champion == 3
-    left = Note(MODEL, 2, (3,), "tester", AT, "too thirsty")
-    target.put_back(left, place.digest(MODEL, 2))
-    assert target.left(MODEL) == left
-    target.clear(left)
-    assert target.standing(MODEL).champion == 2
+    assert target.status(MODEL).champion == 3
+    intent = RollbackIntent(MODEL, 2, (3,), "tester", AT, "too thirsty")
+    target.put_back(intent)
+    assert target.records.read(MODEL).intent == intent
+    record.forget(target.records, intent)
+    assert target.status(MODEL).champion == 2
     place.wait(lambda: 3 not in place.controller.deployed)
     # and one does not come up, so that it is looked for why, in pods and in events
     place.controller.bad[3] = "image"
@@ -108,17 +109,7 @@ def test_a_rollout_is_refused_nothing(make, mode, grant, packed):  # noqa: F811 
 
     # then it was refused nothing
     assert refused == []
-    assert target.standing(MODEL).champion == 2
-
-
-def test_what_it_may_not_is_noticed(make, grant):  # noqa: F811 - fixtures
-    place = make("Standard", champion=0)
-    api, refused = grant(place.kserve.namespace)
-
-    with pytest.raises(ApiException):
-        api.call_api(f"/api/v1/namespaces/{place.kserve.namespace}/secrets", "GET")
-
-    assert [verb for verb, _ in refused] == ["GET"]
+    assert target.status(MODEL).champion == 2
 
 
 def test_what_the_doctor_asks_for_is_what_is_given(rendered):

@@ -54,16 +54,6 @@ def test_the_annotation_counts_more_than_status_and_default(mode, told, means):
     assert mode(annotation=told, status=other, default=other) == means
 
 
-@pytest.mark.parametrize(("told", "means"), NAMES)
-def test_the_status_counts_more_than_the_default(mode, told, means):
-    assert mode(status=told, default=OTHER[means]) == means
-
-
-@pytest.mark.parametrize(("told", "means"), NAMES)
-def test_what_tells_nothing_has_the_default(mode, told, means):
-    assert mode(default=told) == means
-
-
 @pytest.mark.parametrize("place", ["annotation", "status"])
 def test_a_mode_that_splits_no_traffic_is_refused_whatever_the_default(mode, place):
     with pytest.raises(RolloutError, match="mode ModelMesh cannot split traffic"):

@@ -9,8 +9,8 @@ import pytest
 from roadworthy.bundles import bundle, releases
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.rollout.engine import lease
-from roadworthy.rollout.engine.state import Rollout
 from roadworthy.rollout.local import local_target, placement
+from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.rollout.local.restoration import restore
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road
@@ -44,10 +44,20 @@ def no_registry(monkeypatch):
     monkeypatch.setattr(registry, "Registry", asked)
 
 
+def begin(settings):
+    return lease.begin(
+        *(settings, LocalRecords(settings), "fuel", 2),
+        champion=1,
+        strategy="canary",
+        owner="run-1",
+        why="",
+    )
+
+
 def test_a_road_that_was_deleted_or_damaged_is_written_anew(released, packed):
     told = list(restore(released))
 
-    assert told == ["Put fuel version 1 on the road again, from the registry."]
+    assert told == ["Put fuel version 1 in service again, from the registry."]
     found = routes.read(released.road, "fuel")
     assert (found.champion.version, found.champion.digest) == (1, packed.digest)
     assert found.champion.since == PROMOTED_AT
@@ -72,9 +82,7 @@ def test_a_rollout_comes_back_with_its_split(released, simple):
     run = found.aliased("fuel", "champion").run_id
     version = found.register("fuel", run_id=run, digest=simple.digest, tags={})
     releases.publish(released, simple, version.git_tag)
-    held = lease.begin(
-        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
-    )
+    held = begin(released)
     for state in ("ready", "verified"):
         held.move(state)
     held.move("shifting", share=50)
@@ -98,11 +106,9 @@ def test_a_rollout_whose_road_is_lost_ends_with_the_champion_on_it(released, sim
     found = Registry.of(released)
     run = found.aliased("fuel", "champion").run_id
     found.register("fuel", run_id=run, digest=simple.digest, tags={})
-    held = lease.begin(
-        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
-    )
+    held = begin(released)
     if left is not None:
-        released.road.mkdir(parents=True)
+        released.road.mkdir(parents=True, exist_ok=True)
         (released.road / "fuel.json").write_text(left)
     # when it is rolled back
     local_target.LocalTarget(released).roll_back(held.rollout.back("it was bad"))
@@ -111,21 +117,11 @@ def test_a_rollout_whose_road_is_lost_ends_with_the_champion_on_it(released, sim
     assert (now.champion.version, now.challenger, now.share) == (1, None, 0)
 
 
-def test_a_version_that_was_rolled_back_is_none_to_go_back_to(settings, packed, simple):
-    one, two = placement.place(settings, packed, 1), placement.place(settings, simple, 2)
-    routes.write(settings.road, Road("fuel", champion=two, challenger=one, previous=one))
-    again = Rollout("fuel", 1, 2, "canary", "run-1", "", PROMOTED_AT, PROMOTED_AT)
-
-    local_target.LocalTarget(settings).roll_back(again.back("aborted by ada"))
-
-    assert routes.read(settings.road, "fuel") == Road("fuel", champion=two)
-
-
 def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, simple):
     found = Registry.of(released)
     run = found.aliased("fuel", "champion").run_id
     found.register("fuel", run_id=run, digest=simple.digest, tags={})
-    lease.begin(released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why="")
+    begin(released)
 
     told = list(restore(released))
 
@@ -155,11 +151,6 @@ def test_a_registry_elsewhere_is_asked_also_when_nothing_is_here(settings, relea
         list(restore(away))
 
 
-def test_a_model_without_a_champion_stays_off_the_road(settings):
-    assert list(restore(settings)) == []
-    assert routes.models(settings.road) == []
-
-
 def test_a_release_that_cannot_be_fetched_is_told(released):
     shutil.rmtree(released.home / "remote.git")
 
@@ -186,16 +177,14 @@ def test_a_rollout_of_a_cluster_is_left_to_it(released, simple):
     found = Registry.of(released)
     run = found.aliased("fuel", "champion").run_id
     found.register("fuel", run_id=run, digest=simple.digest, tags={})
-    held = lease.begin(
-        released, found, "fuel", 2, champion=1, strategy="canary", owner="run-1", why=""
-    )
+    held = begin(released)
     held.move("ready")
     held.move("verified")
     held.move("promoted", by_hand="ada")
     # when a server starts here
     told = list(restore(released.model_copy(update={"target": "kserve"})))
     # then it has the champion alone, and the rollout is as it was
-    assert told == ["Put fuel version 1 on the road again, from the registry."]
+    assert told == ["Put fuel version 1 in service again, from the registry."]
     assert routes.read(released.road, "fuel").challenger is None
-    assert not lease.read(found, "fuel").settled
+    assert not LocalRecords(released).read("fuel").rollout.settled
     assert found.aliased("fuel", "champion").number == 1

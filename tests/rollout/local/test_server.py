@@ -70,19 +70,6 @@ def test_many_that_look_at_once_see_no_server_where_there_is_none(tmp_path):
     assert found == {""}
 
 
-def test_a_server_that_has_the_lock_but_has_not_told_yet_is_no_address(tmp_path, holder):
-    (tmp_path / "server.url").unlink()
-
-    assert announced(tmp_path) == ""
-
-
-def test_the_error_of_a_server_passes_through_and_frees_the_home(tmp_path):
-    with pytest.raises(ValueError, match="broke"), announce(tmp_path, URL):
-        raise ValueError("broke")
-
-    assert announced(tmp_path) == ""
-
-
 def test_a_server_that_is_named_is_taken_else_the_one_that_serves_the_home(tmp_path):
     assert address(Settings(home=tmp_path)) == ""
     assert address(Settings(home=tmp_path, serving_url="http://127.0.0.1:1")) == (

@@ -1,15 +1,15 @@
 """A rollout whose run has ended before it did.
 
-A driver that is killed, as a step whose pod is evicted or taken away, cannot take its version off
-the road. The run's last step does that for it: whoever comes next would have to wait until the
-lease is over, and the version would have its share until then.
+A driver that is killed, as a step whose pod is evicted, cannot remove its version from service. The
+run's last step does that for it: whoever comes next would have to wait until the lease is over, and
+the version would keep its traffic weight until then.
 """
 
 from __future__ import annotations
 
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
-from roadworthy.rollout.engine import finalising, lease, starting
+from roadworthy.rollout.engine import finalising, lease
 from roadworthy.tracking.registry import Registry
 
 REASON = "its run ended before it did"
@@ -27,13 +27,13 @@ def take_back(settings: Settings, model: str, run: str) -> str:
         The registry or the target failed.
     """
     registry = Registry.of(settings)
-    found = lease.read(registry, model)
+    served = target(settings, registry)
+    found = served.records.read(model).rollout
     if found is None or found.owner != run or (found.ended and found.settled):
         return ""
-    served = target(settings, registry)
     finalising.catch_up(settings, registry, served, model)
-    held = starting.hold(settings, registry, model, found.version, run)
+    held = lease.hold(settings, served.records, model, found.version, run)
     if not held.rollout.ended:
-        finalising.roll_back(held, served, REASON)
+        finalising.roll_back(held, served, registry, REASON)
     told = str(held.rollout)
     return f"{told[:1].upper()}{told[1:]}."

@@ -1,4 +1,4 @@
-"""How models stand: where they are served, and what the registry says of their rollouts."""
+"""The status of models: where they are served, by which versions, and their rollouts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
 from roadworthy.rollout.actions import targets
-from roadworthy.rollout.engine.target import Standing
+from roadworthy.rollout.engine.target import Status
 from roadworthy.routing import routes
 
 if TYPE_CHECKING:
+    from roadworthy.rollout.engine.record import RecordStore
     from roadworthy.rollout.engine.state import Rollout
     from roadworthy.tracking.registry import Registry
 
@@ -21,32 +22,32 @@ _PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Surveyed:
+class ModelStatus:
     """How one model stands.
 
     Parameters
     ----------
-    standing
+    status
         What the place says where it is served.
     rollout
-        What the registry says of the rollout that is under way; None if none is.
+        The rollout that is under way; None if none is.
     alive
         Whether its owner goes on with it.
     """
 
-    standing: Standing
+    status: Status
     rollout: Rollout | None = None
     alive: bool = False
 
     @property
     def problem(self) -> str:
         """What is wrong, in sentences; empty if nothing is."""
-        return self.standing.problem
+        return self.status.problem
 
     @property
     def told(self) -> dict[str, str]:
         """It in words, by what they are about."""
-        now = self.standing
+        now = self.status
         return {
             "model": now.model,
             "place": now.place,
@@ -66,7 +67,7 @@ class Surveyed:
         if rollout is not None:
             kept = ("version", "state", "share", "paused", "strategy", "owner", "started")
             under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
-        return asdict(self.standing) | {"rollout": under_way}
+        return asdict(self.status) | {"rollout": under_way}
 
     def _rollout(self) -> str:
         if self.rollout is None:
@@ -75,7 +76,7 @@ class Surveyed:
         return f"{self.rollout}, by {self.rollout.owner}{gone}"
 
 
-def survey(settings: Settings, model: str = "") -> list[Surveyed]:
+def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:
     """Return how a model stands, or all of them, whatever cannot be reached.
 
     Parameters
@@ -99,9 +100,12 @@ def survey(settings: Settings, model: str = "") -> list[Surveyed]:
     try:
         served = targets.target(settings.model_copy(update=hasty), registry)
     except RoadworthyError as error:  # the place cannot even be spoken to
-        lost = [Standing(name, settings.target, problem=str(error)) for name in names]
-        return [_surveyed(settings, registry, one, problem) for one in lost]
-    return [_surveyed(settings, registry, served.standing(name), problem) for name in names]
+        lost = [Status(name, settings.target, problem=str(error)) for name in names]
+        return [_model_status(settings, registry, one, problem) for one in lost]
+    return [
+        _model_status(settings, registry, served.status(name), problem, served.records)
+        for name in names
+    ]
 
 
 def _registry(settings: Settings) -> tuple[Registry | None, str]:
@@ -113,27 +117,37 @@ def _registry(settings: Settings) -> tuple[Registry | None, str]:
         return None, str(error)
 
 
-def _surveyed(
-    settings: Settings, registry: Registry | None, standing: Standing, problem: str
-) -> Surveyed:
-    """Add what the registry says, or ``problem``, which is what is wrong with it."""
-    from roadworthy.rollout.engine import lease
+def _model_status(
+    settings: Settings,
+    registry: Registry | None,
+    status: Status,
+    problem: str,
+    records: RecordStore | None = None,
+) -> ModelStatus:
+    """Add what the record and MLflow say; ``problem`` is what is wrong with MLflow."""
+    from roadworthy.rollout.engine import finalising, lease, starting
 
-    rollout, alive, left = None, False, ""
-    if registry is not None:
-        try:
-            found = lease.read(registry, standing.model)
+    model, rollout, alive, left, moved = status.model, None, False, "", ""
+    try:
+        if records is not None and registry is not None:
+            finalising.carry_over(settings, registry, records, model)
+        if records is not None:
+            record = records.read(model)
+            found = record.rollout
             rollout = None if found is None or found.ended else found
             going = found is not None and lease.is_alive(settings, found)
             alive = rollout is not None and going
-            left = "" if found is None or going else _left(found, standing)
-        except RoadworthyError as error:
-            problem = str(error)
-    both = " ".join(part for part in (standing.problem, problem, left) if part)
-    return Surveyed(replace(standing, problem=both), rollout, alive)
+            left = "" if found is None or going else _left(found, status)
+            if registry is not None:
+                champion = registry.aliased(model, "champion")
+                moved = starting.conflict(record, champion.number if champion else 0)
+    except RoadworthyError as error:
+        problem = problem or str(error)
+    both = " ".join(part for part in (status.problem, problem, left, moved) if part)
+    return ModelStatus(replace(status, problem=both), rollout, alive)
 
 
-def _left(found: Rollout, standing: Standing) -> str:
+def _left(found: Rollout, status: Status) -> str:
     """Return what somebody has to do as the owner of a rollout is gone; nothing if nothing."""
     model = found.model
     told = f"{str(found).rstrip('.')}, but {found.owner} is gone"
@@ -143,9 +157,9 @@ def _left(found: Rollout, standing: Standing) -> str:
             f"{told} before everything said so: `roadworthy rollout resume {model}` finishes it, "
             f"`roadworthy rollback {model}` goes back."
         )
-    if not found.ended and standing.share and standing.challenger == found.version:
+    if not found.ended and status.share and status.challenger == found.version:
         return (
             f"{told}: `roadworthy rollout resume {model}` goes on with it, `roadworthy rollout "
-            f"abort {model}` takes it off the road."
+            f"abort {model}` removes it from service."
         )
     return ""

@@ -1,20 +1,19 @@
-"""What a person wants of a rollout: told to whoever drives it, or done here if nobody does."""
+"""The commands of users: told to the driver of a rollout, or applied here if there is none."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from roadworthy.bundles import bundle, releases
-from roadworthy.bundles.bundle import Bundle, BundleError
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import finalising, lease, starting
+from roadworthy.rollout.engine import finalising, lease, record, starting
 from roadworthy.rollout.engine.driver import Driver
+from roadworthy.rollout.engine.fetching import fetched
 from roadworthy.rollout.engine.lease import Lease
-from roadworthy.rollout.engine.state import Rollout, RolloutError, Strategy, Verb, Wish
+from roadworthy.rollout.engine.record import Command, RecordStore
+from roadworthy.rollout.engine.state import Rollout, RolloutError, Strategy, Verb
 from roadworthy.rollout.engine.target import Target
 from roadworthy.tracking.registry import Registry, Version
 
@@ -30,9 +29,9 @@ def steer(
     *,
     tell: Callable[[str], None],
 ) -> Rollout:
-    """Return how the rollout stands once it is as a person wants it.
+    """Return the rollout once a command is applied.
 
-    A rollout that nobody drives any more is taken over: to resume it is to drive it to its end.
+    A rollout that no process drives any more is taken over: to resume it is to drive it to its end.
 
     Parameters
     ----------
@@ -42,22 +41,22 @@ def steer(
     Raises
     ------
     RolloutError
-        There is none under way, or it cannot be gone on with.
+        None is under way, or it cannot be continued.
     """
     finalising.catch_up(settings, registry, target, model)
-    now = current(registry, model)
+    now = current(target.records, model)
     if lease.is_alive(settings, now):
-        by = settings.actor
-        wish = Wish(verb, now.version, by, datetime.now(UTC).isoformat(timespec="seconds"))
-        registry.set_model_tag(model, lease.WISH, wish.encode())
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        command = Command(verb, now.version, settings.actor, at)
+        record.change(target.records, model, lambda found: replace(found, command=command))
         tell(f"Told {now.owner}, which drives the rollout; waiting until it has done so.")
-        now = _wait(settings, registry, now, verb)
+        now = _wait(settings, target.records, now, verb)
         if _is_done(now, verb):
             return now
         tell(f"{now.owner} is gone: this command takes the rollout over.")
     owner = f"`roadworthy rollout {verb}` of {settings.actor}"
-    held = lease.take_over(settings, registry, now, owner)
-    return _act(held, target, verb)
+    held = lease.take_over(settings, target.records, now, owner)
+    return _apply(held, target, registry, verb)
 
 
 def start(
@@ -77,18 +76,18 @@ def start(
         It answers already, another rollout is under way, or it cannot be staged.
     """
     version = registry.version(model, number)
-    if "champion" in version.aliases:
+    if "champion" in version.aliases and target.records.read(model).champion in (0, number):
         raise RolloutError(f"Version {number} of {model} answers already: there is nothing to do.")
     owner = f"`roadworthy rollout start` of {settings.actor}"
     why = f"rolled out by hand by {settings.actor}"
-    held = starting.begin(
+    held = starting.start(
         settings, registry, target, version, strategy=strategy, owner=owner, why=why
     )
     registry.set_alias(version, "challenger")
-    return _drive(held, target, version)
+    return _drive(held, target, registry, version)
 
 
-def current(registry: Registry, model: str) -> Rollout:
+def current(records: RecordStore, model: str) -> Rollout:
     """Return the rollout that is under way.
 
     Raises
@@ -96,7 +95,7 @@ def current(registry: Registry, model: str) -> Rollout:
     RolloutError
         There is none.
     """
-    found = lease.read(registry, model)
+    found = records.read(model).rollout
     if found is None or found.ended:
         last = "" if found is None else f" The last one: {found}."
         raise RolloutError(
@@ -106,29 +105,10 @@ def current(registry: Registry, model: str) -> Rollout:
     return found
 
 
-@contextmanager
-def fetched(settings: Settings, version: Version) -> Iterator[Bundle]:
-    """Give the bundle of a version: the copy that is placed here, or that of its release.
-
-    Raises
-    ------
-    RoadworthyError
-        It is neither here nor in the remotes.
-    """
-    digest = version.tags.get("digest", "")
-    try:
-        placed = bundle.read(settings.bundles / digest, digest)
-    except BundleError:
-        with releases.fetch(settings, version.model, version.git_tag) as released:
-            yield released
-    else:
-        yield placed
-
-
-def _wait(settings: Settings, registry: Registry, first: Rollout, verb: Verb) -> Rollout:
-    """Return how the rollout stands when the wish is done, or its owner is gone."""
+def _wait(settings: Settings, records: RecordStore, first: Rollout, verb: Verb) -> Rollout:
+    """Return the rollout when the command is applied, or its owner is dead."""
     while True:
-        now = lease.read(registry, first.model) or first
+        now = records.read(first.model).rollout or first
         other = (now.version, now.started) != (first.version, first.started)
         if other or _is_done(now, verb) or not lease.is_alive(settings, now):
             return now
@@ -143,35 +123,36 @@ def _is_done(now: Rollout, verb: Verb) -> bool:
     return False
 
 
-def _act(held: Lease, target: Target, verb: Verb) -> Rollout:
-    """Do what is wanted, as the one who drives the rollout now."""
+def _apply(held: Lease, target: Target, registry: Registry, verb: Verb) -> Rollout:
+    """Apply a command, as the process that drives the rollout now."""
     actor = held.settings.actor
     if held.rollout.ended:
-        return finalising.settle(held, target)
+        return finalising.settle(held, target, registry)
     if verb == "abort":
-        return finalising.roll_back(held, target, f"aborted by {actor}")
-    version = held.registry.version(held.rollout.model, held.rollout.version)
+        return finalising.roll_back(held, target, registry, f"aborted by {actor}")
+    version = registry.version(held.rollout.model, held.rollout.version)
     if verb == "pause":
         held.put(replace(held.rollout, paused=True))
         if held.rollout.state != "staged":
             target.shift(held.rollout)
         return held.rollout
-    # Whoever was told to promote it may have died on the way: that is still what is wanted.
+    # The process that was told to promote it may have died on the way: the command still holds.
     by_hand = actor if verb == "promote" else held.rollout.by_hand
     held.put(replace(held.rollout, paused=False, by_hand=by_hand))
-    return _drive(held, target, version)
+    return _drive(held, target, registry, version)
 
 
-def _drive(held: Lease, target: Target, version: Version) -> Rollout:
-    """Take a rollout to its end."""
-    with fetched(held.settings, version) as released:
+def _drive(held: Lease, target: Target, registry: Registry, version: Version) -> Rollout:
+    """Drive a rollout to its end."""
+    digest = version.tags.get("digest", "")
+    with fetched(held.settings, version.model, version.number, digest) as released:
         driver = Driver(held, target, released.golden)
         try:
             driver.stage(released)
             found = driver.verify()
         finally:
             if held.rollout.state == "rolled back":
-                finalising.settle(held, target)
+                finalising.settle(held, target, registry)
     if found.state == "rolled back":
         return found if not held.rollout.ended else held.rollout
-    return finalising.promote(held, target)
+    return finalising.promote(held, target, registry)

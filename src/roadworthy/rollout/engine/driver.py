@@ -12,13 +12,13 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import finalising
 from roadworthy.rollout.engine.analysis import Bounds, Counts, Judgement, judge
-from roadworthy.rollout.engine.lease import Lease, TakenError
+from roadworthy.rollout.engine.lease import ConflictError, Lease
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError, Stage
 from roadworthy.rollout.engine.target import Target
 from roadworthy.rollout.engine.verification import Verification
 
 TICK_SECONDS = 0.2
-"""How often a person's wish is looked for."""
+"""How often the record is read for a user's command."""
 LOOK_SECONDS = 1.0
 """How often the figures are looked at; in short stages more often."""
 _LOOKS = 5
@@ -29,7 +29,7 @@ _READS = 2
 """A stage was watched if the figures were read so often in it: one may be of its first instant."""
 _WHOLE = 100
 _GOLDEN_BATCHES = 10
-"""How often a champion was asked its golden batch on its own way on the road, at most."""
+"""How often a champion was asked its golden batch in its own rollout, at most."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def bounds(settings: Settings) -> Bounds:
 class Driver:
     """Takes one version from wherever its rollout is through all its stages.
 
-    A version that is bad is taken off the road at once.
+    A version that is bad is removed from service at once.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class Driver:
         """Have the version loaded. What it had of the traffic it keeps."""
         try:
             self._target.stage(self._lease.rollout, bundle, self._lease.renew)
-        except (RolledBackError, TakenError):
+        except (RolledBackError, ConflictError):
             raise
         except RolloutError as error:
             self._back(str(error))
@@ -109,23 +109,24 @@ class Driver:
     def verify(self) -> Rollout:
         """Return the rollout with every stage passed, or rolled back.
 
-        Whatever else ends it, Ctrl-C or a registry that is gone, the version is taken off the road,
-        as nobody looks after it any more.
+        Whatever else ends it, such as Ctrl-C, the version is removed from service, as no process
+        watches it any more.
 
         Raises
         ------
-        TakenError
+        ConflictError
             Another run or command took the rollout over.
-        RegistryError
-            The registry failed for ``settings.ready_seconds``.
+        RolloutError
+            The record cannot be read or written.
         """
         try:
             self._verify()
         except _Enough:
             pass
-        except RolledBackError as error:  # somebody changed the road, and tells the registry
-            return self._lease.rollout.back(str(error))
-        except TakenError:
+        except RolledBackError as error:  # by a user, whose command tells MLflow
+            rollout = self._lease.rollout
+            return rollout if rollout.ended else rollout.back(str(error))
+        except ConflictError:
             raise
         except BaseException as error:
             self._break_off(error)
@@ -152,18 +153,18 @@ class Driver:
             self._lease.move("verified")
         self._heard = self._began = self._clock()
         for share in self._lease.rollout.left:
-            self._obey()
+            self._apply_command()
             if self._lease.rollout.by_hand:
                 return
             self._pass(share)
-        self._obey()
+        self._apply_command()
 
     def _pass(self, share: int) -> None:
         """Let the version have a share for a time; take it off if it is bad."""
         self._lease.move("shifting", share=share)
         try:
             self._target.shift(self._lease.rollout, self._lease.renew)
-        except (RolledBackError, TakenError):
+        except (RolledBackError, ConflictError):
             raise
         except RolloutError as error:
             raise self._back(str(error)) from error
@@ -199,7 +200,7 @@ class Driver:
                     problem = judged.problem or judged.doubt or unread
                     return self._stage(share, began, counts, judged, problem)
                 look_at = now + self._pause(spent)
-            self._obey()
+            self._apply_command()
             self._lease.renew()
             self._sleep(TICK_SECONDS)
 
@@ -259,8 +260,7 @@ class Driver:
         except RolledBackError:
             raise
         except RolloutError:
-            # Whoever changed the road may have told the registry: then that was their rollback.
-            self._lease.put(self._lease.rollout)
+            self._lease.put(self._lease.rollout)  # which tells whether that was a user's rollback
             raise
 
     def _silence(self) -> str:
@@ -286,7 +286,7 @@ class Driver:
             self.verified = self._target.verify(self._lease.rollout, self._golden)
             if not self.verified.unreachable or self._clock() > end:
                 return self.verified.problem
-            self._obey()
+            self._apply_command()
             self._lease.renew()
             self._sleep(TICK_SECONDS)
 
@@ -308,24 +308,24 @@ class Driver:
             blind=counts.blind,
         )
 
-    def _obey(self) -> None:
-        """Do what a person wants of this rollout."""
-        wish = self._lease.wish()
-        if wish is None:
+    def _apply_command(self) -> None:
+        """Apply a user's command to this rollout."""
+        command = self._lease.command()
+        if command is None:
             return
         rollout = self._lease.rollout
-        if wish.verb == "abort":
-            raise self._back(f"aborted by {wish.by}")
-        if wish.verb == "promote":
-            self._lease.put(replace(rollout, by_hand=wish.by, paused=False))
+        if command.verb == "abort":
+            raise self._back(f"aborted by {command.by}")
+        if command.verb == "promote":
+            self._lease.put(replace(rollout, by_hand=command.by, paused=False))
             if rollout.state == "ready":  # its golden batch it has to answer all the same
                 return
             raise _Enough
-        self._lease.put(replace(rollout, paused=wish.verb == "pause"))
+        self._lease.put(replace(rollout, paused=command.verb == "pause"))
         self._target.shift(self._lease.rollout, self._lease.renew)
 
     def _back(self, problem: str, stage: Stage | None = None) -> _Enough:
-        """Take the version off the road, before anything else."""
+        """Remove the version from service, before anything else."""
         rollout = self._lease.rollout
         if stage is not None:
             rollout = replace(rollout, stages=(*_others(rollout, stage.share), stage))

@@ -1,6 +1,6 @@
-"""The end of a rollout, in all places that tell of it: the road, the aliases, the version's tags.
+"""The end of a rollout, in all places that tell of it: traffic, aliases, the version's tags.
 
-Each step may be repeated, so what a kill left half done is finished by whoever comes next.
+Each step may be repeated, so what a kill left unfinished is finished by whoever comes next.
 """
 
 from __future__ import annotations
@@ -8,62 +8,100 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import lease
-from roadworthy.rollout.engine.intent import Note
-from roadworthy.rollout.engine.lease import Lease, TakenError
+from roadworthy.rollout.engine import lease, record
+from roadworthy.rollout.engine.lease import ConflictError, Lease
+from roadworthy.rollout.engine.record import Record, RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError
-from roadworthy.rollout.engine.target import GoneError, Target
+from roadworthy.rollout.engine.target import NotDeployedError, Target
 from roadworthy.tracking.registry import Registry, Version
 
-_TRIES = 5
+_FORMER_TAG = "rollout"
+"""The tag of a model in MLflow in which the release before kept its rollout."""
 
 log = logging.getLogger(__name__)
 
 
 def catch_up(settings: Settings, registry: Registry, target: Target, model: str) -> None:
-    """Finish what an earlier rollout or rollback of a model has left half done."""
-    record_found(settings, registry, target, model)
-    rollout = lease.read(registry, model)
+    """Finish what an earlier rollout or rollback of a model left unfinished.
+
+    Raises
+    ------
+    ConflictError
+        A rollout of the release before is under way.
+    RolloutError
+        A pending rollback names what the registry does not know.
+    """
+    carry_over(settings, registry, target.records, model)
+    intent = target.records.read(model).intent
+    if intent is not None:
+        _check_known(registry, target, intent)
+        if target.redo(intent):
+            _tell(registry, target, intent)
+    rollout = target.records.read(model).rollout
     if rollout is not None and rollout.ended and not rollout.settled:
-        settle(Lease(settings, registry, rollout), target)
+        settle(Lease(settings, target.records, rollout), target, registry)
 
 
-def promote(held: Lease, target: Target) -> Rollout:
-    """Make a version that has passed every stage the champion, unless a person wants otherwise.
+def carry_over(settings: Settings, registry: Registry, records: RecordStore, model: str) -> None:
+    """Move a rollout into its record that the release before kept in a tag in MLflow.
+
+    Raises
+    ------
+    ConflictError
+        Its owner, of the release before, is alive.
+    RolloutError
+        It cannot be read.
+    """
+    told = registry.model_tags(model).get(_FORMER_TAG, "")
+    if not told:
+        return
+    try:
+        found = record.decode_rollout(told)
+    except ValueError as error:
+        raise RolloutError(
+            f"The tag {_FORMER_TAG} of the model {model} in MLflow, where an earlier release kept "
+            f"its rollout, cannot be read ({error}). Delete the tag in MLflow, and run again."
+        ) from error
+    if not found.ended and lease.is_alive(settings, found):
+        raise lease.refusal(found)
+    record.change(records, model, lambda now: now if now.rollout else replace(now, rollout=found))
+    registry.set_model_tag(model, _FORMER_TAG, "")
+
+
+def promote(held: Lease, target: Target, registry: Registry) -> Rollout:
+    """Make a version that has passed every stage the champion, unless a user wants otherwise.
 
     Raises
     ------
     RolledBackError
-        A person aborted it.
+        A user aborted it.
     RolloutError
         A stage is left.
     """
-    wish = held.wish()
-    if wish is not None and wish.verb == "abort":
-        problem = f"aborted by {wish.by}"
-        roll_back(held, target, problem)
+    command = held.command()
+    if command is not None and command.verb == "abort":
+        problem = f"aborted by {command.by}"
+        roll_back(held, target, registry, problem)
         raise RolledBackError(
             f"Version {held.rollout.version} of {held.rollout.model} is rolled back: {problem}."
         )
     if held.rollout.state != "promoted":
         held.move("promoted", share=0, paused=False)
-    return held.rollout if held.rollout.settled else settle(held, target)
+    return held.rollout if held.rollout.settled else settle(held, target, registry)
 
 
-def roll_back(held: Lease, target: Target, problem: str) -> Rollout:
-    """Take a version off the road for good."""
+def roll_back(held: Lease, target: Target, registry: Registry, problem: str) -> Rollout:
+    """Remove a version from service for good."""
     if held.rollout.state != "rolled back":
         take_off(held, target, held.rollout.back(problem))
-    return held.rollout if held.rollout.settled else settle(held, target)
+    return held.rollout if held.rollout.settled else settle(held, target, registry)
 
 
 def take_off(held: Lease, target: Target, after: Rollout) -> None:
-    """Take a version off the road, then tell the registry: a bad one waits for nothing.
-
-    A note beside the road says what the registry is to be told, should that fail.
+    """Remove a version from service. MLflow is told later: a bad version waits for nothing.
 
     Parameters
     ----------
@@ -73,80 +111,61 @@ def take_off(held: Lease, target: Target, after: Rollout) -> None:
     Raises
     ------
     RolledBackError
-        A person has rolled it back already.
-    TakenError
-        Another rollout is under way; the version is off all the same.
-    RegistryError
-        The registry failed; the version is off all the same.
+        A user has rolled it back already.
+    ConflictError
+        Another process took the rollout over, so the version is its own.
+    RolloutError
+        The record could not be written; the version is removed all the same.
     """
-    settings, at = held.settings, datetime.now(UTC).isoformat(timespec="seconds")
-    left = Note(
-        after.model, after.champion, (after.version,), settings.actor, at, why=after.problem
-    )
-    try:
-        target.roll_back(after, left)
-    except GoneError as error:  # off it is: the registry is told that nobody answers
-        log.error("%s", error)  # noqa: TRY400 - a sentence
-        after = replace(after, problem=f"{after.problem}. {error}")
+    failed = None
     try:
         held.put(after)
-    except TakenError:
-        record(settings, held.registry, target, left)
-        now = lease.read(held.registry, after.model)
-        if now is None or (now.version, now.started) != (after.version, after.started):
-            raise
-        held.rollout = now
-    target.clear(left)
+    except (ConflictError, RolledBackError):
+        raise
+    except RolloutError as error:
+        failed = error
+    try:
+        target.roll_back(after, finish=False)
+    except NotDeployedError as error:
+        log.error("%s", error)  # noqa: TRY400 - a sentence
+        if failed is None:
+            held.put(replace(after, problem=f"{after.problem}. {error}"))
+    if failed is not None:
+        raise failed
 
 
-def settle(held: Lease, target: Target) -> Rollout:
-    """Make road, aliases and tags say what an ended rollout came to."""
-    rollout, registry = held.rollout, held.registry
+def settle(held: Lease, target: Target, registry: Registry) -> Rollout:
+    """Make traffic, aliases and tags say what an ended rollout came to."""
+    rollout = held.rollout
     version = registry.version(rollout.model, rollout.version)
+    champion = rollout.champion
     if rollout.state == "promoted":
+        champion = rollout.version
         target.promote(rollout)
-        held.put(rollout)  # whoever rolled it back meanwhile has the last word
+        rollout = held.put(rollout)  # whoever rolled it back meanwhile has the last word
         _note_promotion(registry, version, rollout)
     else:
         try:
             target.roll_back(rollout)
-        except GoneError as error:
+        except NotDeployedError as error:
             log.warning("%s", error)
         registry.tag(version, {"rolled_back": rollout.problem})
     registry.tag(version, {"rollout": verdict(rollout)})
     if "challenger" in version.aliases:
         registry.drop_alias(rollout.model, "challenger")
-    return held.put(replace(rollout, settled=True))
+    return held.put(replace(rollout, settled=True), champion=champion)
 
 
-def record_found(settings: Settings, registry: Registry, target: Target, model: str) -> None:
-    """Finish a rollback whose note was found: whoever wrote it may have died at once.
-
-    The road comes first, so that the registry is told nothing that is not so.
+def record_rollback(registry: Registry, target: Target, intent: RollbackIntent) -> None:
+    """Tell the registry of a rollback that the traffic already follows.
 
     Raises
     ------
     RolloutError
-        The registry does not know what the note names, or would be left without a champion.
+        The registry does not know what the intent names, or would be left without a champion.
     """
-    left = target.left(model)
-    if left is None:
-        return
-    _check_known(registry, target, left)
-    if target.redo(left):
-        _tell(settings, registry, target, left)
-
-
-def record(settings: Settings, registry: Registry, target: Target, left: Note) -> None:
-    """Tell the registry of a rollback that the road already shows.
-
-    Raises
-    ------
-    RolloutError
-        The registry does not know what the note names, or would be left without a champion.
-    """
-    _check_known(registry, target, left)
-    _tell(settings, registry, target, left)
+    _check_known(registry, target, intent)
+    _tell(registry, target, intent)
 
 
 def verdict(rollout: Rollout) -> str:
@@ -154,59 +173,60 @@ def verdict(rollout: Rollout) -> str:
     return json.dumps(rollout.verdict(), separators=(",", ":"), ensure_ascii=False)
 
 
-def _check_known(registry: Registry, target: Target, left: Note) -> None:
-    """Refuse a note before it is acted upon that no rollback of this registry's can have left."""
-    known = {version.number: version for version in registry.versions(left.model)}
-    unknown = sorted({*left.taken_off, *([left.champion] if left.champion else [])} - set(known))
+def _check_known(registry: Registry, target: Target, intent: RollbackIntent) -> None:
+    """Refuse an intent that no rollback of this registry can have left."""
+    known = {version.number: version for version in registry.versions(intent.model)}
+    named = {*intent.taken_off, *([intent.champion] if intent.champion else [])}
+    unknown = sorted(named - set(known))
     champion = next((number for number, of in known.items() if "champion" in of.aliases), 0)
     wrong = ""
     if unknown:
         wrong = f"names version {unknown[0]}, which the registry does not know"
     elif (
-        not left.champion
-        and champion in left.taken_off
-        and target.standing(left.model).champion == champion
+        not intent.champion
+        and champion in intent.taken_off
+        and target.status(intent.model).champion == champion
     ):
         wrong = f"takes off version {champion}, the champion, and leaves none"
     if wrong:
         raise RolloutError(
-            f"What is still to be recorded of a rollback of {left.model} {wrong}: use the registry "
-            f"that knows it, or take the note away (`kubectl annotate poddisruptionbudget "
-            f"{left.model} roadworthy/note-` on a cluster, .{left.model}.note beside the road "
-            f"elsewhere), and run again."
+            f"The pending rollback of {intent.model} {wrong}: use the registry that knows it, or "
+            f"delete its record ({target.records.where(intent.model)}), and run again."
         )
 
 
-def _tell(settings: Settings, registry: Registry, target: Target, left: Note) -> None:
-    for _ in range(_TRIES):
-        try:
-            _end(settings, registry, left)
-            break
-        except TakenError:  # its driver wrote in the same instant; it will see the note
-            continue
-    for number in left.taken_off:
-        version = registry.version(left.model, number)
-        registry.tag(version, {"rolled_back": str(left).removeprefix("rolled back ")})
+def _tell(registry: Registry, target: Target, intent: RollbackIntent) -> None:
+    ended = _end(target.records, intent)
+    for number in intent.taken_off:
+        version = registry.version(intent.model, number)
+        registry.tag(version, {"rolled_back": str(intent).removeprefix("rolled back ")})
+        if ended is not None and ended.version == number:
+            registry.tag(version, {"rollout": verdict(ended)})
         if "challenger" in version.aliases:
-            registry.drop_alias(left.model, "challenger")
+            registry.drop_alias(intent.model, "challenger")
     # Before the first release there is no champion to return to.
-    champion = registry.version(left.model, left.champion) if left.champion else None
+    champion = registry.version(intent.model, intent.champion) if intent.champion else None
     if champion is not None and "champion" not in champion.aliases:
-        numbers = " and ".join(map(str, left.taken_off))
-        told = f"in place of version {numbers} by {left.by} at {left.at}: {left.why}"
+        numbers = " and ".join(map(str, intent.taken_off))
+        told = f"in place of version {numbers} by {intent.by} at {intent.at}: {intent.why}"
         registry.tag(champion, {"restored": told, "rolled_back": ""})
         registry.set_alias(champion, "champion")
-    target.clear(left)
+    record.forget(target.records, intent, champion=intent.champion)
 
 
-def _end(settings: Settings, registry: Registry, left: Note) -> None:
-    rollout = lease.read(registry, left.model)
-    if rollout is None or rollout.settled or rollout.version not in left.taken_off:
-        return
-    version = registry.version(left.model, rollout.version)
-    held = Lease(settings, registry, rollout)
-    ended = held.put(rollout.overruled(str(left)))
-    registry.tag(version, {"rollout": verdict(ended)})
+def _end(records: RecordStore, intent: RollbackIntent) -> Rollout | None:
+    """End the rollout of a version that was rolled back, and return it; None if there is none."""
+
+    def concerned(found: Rollout | None) -> bool:
+        return found is not None and found.version in intent.taken_off
+
+    def ended(now: Record) -> Record:
+        if now.rollout is None or now.rollout.settled or not concerned(now.rollout):
+            return now
+        return replace(now, rollout=now.rollout.overruled(str(intent)))
+
+    found = record.change(records, intent.model, ended).rollout
+    return found if concerned(found) and found and found.state == "rolled back" else None
 
 
 def _note_promotion(registry: Registry, version: Version, rollout: Rollout) -> None:

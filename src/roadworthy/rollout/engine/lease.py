@@ -1,147 +1,105 @@
-"""Who drives a rollout. Its state lives in the registry, as a tag of the model: one at a time.
+"""The right to drive a rollout. One process has it at a time.
 
-Every write is made only if the tag still is what its owner wrote last. So whoever was taken for
-dead and comes back, after a machine slept, finds that it has lost the rollout, and gives the
-version no more traffic.
+Every write is made only if the record still has the rollout as its owner wrote it last. So a driver
+that was taken for dead and comes back, after a machine slept, finds that it has lost the rollout,
+and gives the version no more traffic.
 """
 
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
-
-import tenacity
+from typing import Any
 
 from roadworthy.core import process_id
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import state
-from roadworthy.rollout.engine.state import Rollout, RolloutError, State, Strategy, Wish
-from roadworthy.tracking.registry import Registry, RegistryError
-
-ROLLOUT, WISH = "rollout", "rollout_wish"
-"""The tags of a model."""
-_AGAIN_SECONDS = 0.2
-_Answer = TypeVar("_Answer")
+from roadworthy.rollout.engine import record, state
+from roadworthy.rollout.engine.record import Command, Record, RecordStore
+from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError, State, Strategy
 
 log = logging.getLogger(__name__)
 
 
-class TakenError(RolloutError):
-    """Another run or command drives the rollout."""
+class ConflictError(RolloutError):
+    """Another run or command drives the rollout, or MLflow names another champion."""
 
 
 @dataclass
 class Lease:
-    """The right to drive a rollout. Get one from :func:`begin` or :func:`take_over`.
+    """The right to drive a rollout. Get one from :func:`begin`, :func:`take_over` or :func:`hold`.
 
     Attributes
     ----------
     rollout
-        How it stands.
+        The rollout as it was written last.
     """
 
     settings: Settings
-    registry: Registry
+    records: RecordStore
     rollout: Rollout
 
     def move(self, to: State, **changes: Any) -> Rollout:
-        """Note that the rollout goes to another state, before anything is done about it.
+        """Write that the rollout is in another state, before anything is done about it.
 
         Raises
         ------
-        TakenError
-            Another run or command took the rollout over.
+        RolloutError
+            That state may not follow, or as :meth:`put`.
         """
         return self.put(self.rollout.moved(to, **changes))
 
-    def put(self, after: Rollout) -> Rollout:
-        """Note how the rollout stands. A registry that fails is asked again for a while.
+    def put(self, after: Rollout, *, champion: int = 0) -> Rollout:
+        """Write the rollout.
+
+        Parameters
+        ----------
+        champion
+            The version that it made the champion; 0 leaves the champion as it was.
 
         Raises
         ------
-        TakenError
+        RolledBackError
+            A user rolled the version back.
+        ConflictError
             Another run or command took the rollout over.
-        RegistryError
-            The registry failed for ``settings.ready_seconds``.
         """
-        model, before = self.rollout.model, state.encode(self.rollout)
-        after = replace(after, renewed=_now(), mark=_mark())
-        if not self._insist(lambda: self._swap(before, state.encode(after))):
-            now = read(self.registry, model)
-            told = "is gone from the registry" if now is None else f"was taken over: {now}"
-            by = f", by {now.owner}" if now is not None else ""
-            raise TakenError(
-                f"The rollout of version {self.rollout.version} of {model} {told}{by}. "
-                f"`roadworthy rollout status {model}` tells how it stands."
-            )
+        before, after = self.rollout, replace(after, renewed=_now())
+
+        def written(now: Record) -> Record:
+            if now.rollout != before:
+                raise _lost(before, now.rollout)
+            return replace(now, rollout=after, champion=champion or now.champion)
+
+        record.change(self.records, before.model, written)
         self.rollout = after
         log.info("Rollout: %s", after)
         return after
 
     def renew(self) -> None:
-        """Say that it goes on, if that was not said lately."""
+        """Write that the owner is alive, if that was not written lately."""
         now = datetime.now(UTC)
         if not state.is_fresh(self.rollout, now, self.settings.lease_seconds / 5):
             self.put(self.rollout)
 
-    def wish(self) -> Wish | None:
-        """Return what a person wants of this rollout, and take it as heard.
-
-        Raises
-        ------
-        RegistryError
-            The registry failed for ``settings.ready_seconds``.
-        """
+    def command(self) -> Command | None:
+        """Return what a user wants of this rollout, and remove it from the record."""
         model = self.rollout.model
-        wanted = self._insist(lambda: self.registry.model_tags(model).get(WISH, ""))
-        if not wanted:
+        found = self.records.read(model).command
+        if found is None:
             return None
-        self._insist(lambda: self.registry.swap_model_tag(model, WISH, wanted, ""))
-        try:
-            found = Wish.decode(wanted)
-        except RolloutError as error:
-            log.warning("%s It is ignored.", error)
-            return None
-        return found if found is not None and found.version == self.rollout.version else None
-
-    def _swap(self, before: str, after: str) -> bool:
-        """Write the rollout once, also when the answer to an earlier attempt was lost."""
-        model = self.rollout.model
-        if self.registry.swap_model_tag(model, ROLLOUT, before, after):
-            return True
-        return self.registry.model_tags(model).get(ROLLOUT, "") == after
-
-    def _insist(self, ask: Callable[[], _Answer]) -> _Answer:
-        retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_delay(self.settings.ready_seconds),
-            wait=tenacity.wait_fixed(_AGAIN_SECONDS),
-            retry=tenacity.retry_if_exception_type(RegistryError),
-            before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
-            reraise=True,
+        record.change(
+            self.records,
+            model,
+            lambda now: replace(now, command=None) if now.command == found else now,
         )
-        return retrying(ask)
-
-
-def read(registry: Registry, model: str) -> Rollout | None:
-    """Return the model's rollout, the last one if none is under way; None before the first.
-
-    Raises
-    ------
-    RolloutError
-        The tag is not one of this program.
-    """
-    told = registry.model_tags(model).get(ROLLOUT, "")
-    return state.decode(told) if told else None
+        return found if found.version == self.rollout.version else None
 
 
 def is_alive(settings: Settings, rollout: Rollout) -> bool:
-    """Return whether its owner goes on with it.
+    """Return whether the owner of a rollout is alive.
 
-    A process of this machine is looked at; of another one it is known when it last said so.
+    A process of this machine is looked at; of another one it is known when it last wrote.
     """
     lives = process_id.lives(rollout.holder)
     if lives is not None:
@@ -151,7 +109,7 @@ def is_alive(settings: Settings, rollout: Rollout) -> bool:
 
 def begin(
     settings: Settings,
-    registry: Registry,
+    records: RecordStore,
     model: str,
     version: int,
     *,
@@ -164,51 +122,81 @@ def begin(
 
     Raises
     ------
-    TakenError
-        Another one began in the same instant.
+    ConflictError
+        Another one is under way.
+    RolledBackError
+        A rollback is pending.
     """
-    before = registry.model_tags(model).get(ROLLOUT, "")
-    now = _now()
+    at = _now()
     rollout = Rollout(
-        *(model, version, champion, strategy, owner, settings.holder, now, now),
+        *(model, version, champion, strategy, owner, settings.holder, at, at),
         actor=settings.actor,
         why=why,
-        mark=_mark(),
     )
-    if before and not state.decode(before).ended:
-        raise refusal(state.decode(before))
-    if not registry.swap_model_tag(model, ROLLOUT, before, state.encode(rollout)):
-        raise refusal(read(registry, model) or rollout)
-    registry.set_model_tag(model, WISH, "")
+
+    def begun(now: Record) -> Record:
+        now.check_undisturbed()
+        if now.rollout is not None and not now.rollout.ended:
+            raise refusal(now.rollout)
+        return replace(now, rollout=rollout, command=None, champion=champion or now.champion)
+
+    record.change(records, model, begun)
     log.info("Rollout: %s", rollout)
-    return Lease(settings, registry, rollout)
+    return Lease(settings, records, rollout)
 
 
-def take_over(settings: Settings, registry: Registry, rollout: Rollout, owner: str) -> Lease:
+def take_over(settings: Settings, records: RecordStore, rollout: Rollout, owner: str) -> Lease:
     """Return the right to drive a rollout whose owner is dead, or is the same.
 
     Raises
     ------
-    TakenError
-        Somebody else was faster.
+    ConflictError
+        Another process was faster.
     """
-    lease = Lease(settings, registry, rollout)
-    lease.put(replace(rollout, owner=owner, holder=settings.holder))
-    return lease
+    held = Lease(settings, records, rollout)
+    held.put(replace(rollout, owner=owner, holder=settings.holder))
+    return held
 
 
-def refusal(first: Rollout) -> TakenError:
+def hold(settings: Settings, records: RecordStore, model: str, version: int, owner: str) -> Lease:
+    """Return the right to go on with a rollout that an earlier step of the same owner began.
+
+    Raises
+    ------
+    ConflictError
+        It is another owner's, or it is of another version.
+    """
+    found = records.read(model).rollout
+    if found is None:
+        raise ConflictError(f"No rollout of {model} was begun. Run `roadworthy run {model}` again.")
+    if (found.version, found.owner) != (version, owner):
+        raise ConflictError(
+            f"The rollout of version {version} of {model} was taken over: {found}, by "
+            f"{found.owner}. `roadworthy rollout status {model}` shows its state."
+        )
+    return Lease(settings, records, found)
+
+
+def refusal(first: Rollout) -> ConflictError:
     """Return the error of a second rollout, which names the first."""
     host, _, rest = first.holder.partition(":")
-    return TakenError(
+    return ConflictError(
         f"Version {first.version} of {first.model} is being rolled out already, by {first.owner} "
         f"on {host} (process {rest.partition(':')[0]}) since {first.started}. Wait for it, or "
         f"abort it with `roadworthy rollout abort {first.model}`."
     )
 
 
-def _mark() -> str:
-    return secrets.token_hex(4)
+def _lost(before: Rollout, now: Rollout | None) -> RolloutError:
+    """Return why a rollout cannot be written."""
+    same = now is not None and (now.version, now.started) == (before.version, before.started)
+    if now is not None and same and now.state == "rolled back":
+        return RolledBackError(now.problem)
+    told = "has no record any more" if now is None else f"was taken over: {now}, by {now.owner}"
+    return ConflictError(
+        f"The rollout of version {before.version} of {before.model} {told}. "
+        f"`roadworthy rollout status {before.model}` shows its state."
+    )
 
 
 def _now() -> str:

@@ -5,17 +5,16 @@ Nothing here reads a clock, a file or a registry.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from roadworthy.core.errors import ExitCode, RoadworthyError
 
 State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled back"]
 """Where a rollout is: the version is to be loaded; it is; it answered its golden batch; it gets a
-share of the traffic; it is the champion; it is off the road."""
+share of the traffic; it is the champion; it is removed from service."""
 Verb = Literal["pause", "resume", "promote", "abort"]
 Strategy = Literal["canary", "blue-green", "rolling"]
 
@@ -36,11 +35,11 @@ SHARES: Mapping[Strategy, tuple[int, ...]] = {
 """The shares of the traffic that the stages of a strategy give, in percent."""
 
 _LONGEST = 400
-"""How many characters of a problem are kept: a registry's tag holds 5000 in all."""
+"""How many characters of a problem are kept: a tag in MLflow holds 5000 in all."""
 
 
 class RolloutError(RoadworthyError):
-    """A version does not get on the road."""
+    """A version cannot be deployed."""
 
 
 class RefusedError(RolloutError):
@@ -50,7 +49,7 @@ class RefusedError(RolloutError):
 
 
 class RolledBackError(RolloutError):
-    """A version is off the road again, because it was bad or a person said so."""
+    """A version is removed from service again, because it was bad or a person said so."""
 
     exit_code = ExitCode.ROLLED_BACK
 
@@ -148,7 +147,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Rollout:
-    """One version's way on the road.
+    """The rollout of one version.
 
     Parameters
     ----------
@@ -176,8 +175,6 @@ class Rollout:
         Who drives it, and why the version was released: for the note of its promotion.
     settled
         Whether road, aliases and tags say what an ended rollout came to.
-    mark
-        Drawn anew for each write, so that no two writes are alike.
     """
 
     model: str
@@ -197,11 +194,10 @@ class Rollout:
     actor: str = ""
     why: str = ""
     settled: bool = False
-    mark: str = ""
 
     @property
     def ended(self) -> bool:
-        """Whether it is on the road for good or off it."""
+        """Whether it is deployed for good or off it."""
         return not NEXT[self.state]
 
     @property
@@ -251,7 +247,7 @@ class Rollout:
     def verdict(self) -> dict[str, Any]:
         """Return how it ended, with its numbers, as plain values: who held it is left out."""
         kept = asdict(self)
-        for name in ("holder", "renewed", "paused", "settled", "mark"):
+        for name in ("holder", "renewed", "paused", "settled"):
             del kept[name]
         return kept
 
@@ -267,86 +263,10 @@ class Rollout:
         return f"{told} is {self.state} at {self.share} %{pause}"
 
 
-def encode(rollout: Rollout) -> str:
-    """Return a rollout as JSON, without what is as it is by default."""
-    return json.dumps(_brief(rollout), separators=(",", ":"), ensure_ascii=False)
-
-
-def decode(text: str) -> Rollout:
-    """Return the rollout of a JSON.
-
-    Raises
-    ------
-    RolloutError
-        It is none.
-    """
-    try:
-        raw = json.loads(text)
-        stages = tuple(
-            Stage(**{**stage, "figures": tuple(Figure(**one) for one in stage.get("figures", ()))})
-            for stage in raw.get("stages", ())
-        )
-        found = Rollout(**{**raw, "stages": stages})
-        if found.state not in NEXT or found.strategy not in SHARES:
-            raise ValueError(f"{found.state} by {found.strategy}")  # noqa: TRY301
-        datetime.fromisoformat(found.renewed)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise RolloutError(
-            f"The registry's tag `rollout` is not one that this program wrote ({error}). "
-            f"Delete the tag in MLflow, and run again."
-        ) from error
-    return found
-
-
 def is_fresh(rollout: Rollout, now: datetime, lease_seconds: float) -> bool:
     """Return whether its owner said lately that it goes on."""
     age = now - datetime.fromisoformat(rollout.renewed)
     return age <= timedelta(seconds=lease_seconds)
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What a person wants of a rollout that another process drives."""
-
-    verb: Verb
-    version: int
-    by: str
-    at: str
-
-    def encode(self) -> str:
-        """Return it as JSON."""
-        return json.dumps(asdict(self), separators=(",", ":"))
-
-    @classmethod
-    def decode(cls, text: str) -> Self | None:
-        """Return the wish of a JSON, or None where there is none.
-
-        Raises
-        ------
-        RolloutError
-            It is none.
-        """
-        if not text:
-            return None
-        try:
-            found = cls(**json.loads(text))
-            if found.verb not in get_args(Verb):
-                raise ValueError(f"{found.verb!r} is none")  # noqa: TRY301
-        except (ValueError, TypeError) as error:
-            raise RolloutError(
-                f"The registry's tag with a wish is not one that this program wrote ({error})."
-            ) from error
-        return found
-
-
-def _brief(value: Any) -> dict[str, Any]:
-    told = {}
-    for one in fields(value):
-        found = getattr(value, one.name)
-        if found == one.default:
-            continue
-        told[one.name] = [_brief(item) for item in found] if isinstance(found, tuple) else found
-    return told
 
 
 def _short(problem: str) -> str:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from roadworthy.bundles.bundle import Bundle, Golden
 from roadworthy.rollout.engine.analysis import Counts
-from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine.record import RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import Rollout, RolloutError, Strategy
 from roadworthy.rollout.engine.verification import Verification
 
@@ -17,12 +17,12 @@ def nothing() -> None:
     """Do nothing."""
 
 
-class GoneError(RolloutError):
-    """Nothing of the model is there any more: neither the version nor the champion."""
+class NotDeployedError(RolloutError):
+    """Nothing of the model is deployed any more: neither the version nor the champion."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class Status:
     """How a model stands where it is served, as that place tells it, not the registry.
 
     Parameters
@@ -57,10 +57,15 @@ class Standing:
 class Target(Protocol):
     """A place where versions are served.
 
-    Every verb makes the place what the rollout says, whatever it was before, so it can be repeated;
-    none of them stops the champion from answering. What fails raises a
+    Every method that changes something makes the place what it is told to be, whatever it was
+    before, so it can be repeated; none stops the champion from answering. What fails raises a
     :class:`~roadworthy.rollout.engine.state.RolloutError`.
     """
+
+    @property
+    def records(self) -> RecordStore:
+        """The records of the models that are served there."""
+        ...
 
     def check(self, strategy: Strategy) -> None:
         """Refuse a strategy that this place cannot do, before anything is changed."""
@@ -94,36 +99,73 @@ class Target(Protocol):
         """Let the version answer everybody, and keep in mind which one it follows."""
         ...
 
-    def roll_back(self, rollout: Rollout, left: Note | None = None) -> None:
-        """Take the version off; the champion answers everybody.
+    def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
+        """Remove the version from service; the champion answers everybody.
 
-        ``left`` is what the registry does not know of it yet: kept for whoever comes next.
+        Parameters
+        ----------
+        finish
+            Whether to wait for what may take long and changes no answer any more.
 
         Raises
         ------
-        GoneError
-            It is off, and so is the champion.
+        NotDeployedError
+            It is removed, and so is the champion.
         """
         ...
 
-    def left(self, model: str) -> Note | None:
-        """Return what a rollback here left to be told to the registry, or None."""
+    def deployed(self, model: str) -> tuple[int, int]:
+        """Return the versions of the champion and the challenger; 0 where there is none.
+
+        Raises
+        ------
+        RolloutError
+            That cannot be read.
+        """
         ...
 
-    def redo(self, note: Note) -> bool:
-        """Make the place as a note says that was found: who wrote it may have died before.
+    def former(self, model: str) -> int:
+        """Return which version a rollback goes back to; 0 if only MLflow knows."""
+        ...
+
+    def put_back(self, intent: RollbackIntent) -> None:
+        """Write the intent, and make its champion the only version, whatever is deployed.
+
+        Raises
+        ------
+        RolledBackError
+            Another rollback is pending.
+        RoadworthyError
+            Its bundle is not to be had, or it does not come up: what answered before still does,
+            and the intent is removed.
+        """
+        ...
+
+    def wait_for(self, intent: RollbackIntent) -> str:
+        """Return the address where the intent's champion answers, once it does.
+
+        Returns
+        -------
+        str
+            The address; empty if nothing serves the model yet.
+
+        Raises
+        ------
+        RolloutError
+            It does not within ``settings.ready_seconds``.
+        """
+        ...
+
+    def redo(self, intent: RollbackIntent) -> bool:
+        """Make the traffic follow a pending intent: whoever wrote it may have died before.
 
         Returns
         -------
         bool
-            Whether it is so. If not, the note is withdrawn, and that is told.
+            Whether it does. If not, the intent is removed, and that is logged.
         """
         ...
 
-    def clear(self, note: Note) -> None:
-        """Forget a note that the registry was told; one that came since stays."""
-        ...
-
-    def standing(self, model: str) -> Standing:
+    def status(self, model: str) -> Status:
         """Return how the model stands here. What cannot be reached is a problem, never raised."""
         ...

@@ -53,7 +53,7 @@ class StaleError(ClusterError):
     """Somebody changed the object since it was read."""
 
 
-class TakenFieldError(ClusterError):
+class FieldConflictError(ClusterError):
     """Somebody else says what one of our fields is."""
 
 
@@ -152,7 +152,7 @@ class Cluster:
 
         Raises
         ------
-        TakenFieldError
+        FieldConflictError
             Somebody else says what one of our fields is.
         StaleError
             It has another resourceVersion than the manifest.
@@ -165,7 +165,7 @@ class Cluster:
 
         Raises
         ------
-        TakenFieldError
+        FieldConflictError
             Somebody else says what one of our fields is.
         """
         path = self._serving("inferenceservices", manifest["metadata"]["name"])
@@ -244,8 +244,8 @@ class Cluster:
         """Apply the PodDisruptionBudget of a model: nobody else says what it is."""
         return self._apply(self._budget(manifest["metadata"]["name"]), manifest, force=True)
 
-    def annotate_budget(self, found: Json, name: str, value: str | None) -> None:
-        """Put an annotation on a PodDisruptionBudget as it was read, or take it away.
+    def annotate_budget(self, found: Json, annotations: dict[str, str | None]) -> None:
+        """Set annotations of a PodDisruptionBudget as it was read; None removes one.
 
         Raises
         ------
@@ -253,12 +253,8 @@ class Cluster:
             Somebody changed it since.
         """
         metadata = found["metadata"]
-        patch = {
-            "metadata": {
-                "resourceVersion": metadata["resourceVersion"],
-                "annotations": {name: value},
-            }
-        }
+        version = metadata["resourceVersion"]
+        patch = {"metadata": {"resourceVersion": version, "annotations": annotations}}
         query = [("fieldManager", MANAGER)]
         path = self._budget(metadata["name"])
         self._ask("PATCH", path, query, patch, "application/merge-patch+json")
@@ -345,7 +341,7 @@ class Cluster:
         where = f"in the namespace {self._namespace}"
         owners = _owners(error)
         if owners:
-            return TakenFieldError(
+            return FieldConflictError(
                 f"{what} {where} was not changed: {owners}. Take that change back, or let "
                 f"`kubectl apply --server-side --field-manager={MANAGER} --force-conflicts` decide "
                 f"for Roadworthy, and run again."

@@ -1,4 +1,4 @@
-"""The InferenceService of a model: what it says is on the road, and what a rollout makes of it.
+"""The InferenceService of a model: what it says is deployed, and what a rollout makes of it.
 
 Pure: nothing here asks a cluster.
 
@@ -9,7 +9,7 @@ everything before. There the predictor's annotations tell which version that is.
 
 KServe copies the annotations of an InferenceService to its pods, and makes the pods anew when one
 changes. So none here ever changes: shares and versions are read where KServe reads them too, and a
-version is described once and kept word for word as long as it is on the road.
+version is described once and kept word for word as long as it is deployed.
 
 In the mode `Standard` KServe scales the predictor only, and takes the canary's pods from those that
 the predictor has at least. So the challenger's pods are told here, and added to the champion's.
@@ -70,7 +70,7 @@ class Release:
 
 @dataclass(frozen=True)
 class Placed:
-    """What is on the road.
+    """What is deployed.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ class Placed:
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """The versions on the road, the champion first."""
+        """The versions that are deployed, the champion first."""
         return tuple(one for one in (self.champion, self.challenger) if one is not None)
 
 
 def read(now: Mapping[str, Any], mode: Mode) -> Placed:
-    """Return what an InferenceService says is on the road; nothing where there is none.
+    """Return what an InferenceService says is deployed; nothing where there is none.
 
     Raises
     ------
@@ -141,17 +141,17 @@ def number(told: object) -> int:
 
 
 def projected(now: Placed, rollout: Rollout, release: Release | None = None) -> Placed:
-    """Return what is on the road once it is as a rollout stands for.
+    """Return what is deployed once it is as a rollout stands for.
 
     Parameters
     ----------
     release
-        The version's release, where it is not on the road yet.
+        The version's release, where it is not deployed yet.
 
     Raises
     ------
     RolloutError
-        The version is not on the road, so it can have no share and cannot be promoted.
+        The version is not deployed, so it can have no share and cannot be promoted.
     """
     alone = now.champion is None or now.champion.version == rollout.version
     if rollout.state == "rolled back":
@@ -180,7 +180,7 @@ def manifest(
     ready: int = 0,
     cover: int = 0,
 ) -> Json:
-    """Return the InferenceService of what is to be on the road, as it is applied.
+    """Return the InferenceService of what is to be deployed, as it is applied.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def manifest(
     Raises
     ------
     RolloutError
-        Nothing is to be on the road, or a setting means nothing in the mode.
+        Nothing is to be deployed, or a setting means nothing in the mode.
     """
     settings.check(mode)
     annotations: dict[str, str] = {MODE: mode}
@@ -257,7 +257,7 @@ def service_name(now: Mapping[str, Any], version: int) -> str:
     Raises
     ------
     RolloutError
-        The version is not on the road.
+        The version is not deployed.
     """
     model = now["metadata"]["name"]
     for predictor in _predictors(now):
@@ -266,7 +266,7 @@ def service_name(now: Mapping[str, Any], version: int) -> str:
             parts = (model, predictor.get("name", ""), "predictor")
             return "-".join(part for part in parts if part)
     raise RolloutError(
-        f"Version {version} of {model} is not on the road: run `roadworthy run {model}` again."
+        f"Version {version} of {model} is not deployed: run `roadworthy run {model}` again."
     )
 
 
@@ -376,7 +376,7 @@ class _Maker:
         found = after.champion or after.stopped or after.challenger
         if found is None:
             raise RolloutError(
-                f"No version of {self._model} is to be on the road, and an InferenceService "
+                f"No version of {self._model} is to be deployed, and an InferenceService "
                 f"cannot be without one: run `roadworthy run {self._model}`."
             )
         return found
@@ -499,13 +499,13 @@ def _component(live: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _apart(alike: Mapping[str, str]) -> Json:
-    """Return the wish that pods with some labels run on nodes of their own."""
+    """Return the preference that pods with some labels run on nodes of their own."""
     term = {
         "labelSelector": {"matchLabels": dict(alike)},
         "topologyKey": "kubernetes.io/hostname",
     }
-    wish = [{"weight": 100, "podAffinityTerm": term}]
-    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wish}}
+    preference = [{"weight": 100, "podAffinityTerm": term}]
+    return {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preference}}
 
 
 def _route(what: str) -> Json:

@@ -7,18 +7,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Self
 
+import tenacity
+
 from roadworthy.bundles import stores
 from roadworthy.bundles.bundle import Bundle, Golden
 from roadworthy.core.settings import Settings
+from roadworthy.rollout.engine import record
 from roadworthy.rollout.engine.analysis import Counts
-from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine.fetching import stored
+from roadworthy.rollout.engine.record import RollbackIntent
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError, Strategy
-from roadworthy.rollout.engine.target import Standing, nothing
+from roadworthy.rollout.engine.target import Status, nothing
 from roadworthy.rollout.engine.verification import Verification, verify
 from roadworthy.rollout.engine.workers import NotYetError
 from roadworthy.rollout.kserve import endpoints, inference_service, kserve_settings, prometheus
-from roadworthy.rollout.kserve.budgets import Budgets
 from roadworthy.rollout.kserve.cluster import Cluster, ClusterError
+from roadworthy.rollout.kserve.cluster_records import ClusterRecords
 from roadworthy.rollout.kserve.inference_service import Placed, Release
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
 from roadworthy.rollout.kserve.placement import Placement
@@ -26,6 +30,7 @@ from roadworthy.rollout.kserve.prometheus import Figures
 from roadworthy.rollout.kserve.watcher import Watcher
 
 _WHOLE = 100
+_POLL_SECONDS = 1.0
 _SEEN = 10
 """From this share on, in percent, a version must be seen among the answers that customers get."""
 
@@ -58,10 +63,9 @@ class KServeTarget:
         self._kserve = kserve
         self._cluster = cluster
         self._watcher = Watcher(settings, kserve, cluster)
-        self._budgets = Budgets(kserve, cluster, settings.ready_seconds)
-        self._placement = Placement(
-            settings, kserve, cluster, digests, self._watcher, self._budgets
-        )
+        self._digests = digests
+        self.records = ClusterRecords(kserve, cluster, settings.ready_seconds)
+        self._placement = Placement(settings, kserve, cluster, digests, self._watcher, self.records)
         self._figures: dict[str, Figures] = {}
 
     @classmethod
@@ -101,12 +105,12 @@ class KServeTarget:
         self._check_store()
         if rollout.champion:
             self._check_split(self._watcher.mode(self._cluster.service(model)))
-        self._budgets.check_undisturbed(model)
+        self.records.read(model).check_undisturbed()
         runtime = self._placement.runtime()
         uri = stores.publish(self._settings.bundle_store, bundle)
         release = Release(rollout.version, uri, runtime)
         self._check_free(model, release)
-        self._budgets.keep(model)
+        self.records.keep_budget(model)
         self._placement.have_champion(rollout, meanwhile)
         self._placement.apply(
             model, lambda now: inference_service.projected(now, rollout, release), cover=0
@@ -190,86 +194,104 @@ class KServeTarget:
             what=f"Version {rollout.version} of {rollout.model} did not get everything",
         )
 
-    def roll_back(self, rollout: Rollout, left: Note | None = None) -> None:
-        """Take the version off; the note is written first, and does not hold that up."""
-        failed = None
-        if left is None:
-            self._budgets.check_undisturbed(rollout.model)
-        else:
-            try:
-                self._budgets.leave(left)
-            except ClusterError as error:
-                failed = error
+    def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
+        """Apply the champion alone, unless a user rolls the model back."""
+        self.records.read(rollout.model).check_undisturbed()
         first = rollout.champion == 0
-        self._placement.take_off(rollout.model, {rollout.version}, first=first, finish=left is None)
-        if failed is not None:
-            raise failed
+        self._placement.take_off(rollout.model, {rollout.version}, first=first, finish=finish)
 
-    def put_back(self, left: Note, digest: str) -> None:
-        """Make the note's champion the only version, whatever is on the road.
+    def deployed(self, model: str) -> tuple[int, int]:
+        """Read the InferenceService."""
+        now = self.status(model)
+        if not now.champion and now.problem:
+            raise RolloutError(now.problem)
+        return now.champion, now.challenger
 
-        It is given the traffic when it answers, so until then what is there goes on.
+    def former(self, model: str) -> int:
+        """Leave it to MLflow."""
+        del model
+        return 0
 
-        Parameters
-        ----------
-        digest
-            The digest of the champion's bundle.
-
-        Raises
-        ------
-        RolloutError
-            It does not come up; what answered before still does.
-        """
-        model = left.model
-        self._watcher.live(model)
-        self._budgets.leave(left)
-        self._budgets.keep(model)
-        now = self._watcher.placed(model)
-        if now.champion is not None and now.champion.version == left.champion:
-            self._placement.take_off(model, set(left.taken_off), first=False, finish=True)
+    def put_back(self, intent: RollbackIntent) -> None:
+        """Apply the champion beside what is deployed, and give it the traffic once it answers."""
+        model = intent.model
+        now = self._watcher.seen(self._watcher.live(model))
+        if now.champion is not None and now.champion.version == intent.champion:
+            # Its bundle is where its pods read it: that a rollout ends waits for no store.
+            record.leave(self.records, intent)
+            self._placement.take_off(model, set(intent.taken_off), first=False, finish=True)
             return
-        uri = stores.address(self._settings.bundle_store, model, digest)
+        digest = self._digests(model, intent.champion)
+        with stored(self._settings, model, intent.champion, digest):
+            uri = stores.address(self._settings.bundle_store, model, digest)
+        record.leave(self.records, intent)
         try:
-            self._placement.restore(model, Release(left.champion, uri))
-        except (ClusterError, RolledBackError):  # of which nothing is known, or another one knows
+            self._placement.restore(model, Release(intent.champion, uri))
+        except (ClusterError, RolledBackError):  # what came of it is not known, or another knows
             raise
         except BaseException:  # Ctrl-C, too: nobody else knows that it was given up
-            self._placement.withdraw(left)
+            self._placement.withdraw(intent)
             raise
 
-    def redo(self, left: Note) -> bool:
-        """Make the road as the note says, or withdraw it."""
-        now = self._watcher.placed(left.model)
-        known = (left.champion, *left.taken_off)
+    def wait_for(self, intent: RollbackIntent) -> str:
+        """Ask the champion its golden batch at the model's address until it answers well.
+
+        That its pods are ready is not enough.
+        """
+        settings, model, number = self._settings, intent.model, intent.champion
+        with stored(settings, model, number, self._digests(model, number)) as kept:
+            golden = kept.golden
+        rollout = Rollout(
+            *(model, number, number, "canary"),
+            *(settings.actor, settings.holder, intent.at, intent.at),
+            state="promoted",
+        )
+
+        @tenacity.retry(
+            stop=tenacity.stop_after_delay(settings.ready_seconds),
+            wait=tenacity.wait_fixed(min(_POLL_SECONDS, settings.ready_seconds / 10)),
+            retry=tenacity.retry_if_exception_type(NotYetError),
+            reraise=True,
+        )
+        def ask() -> None:
+            found = self.verify(rollout, golden)
+            if not found.good:
+                raise NotYetError(found.problem)
+
         try:
-            if now.champion is not None and left.champion and now.champion.version not in known:
+            ask()
+        except NotYetError as error:
+            why = self.status(model).problem or f"{error}."
+            raise RolloutError(
+                f"Version {number} of {model} was put back, but does not answer after "
+                f"{settings.ready_seconds:g} s: {why} What answered before goes on answering; "
+                f"`roadworthy status {model}` shows its state."
+            ) from error
+        return self.status(model).url
+
+    def redo(self, intent: RollbackIntent) -> bool:
+        """Make the InferenceService as the intent says, or withdraw the intent."""
+        now = self._watcher.placed(intent.model)
+        known = (intent.champion, *intent.taken_off)
+        try:
+            if now.champion is not None and intent.champion and now.champion.version not in known:
                 raise RolloutError(  # noqa: TRY301
-                    f"Version {now.champion.version} of {left.model} was put on the road by "
-                    f"somebody since."
+                    f"Version {now.champion.version} of {intent.model} was deployed by somebody "
+                    f"since."
                 )
-            self._placement.follow(left)
+            self._placement.follow(intent)
         except (ClusterError, RolledBackError):
             raise
         except BaseException as error:
-            self._placement.withdraw(left)
-            if not isinstance(error, RolloutError) or self._budgets.note(left.model) == left:
+            self._placement.withdraw(intent)
+            kept = self.records.read(intent.model).intent == intent
+            if kept or not isinstance(error, RolloutError):
                 raise
-            log.error("%s The rollback to version %d is given up.", error, left.champion)  # noqa: TRY400
+            log.error("%s The rollback to version %d is given up.", error, intent.champion)  # noqa: TRY400
             return False
         return True
 
-    def left(self, model: str) -> Note | None:
-        """Read the note."""
-        return self._budgets.note(model)
-
-    def clear(self, note: Note) -> None:
-        """Take the note away, once the road is as it says: whoever wrote it may have died then."""
-        if self._budgets.note(note.model) != note:
-            return
-        self._placement.follow(note)
-        self._budgets.forget(note)
-
-    def standing(self, model: str) -> Standing:
+    def status(self, model: str) -> Status:
         """Read the InferenceService, and ask it."""
         place = f"{model} in the namespace {self._kserve.namespace}"
         try:
@@ -278,9 +300,9 @@ class KServeTarget:
             place = f"{place} ({mode})"
             if live is None:
                 told = f"There is no InferenceService {model}: `roadworthy run {model}` makes one."
-                return Standing(model, place, problem=told)
+                return Status(model, place, problem=told)
             now = inference_service.read(inference_service.ours(live, mode), mode)
-            found = Standing(
+            found = Status(
                 model,
                 place,
                 url=(live.get("status") or {}).get("url", ""),
@@ -289,7 +311,7 @@ class KServeTarget:
                 share=now.share,
             )
         except RolloutError as error:
-            return Standing(model, place, problem=str(error))
+            return Status(model, place, problem=str(error))
         try:
             self._watcher.check_kept(live)
             inference_service.read(live, mode)
@@ -336,9 +358,8 @@ class KServeTarget:
     def _check_unchanged(self, rollout: Rollout) -> None:
         """See that the road is still as the rollout made it."""
         model, live = rollout.model, self._cluster.service(rollout.model)
-        self._budgets.check_undisturbed(
-            model
-        )  # asked then: who rolls back changes the road after that
+        # asked then: who rolls back changes the InferenceService after that
+        self.records.read(model).check_undisturbed()
         if live is None:
             raise RolloutError(
                 f"Somebody deleted the InferenceService {model} during the rollout of version "

@@ -1,4 +1,4 @@
-"""Puts versions on the road of an InferenceService, and takes them off.
+"""Deploys versions to an InferenceService, and removes them.
 
 An InferenceService is applied, never deleted and made anew, and only as what was read of it before:
 two that change it at the same time do so one after the other. What else wants to say what one of
@@ -14,12 +14,13 @@ from dataclasses import replace
 
 from roadworthy.bundles import stores
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine import record
+from roadworthy.rollout.engine.record import RollbackIntent
 from roadworthy.rollout.engine.state import Rollout, RolloutError
-from roadworthy.rollout.engine.target import GoneError, nothing
+from roadworthy.rollout.engine.target import NotDeployedError, nothing
 from roadworthy.rollout.kserve import inference_service, serving_runtime
-from roadworthy.rollout.kserve.budgets import Budgets
 from roadworthy.rollout.kserve.cluster import APPLY, Cluster, Json, unless_stale
+from roadworthy.rollout.kserve.cluster_records import ClusterRecords
 from roadworthy.rollout.kserve.inference_service import Placed, Release
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from roadworthy.rollout.kserve.watcher import Watcher
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Placement:
-    """What is on the road of each model of one namespace.
+    """What is deployed of each model of one namespace.
 
     Parameters
     ----------
@@ -45,14 +46,14 @@ class Placement:
         cluster: Cluster,
         digests: Callable[[str, int], str],
         watcher: Watcher,
-        budgets: Budgets,
+        records: ClusterRecords,
     ) -> None:
         self._settings = settings
         self._kserve = kserve
         self._cluster = cluster
         self._digests = digests
         self._watcher = watcher
-        self._budgets = budgets
+        self._records = records
 
     def template(self) -> Json:
         """Return the ServingRuntime of which a new version gets a copy.
@@ -84,12 +85,12 @@ class Placement:
         force: bool = False,
         cover: int | None = None,
     ) -> None:
-        """Apply what is made of what is on the road, unless that changes meanwhile: then again.
+        """Apply what is made of what is deployed, unless that changes meanwhile: then again.
 
         Parameters
         ----------
         project
-            Returns what is to be on the road, of what is.
+            Returns what is to be deployed, of what is.
         force
             Whether it is the way back: what others want of our fields does not count, nor does it
             matter whether somebody rolls back.
@@ -102,7 +103,7 @@ class Placement:
         def once() -> None:
             live = self._cluster.service(model)
             if not force:  # asked after the road was read: who rolls back changes it after that
-                self._budgets.check_undisturbed(model)
+                self._records.read(model).check_undisturbed()
             mode = self._watcher.mode(live)
             before = inference_service.applied(live) if live else None
             if live is not None:
@@ -203,9 +204,9 @@ class Placement:
             return
         if live is None or live["metadata"].get("deletionTimestamp"):
             told = "There is no" if live is None else "Somebody is deleting the"
-            raise GoneError(
+            raise NotDeployedError(
                 f"{told} InferenceService {model}, so its champion answers nobody either: "
-                f"`roadworthy run {model}` puts it on the road again."
+                f"`roadworthy run {model}` deploys it again."
             )
         if self._watcher.mode(live) == "Standard" or first:
             self.apply(model, without, force=True)
@@ -243,7 +244,7 @@ class Placement:
         self.apply(model, lambda now: replace(now, pinned=False), force=True)
 
     def restore(self, model: str, release: Release) -> None:
-        """Make a version the only one that is not on the road, or is one it follows."""
+        """Make a version the only one that is not deployed, or is one it follows."""
         live = self._watcher.live(model)
         now = self._watcher.seen(live)
         if self._watcher.mode(live) == "Knative" and self._has_returned(model, release, now, live):
@@ -299,7 +300,7 @@ class Placement:
         model, number = rollout.model, rollout.champion
         if number in (0, rollout.version) or self._watcher.placed(model).champion is not None:
             return
-        log.warning("%s has no champion here: version %d is put on the road.", model, number)
+        log.warning("%s has no champion here: version %d is deployed.", model, number)
         release = replace(self._release(model, number), runtime=self.runtime())
         self.apply(model, lambda now: now if now.champion else Placed(release))
         self._watcher.wait(
@@ -310,29 +311,29 @@ class Placement:
             what=f"Version {number} of {model}, its champion, did not come up",
         )
 
-    def withdraw(self, left: Note) -> None:
-        """Forget a rollback to a version that does not come up: whoever comes next goes on.
+    def withdraw(self, intent: RollbackIntent) -> None:
+        """Remove an intent whose version does not come up: whoever comes next goes on.
 
-        What is the champion already stays, and so does the note: it is only to be recorded.
+        What is the champion already stays, and so does the intent: MLflow is still to be told.
         """
         try:
-            now = self._watcher.placed(left.model).champion
-            if now is not None and now.version == left.champion:
+            now = self._watcher.placed(intent.model).champion
+            if now is not None and now.version == intent.champion:
                 return
-            self.take_off(left.model, {left.champion}, first=False, finish=True)
-            self._budgets.forget(left)
+            self.take_off(intent.model, {intent.champion}, first=False, finish=True)
+            record.forget(self._records, intent)
         except RolloutError as error:
-            log.error("The rollback is not forgotten: %s", error)  # noqa: TRY400 - a sentence
+            log.error("The rollback is not withdrawn: %s", error)  # noqa: TRY400 - a sentence
 
-    def follow(self, note: Note) -> None:
-        """Make the road as a note says."""
-        now = self._watcher.placed(note.model)
-        off = {release.version for release in now.releases} & set(note.taken_off)
-        if now.champion is not None and now.champion.version in off and note.champion:
-            self.restore(note.model, self._release(note.model, note.champion))
+    def follow(self, intent: RollbackIntent) -> None:
+        """Make the traffic follow an intent."""
+        now = self._watcher.placed(intent.model)
+        off = {release.version for release in now.releases} & set(intent.taken_off)
+        if now.champion is not None and now.champion.version in off and intent.champion:
+            self.restore(intent.model, self._release(intent.model, intent.champion))
         elif off:
-            first = not note.champion
-            self.take_off(note.model, off, first=first, finish=False)
+            first = not intent.champion
+            self.take_off(intent.model, off, first=first, finish=False)
 
     def _release(self, model: str, version: int) -> Release:
         """Return a version as the registry knows it."""
@@ -340,7 +341,7 @@ class Placement:
         return Release(version, stores.address(self._settings.bundle_store, model, digest))
 
     def _runtime_of(self, release: Release, live: Json) -> str:
-        """Return what served a version before the one that is on the road, or serves new ones."""
+        """Return what served a version before the one that is deployed, or serves new ones."""
         before = inference_service.follows(live)
         if before == release and before.runtime and self._cluster.runtime(before.runtime):
             return before.runtime

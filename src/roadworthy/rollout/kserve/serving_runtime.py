@@ -1,7 +1,7 @@
 """The ServingRuntimes that serve versions: copies of the one that ``deploy/`` applies.
 
 KServe makes the pods of every version anew when its ServingRuntime changes, at once and unverified.
-So a version that comes on the road gets a copy of the ServingRuntime as it is then, which never
+So a version that is deployed gets a copy of the ServingRuntime as it is then, which never
 changes, as its name tells its content. Another serving image comes with the next version: it is
 verified and gets its share with it, and goes with it if that is rolled back.
 

@@ -25,7 +25,7 @@ _SURE = 3
 
 
 class Watcher:
-    """Sees what is on the road of each model of one namespace.
+    """Sees what is deployed of each model of one namespace.
 
     What it is given as ``live`` is an InferenceService as the API server told it. A check raises a
     :class:`NotYetError` while something is not as it must be.
@@ -54,11 +54,11 @@ class Watcher:
         return live
 
     def placed(self, model: str) -> Placed:
-        """Return what is on the road, as the way back sees it."""
+        """Return what is deployed, as a rollback sees it."""
         return self.seen(self._cluster.service(model))
 
     def seen(self, live: Json | None) -> Placed:
-        """Return what an InferenceService has on the road, as the way back sees it."""
+        """Return what an InferenceService has deployed, as a rollback sees it."""
         if live is None or live["metadata"].get("deletionTimestamp"):
             return Placed()
         mode = self.mode(live)
@@ -86,7 +86,7 @@ class Watcher:
         return MODES[told]
 
     def problem(self, live: Json, now: Placed, model: str) -> str:
-        """Return what is wrong with what is on the road, in a sentence; nothing if nothing is."""
+        """Return what is wrong with what is deployed, in a sentence; nothing if nothing is."""
         try:
             told = endpoints.answering(
                 endpoints.common(live, self._kserve), model, self._settings.token
@@ -96,7 +96,7 @@ class Watcher:
             return f"{model} does not answer: {error}{f' ({more})' if more else ''}."
         known = [release.version for release in now.releases]
         if told not in known:
-            return f"{model} answers with version {told}, which is not on the road."
+            return f"{model} answers with version {told}, which is not deployed."
         if now.pinned:
             return (
                 f"{model} answers with pods of an earlier revision, as the newest one has not come "

@@ -3,38 +3,44 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import tenacity
 
-from roadworthy.bundles.bundle import Bundle, Golden
+from roadworthy.bundles import bundle as bundles
+from roadworthy.bundles.bundle import Bundle, BundleError, Golden
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.http import connect
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import analysis, intent, workers
+from roadworthy.rollout.engine import analysis, record, workers
 from roadworthy.rollout.engine.analysis import Counts
-from roadworthy.rollout.engine.intent import Note
+from roadworthy.rollout.engine.record import RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import (
     RefusedError,
-    RolledBackError,
     Rollout,
     RolloutError,
     Strategy,
 )
-from roadworthy.rollout.engine.target import Standing, nothing
+from roadworthy.rollout.engine.target import Status, nothing
 from roadworthy.rollout.engine.verification import Verification, verify
 from roadworthy.rollout.engine.workers import NotYetError
 from roadworthy.rollout.local import server
+from roadworthy.rollout.local.local_records import LocalRecords, changing
 from roadworthy.rollout.local.placement import place, placed
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Release, Road, RoadError
 
+if TYPE_CHECKING:
+    from roadworthy.tracking.registry import Version
+
 _POLL_SECONDS = 0.05
 _WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
-"""What a state of a rollout is called on the road."""
+"""What a state of a rollout is called in the road."""
 
 
 log = logging.getLogger(__name__)
@@ -51,6 +57,7 @@ class LocalTarget:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.records: RecordStore = LocalRecords(settings)
 
     def check(self, strategy: Strategy) -> None:
         """Refuse what one server cannot do."""
@@ -63,7 +70,7 @@ class LocalTarget:
     def stage(
         self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
     ) -> None:
-        """Place the bundle, put it on the road, and wait until the server holds it."""
+        """Place the bundle, write it into the road, and wait until the server holds it."""
         self._write(rollout, place(self._settings, bundle, rollout.version))
         self._wait(
             rollout,
@@ -73,7 +80,7 @@ class LocalTarget:
         )
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Write the share on the road, and wait until the server tells it."""
+        """Write the share into the road, and wait until the server has it."""
         self._write(rollout)
         if rollout.plan:
             self._wait(
@@ -102,42 +109,72 @@ class LocalTarget:
             return None
 
     def promote(self, rollout: Rollout) -> None:
-        """Write it on the road as the champion."""
+        """Write it into the road as the champion."""
         self._write(rollout)
 
-    def roll_back(self, rollout: Rollout, left: Note | None = None) -> None:
-        """Write the road without it, and beside it what is to be recorded of that."""
-        self._write(rollout, left=left)
+    def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
+        """Write the road without it."""
+        del finish  # nothing here takes long
+        self._write(rollout)
 
-    def left(self, model: str) -> Note | None:
-        """Read the note beside the road."""
-        return intent.read(self._settings, model)
+    def deployed(self, model: str) -> tuple[int, int]:
+        """Read the road."""
+        now = routes.read(self._settings.road, model)
+        return _number(now.champion), _number(now.challenger)
 
-    def redo(self, told: Note) -> bool:
-        """Do nothing: road and note are written together."""
-        del told
+    def former(self, model: str) -> int:
+        """Read the road, where the champion followed a version whose bundle is whole."""
+        found = routes.read(self._settings.road, model).previous
+        return found.version if found is not None and _is_whole(found) else 0
+
+    def put_back(self, intent: RollbackIntent) -> None:
+        """Write the road with the champion alone."""
+        release = self._release(intent) if intent.champion else None
+        record.leave(self.records, intent)
+        self._follow(intent, release)
+
+    def wait_for(self, intent: RollbackIntent) -> str:
+        """Ask every process of the server which version it answers with."""
+        settings, model = self._settings, intent.model
+        url = server.address(settings)
+        end = time.monotonic() + settings.ready_seconds
+        told: set[int] = set()
+        while url and time.monotonic() < end:
+            told = self._answering(url, model)
+            if told == {intent.champion}:
+                return url
+            time.sleep(_POLL_SECONDS)
+        if not url:
+            return ""
+        instead = " and ".join(map(str, sorted(told))) or "nothing"
+        raise RolloutError(
+            f"Version {intent.champion} of {model} is deployed, but {url} still answers with "
+            f"{instead} after {settings.ready_seconds:g} s. Look at the server's log."
+        )
+
+    def redo(self, intent: RollbackIntent) -> bool:
+        """Write the road as the intent says, unless it is so."""
+        champion, challenger = self.deployed(intent.model)
+        if champion in intent.taken_off or challenger in intent.taken_off:
+            self._follow(intent, self._release(intent) if intent.champion else None)
         return True
 
-    def clear(self, told: Note) -> None:
-        """Take the note beside the road away."""
-        intent.clear(self._settings, told)
-
-    def standing(self, model: str) -> Standing:
+    def status(self, model: str) -> Status:
         """Read the road, and ask the server that watches it what it makes of it."""
         url = server.address(self._settings)
-        found = Standing(model, f"the server at {url}" if url else "no server", url)
+        found = Status(model, f"the server at {url}" if url else "no server", url)
         try:
             now = routes.read(self._settings.road, model)
         except RoadError as error:
             return replace(found, problem=str(error))
         found = replace(
             found,
-            champion=0 if now.champion is None else now.champion.version,
-            challenger=0 if now.challenger is None else now.challenger.version,
+            champion=_number(now.champion),
+            challenger=_number(now.challenger),
             share=now.share,
         )
         if now == Road(model):
-            told = f"{model} is not on the road: `roadworthy run {model}` makes a first version."
+            told = f"{model} is not deployed: `roadworthy run {model}` makes a first version."
             return replace(found, problem=told)
         if not url:
             told = f"No server serves {self._settings.home}: start one with `roadworthy serve`."
@@ -159,18 +196,44 @@ class LocalTarget:
             return f"{url} is not what its road says: {error}. Look at the server's log."
         return ""
 
-    def _write(
-        self, rollout: Rollout, release: Release | None = None, left: Note | None = None
-    ) -> None:
-        directory = self._settings.road
-        with intent.changing(self._settings, rollout.model):
+    def _write(self, rollout: Rollout, release: Release | None = None) -> None:
+        with changing(self._settings, rollout.model):
             self._check_undisturbed(rollout)
             now, is_lost = self._road(rollout)
             after = projected(now, rollout, release)
-            if left is not None:
-                intent.write(self._settings, left)
             if after != now or is_lost:
-                routes.write(directory, after)
+                routes.write(self._settings.road, after)
+
+    def _follow(self, intent: RollbackIntent, release: Release | None) -> None:
+        with changing(self._settings, intent.model):
+            now = routes.read(self._settings.road, intent.model)
+            routes.write(self._settings.road, put_back(now, intent, release))
+
+    def _release(self, intent: RollbackIntent) -> Release:
+        """Return the release of an intent's champion, its bundle whole and in its place."""
+        now = routes.read(self._settings.road, intent.model)
+        if now.champion is not None and now.champion.version == intent.champion:
+            return now.champion  # which answers: its bundle need not be read
+        before = now.previous
+        if before is not None and before.version == intent.champion and _is_whole(before):
+            return before
+        return placed(self._settings, self._version(intent.model, intent.champion))
+
+    def _version(self, model: str, number: int) -> Version:
+        # here alone: it takes seconds to import, and what the road remembers needs no registry
+        from roadworthy.tracking.registry import Registry
+
+        return Registry.of(self._settings).version(model, number)
+
+    def _answering(self, url: str, model: str) -> set[int]:
+        """Return the versions that answer requests for none, whichever process is asked."""
+        try:
+            with connect(url, self._settings.token) as client:
+                told = workers.ask(client, model)
+                parts = [part for worker in told for part in workers.shares(worker).items()]
+                return {version for version, share in parts if share}
+        except (httpx.HTTPError, httpx.InvalidURL, NotYetError):
+            return set()
 
     def _road(self, rollout: Rollout) -> tuple[Road, bool]:
         """Return the road, and whether it was lost: then it has the champion of the registry."""
@@ -181,24 +244,19 @@ class LocalTarget:
             now = Road(model)
         if now.champion is not None or rollout.champion in (0, rollout.version):
             return now, False
-        # here alone: there is much to import, and no road is lost but by accident
-        from roadworthy.tracking.registry import Registry
-
         log.warning("The road of %s was lost: its champion is fetched again.", model)
         try:
-            version = Registry.of(settings).version(model, rollout.champion)
+            version = self._version(model, rollout.champion)
             return replace(now, champion=placed(settings, version)), True
         except RoadworthyError as error:
             if rollout.state != "rolled back":
                 raise
             # the rollout is to end all the same; `roadworthy serve` tries again
-            log.error("The champion of %s is not put on the road: %s", model, error)  # noqa: TRY400
+            log.error("The champion of %s is not deployed: %s", model, error)  # noqa: TRY400
             return now, False
 
     def _check_undisturbed(self, rollout: Rollout) -> None:
-        left = intent.read(self._settings, rollout.model)
-        if left is not None:
-            raise RolledBackError(f"{left}")
+        self.records.read(rollout.model).check_undisturbed()
 
     def _wait(
         self,
@@ -252,34 +310,6 @@ class LocalTarget:
             return ""
 
 
-def stage(settings: Settings, staged: Bundle, version: int) -> None:
-    """Put a version on the road that answers only who asks for it; wait until the server holds it.
-
-    What the road says of a version that is on it already, such as its share, stays.
-
-    Raises
-    ------
-    RolloutError
-        It was not loaded within ``settings.ready_seconds``; it is off the road again.
-    """
-    model = staged.manifest.model
-    now = routes.read(settings.road, model)
-    champion = 0 if now.champion is None else now.champion.version
-    again = now.challenger is not None and now.challenger.version == version
-    rollout = Rollout(
-        *(model, version, champion, "canary", "", settings.holder, "", ""),
-        share=now.share if again else 0,
-    )
-    target = LocalTarget(settings)
-    try:
-        target.stage(rollout, staged)
-    except RolledBackError:
-        raise
-    except RolloutError:
-        target.roll_back(replace(rollout, state="rolled back"))
-        raise
-
-
 def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Road:
     """Return the road that a rollout stands for.
 
@@ -288,12 +318,12 @@ def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Ro
     now
         The road as it is.
     release
-        The version's release, where it is not on the road yet.
+        The version's release, where it is not deployed yet.
 
     Raises
     ------
     RolloutError
-        The version is not on the road, so it can have no share and cannot be promoted.
+        The version is not deployed, so it can have no share and cannot be promoted.
     """
     alone = Road(rollout.model, champion=now.champion, previous=now.previous)
     if rollout.state == "rolled back":
@@ -302,7 +332,7 @@ def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Ro
     if now.champion is None and rollout.champion not in (0, rollout.version):
         raise RolloutError(
             f"The road of {rollout.model} has lost its champion, version {rollout.champion}: "
-            f"`roadworthy serve` puts it on the road again, then run again."
+            f"`roadworthy serve` deploys it again, then run again."
         )
     again = now.champion is not None and now.champion.version == rollout.version
     challenger = release or next(
@@ -329,6 +359,38 @@ def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Ro
         state="paused" if rollout.paused else _WORDS[rollout.state],
         holder=rollout.holder,
     )
+
+
+def put_back(now: Road, intent: RollbackIntent, release: Release | None) -> Road:
+    """Return the road once a rollback is done.
+
+    Parameters
+    ----------
+    now
+        The road as it is.
+    release
+        The release of the intent's champion; None where none was released before.
+    """
+    if release is None:
+        return Road(intent.model)
+    before = now.champion
+    if before is not None and before.version == release.version:
+        return Road(intent.model, champion=before, previous=now.previous)
+    # Back from a bad version there is no way forth to it; to a later one there is a way back.
+    later = before is not None and release.version > before.version
+    champion = replace(release, since=intent.at)
+    return Road(intent.model, champion=champion, previous=before if later else None)
+
+
+def _number(release: Release | None) -> int:
+    return 0 if release is None else release.version
+
+
+def _is_whole(release: Release) -> bool:
+    try:
+        return bool(bundles.read(Path(release.bundle), release.digest))
+    except BundleError:
+        return False
 
 
 def _check_held(worker: Any, version: int, digest: str) -> None:

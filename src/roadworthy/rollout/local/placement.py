@@ -55,9 +55,11 @@ def placed(settings: Settings, version: Version) -> Release:
     RoadworthyError
         It was not released, or cannot be fetched.
     """
-    from roadworthy.bundles import releases
+    # here alone: Git and DVC are imported, and a rollback to what is here does without them
+    from roadworthy.rollout.engine.fetching import fetched
 
-    with releases.fetch(settings, version.model, version.git_tag) as released:
+    digest = version.tags.get("digest", "")
+    with fetched(settings, version.model, version.number, digest) as released:
         return place(settings, released, version.number)
 
 

@@ -12,8 +12,8 @@ from roadworthy.bundles.bundle import BundleError
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
-from roadworthy.rollout.engine import intent
 from roadworthy.rollout.local import local_target
+from roadworthy.rollout.local.local_records import LocalRecords, changing
 from roadworthy.rollout.local.placement import placed
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road, RoadError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def restore(settings: Settings) -> Iterator[str]:
-    """Put each model on the road again whose road is empty or damaged; yield what was done.
+    """Deploy each model again whose road is empty or damaged; yield what was done.
 
     During a rollout that is the champion and the challenger with its share. A road whose bundles
     are there is left alone, but what a kill left half done is finished; when every model has one
@@ -65,18 +65,18 @@ def restore(settings: Settings) -> Iterator[str]:
 
 def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[str]:
     """Write the road of a model: its champion and, during a rollout, its challenger."""
-    from roadworthy.rollout.engine import lease
-
-    champion = registry.aliased(model, "champion")
+    record = LocalRecords(settings).read(model)
+    number = record.champion
+    champion = registry.version(model, number) if number else registry.aliased(model, "champion")
     if champion is None:
         return
     since = champion.tags.get("promoted_at", "")
     release = placed(settings, champion)
     release = replace(release, since=since or release.since)
-    with intent.changing(settings, model):
+    with changing(settings, model):
         routes.write(settings.road, Road(model, champion=release))
-    yield f"Put {model} version {champion.number} on the road again, from the registry."
-    rollout = lease.read(registry, model) if settings.target == "local" else None
+    yield f"Put {model} version {champion.number} in service again, from the registry."
+    rollout = record.rollout if settings.target == "local" else None
     if rollout is None or rollout.ended or rollout.champion != champion.number:
         return
     try:
@@ -84,19 +84,21 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
     except RoadworthyError as error:  # not pushed yet, perhaps: the champion answers alone
         yield f"Version {rollout.version} of {model}, which is rolled out, stays off: {error}"
         return
-    with intent.changing(settings, model):
+    with changing(settings, model):
         now = routes.read(settings.road, model)
         routes.write(settings.road, local_target.projected(now, rollout, challenger))
     yield f"Put {rollout} beside it, as its rollout left it."
 
 
 def _is_open(settings: Settings, model: str) -> bool:
-    """Return whether a rollout is on, or was left half done: the registry knows more of it."""
+    """Return whether a rollout is under way, or an end of one is not finished."""
     try:
-        left = intent.read(settings, model) is not None
-        return left or routes.read(settings.road, model).challenger is not None
+        record = LocalRecords(settings).read(model)
+        if record.intent is not None or routes.read(settings.road, model).challenger is not None:
+            return True
     except RoadworthyError:
         return False
+    return record.rollout is not None and record.rollout.ended and not record.rollout.settled
 
 
 def _is_whole(settings: Settings, model: str) -> bool:

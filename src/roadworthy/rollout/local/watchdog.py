@@ -1,6 +1,6 @@
 """Takes the traffic from a version whose rollout nobody drives any more.
 
-A driver that fails takes its version off the road itself. One that is killed cannot: then the
+A driver that fails removes its version from service itself. One that is killed cannot: then the
 server's own command, which outlives it, gives all traffic back to the champion. The version stays
 loaded, so that ``roadworthy rollout resume`` goes on at once, with the share that the registry
 knows.
@@ -18,7 +18,7 @@ from dataclasses import replace
 from roadworthy.core import process_id
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
-from roadworthy.rollout.engine import intent
+from roadworthy.rollout.local.local_records import changing
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road, RoadError
 
@@ -29,7 +29,7 @@ _LOOK_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class Warden:
+class Watchdog:
     """Looks at the roads for a rollout whose driver is dead.
 
     Parameters
@@ -70,7 +70,7 @@ class Warden:
         return [model for model, of in due if self._abandon(model, of)]
 
     def _abandon(self, model: str, of: str) -> bool:
-        with intent.changing(self._settings, model):
+        with changing(self._settings, model):
             now = routes.read(self._settings.road, model)
             if now.holder != of or not _is_unwatched(now):  # it is driven again
                 return False
@@ -78,7 +78,7 @@ class Warden:
             routes.write(self._settings.road, after)
         number = now.challenger.version if now.challenger else ""
         log.warning(
-            "Whoever rolled out version %s of %s is gone (%s): the champion answers everybody. "
+            "The driver of version %s of %s is dead (%s): the champion gets all traffic. "
             "`roadworthy rollout resume %s` goes on, `roadworthy rollout abort %s` ends it.",
             *(number, model, of, model, model),
         )
@@ -88,16 +88,16 @@ class Warden:
 @contextmanager
 def watching(settings: Settings) -> Iterator[None]:
     """Look at the roads again and again while the block runs, in a thread of its own."""
-    warden, ended = Warden(settings), threading.Event()
+    watchdog, ended = Watchdog(settings), threading.Event()
 
     def run() -> None:
         while not ended.wait(_LOOK_SECONDS):
             try:
-                warden.look()
+                watchdog.look()
             except (RoadworthyError, OSError) as error:
-                log.warning("Rollouts are not looked after: %s", error)
+                log.warning("Rollouts are not watched: %s", error)
 
-    thread = threading.Thread(target=run, name="warden", daemon=True)
+    thread = threading.Thread(target=run, name="watchdog", daemon=True)
     thread.start()
     try:
         yield

@@ -1,0 +1,120 @@
+"""A record survives being written, and one of the release before is read and carried over."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from roadworthy.core.settings import Settings
+from roadworthy.rollout.engine import finalising, record
+from roadworthy.rollout.engine.lease import ConflictError
+from roadworthy.rollout.engine.record import Command, Record, RollbackIntent
+from roadworthy.rollout.engine.state import RolledBackError, RolloutError
+from roadworthy.rollout.local.local_records import LocalRecords
+from roadworthy.tracking.registry import Registry
+from tests.rollout.engine.test_state import rollouts
+
+STATES = {file.stem: file.read_text() for file in Path(__file__).parent.glob("states/*.json")}
+INTENT = RollbackIntent("fuel", 2, (3,), "ada", "2026-01-02T03:04:05+00:00", "it is bad")
+NOTE = '{"model": "fuel", "champion": 2, "taken_off": [3], "by": "ada", "at": "now", "why": "bad"}'
+
+
+@given(rollouts, st.none() | st.just(Command("abort", 4, "ada", "now")), st.integers(0, 9))
+def test_what_is_written_is_read_again_the_same(rollout, command, champion):
+    found = Record(rollout.model, champion, rollout, command, mark="a")
+
+    told = record.encode(found)
+
+    assert record.decode(told, rollout.model) == found
+    # and so it is with what a later release adds
+    raw = json.loads(told)
+    raw["rollout"]["later"] = raw["later"] = {"x": 1}
+    assert record.decode(json.dumps(raw), rollout.model) == found
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '"a"', '{"model": "other"}'])
+def test_what_is_no_record_is_told_and_left_as_it_is(tmp_path, text):
+    store = LocalRecords(Settings(home=tmp_path))
+    file = tmp_path / "rollouts" / "fuel.json"
+    file.parent.mkdir()
+    file.write_text(text)
+
+    for attempt in (lambda: store.read("fuel"), lambda: record.leave(store, INTENT)):
+        with pytest.raises(RolloutError, match=r"rollouts/fuel\.json.*Delete it, and run again"):
+            attempt()
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"champion": -1}, {"taken_off": []}, {"taken_off": [0]}, {"by": 1}, {"model": "weather"}],
+)
+def test_an_intent_is_read_only_if_it_is_whole(change):
+    assert record.decode_intent(NOTE, "fuel").taken_off == (3,)
+    with pytest.raises(ValueError, match=r"\w"):
+        record.decode_intent(json.dumps(json.loads(NOTE) | change), "fuel")
+
+
+def test_a_pending_rollback_stays_until_it_is_forgotten(tmp_path):
+    store = LocalRecords(Settings(home=tmp_path))
+    record.leave(store, INTENT)
+    record.leave(store, INTENT)
+
+    with pytest.raises(RolledBackError, match=r"rolled back by ada at .*: it is bad"):
+        record.leave(store, replace(INTENT, by="bob"))
+    record.forget(store, replace(INTENT, by="bob"))
+    assert store.read("fuel").intent == INTENT
+    record.forget(store, INTENT, champion=2)
+
+    assert (store.read("fuel").intent, store.read("fuel").champion) == (None, 2)
+
+
+def test_a_note_of_the_release_before_is_carried_over(tmp_path):
+    settings = Settings(home=tmp_path)
+    store, note = LocalRecords(settings), settings.road / ".fuel.note"
+    settings.road.mkdir()
+    note.write_text(NOTE)
+
+    intent = store.read("fuel").intent
+
+    assert (intent.champion, intent.taken_off, intent.by) == (2, (3,), "ada")
+    record.forget(store, intent)
+    assert not note.exists()
+    assert store.read("fuel").intent is None
+
+
+@pytest.mark.parametrize("name", sorted(STATES))
+def test_a_rollout_of_the_release_before_is_carried_over_once(settings, name):
+    registry, store = Registry.of(settings), LocalRecords(settings)
+    run = registry.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    registry.register("fuel", run_id=run, digest="a", tags={})
+    registry.set_model_tag("fuel", "rollout", STATES[name])
+
+    finalising.carry_over(settings, registry, store, "fuel")
+
+    found = store.read("fuel").rollout
+    assert found.state == name.replace("-", " ")
+    assert (found.version, found.owner, found.actor) == (2, "run-1", "ada")
+    assert found.stages[0].figures[0].name == "error_rate"
+    assert not registry.model_tags("fuel")["rollout"]
+    finalising.carry_over(settings, registry, store, "fuel")
+    assert store.read("fuel").rollout == found
+
+
+def test_a_rollout_of_the_release_before_whose_owner_lives_is_its_own(settings):
+    registry, store = Registry.of(settings), LocalRecords(settings)
+    run = registry.log_candidate(
+        "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
+    )
+    registry.register("fuel", run_id=run, digest="a", tags={})
+    raw = json.loads(STATES["shifting"]) | {"holder": settings.holder}
+    registry.set_model_tag("fuel", "rollout", json.dumps(raw))
+
+    with pytest.raises(ConflictError, match="is being rolled out already, by run-1"):
+        finalising.carry_over(settings, registry, store, "fuel")
+    assert store.read("fuel").rollout is None
