@@ -15,11 +15,13 @@ from .conftest import Workplace, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = (
-    *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-    *("register", "push", "roll-out", "verify", "promote", "report"),
+POINTS = (
+    # A step that has begun to write, and one after which no other begins at once to write. What is
+    # done before the registration leaves nothing behind but the run's own files.
+    *(("checkout", "running"), ("checkout", "done"), ("train", "running"), ("gate", "done")),
+    *(("register", "running"), ("push", "running"), ("roll-out", "running"), ("roll-out", "done")),
+    *(("promote", "running"), ("promote", "done"), ("report", "done")),
 )
-WRITING = ("checkout", "train", "register", "push", "roll-out", "promote")
 
 
 def kill(place: Workplace, step: str, *, when: str) -> None:
@@ -48,10 +50,9 @@ def processes_of(run: Path) -> list[str]:
     return [line for line in found if run.name in line]
 
 
-@pytest.mark.parametrize("when", ["done", "running"])
-def test_killed_after_and_during_each_step(workplace: Workplace, when: str) -> None:
-    # given runs that were killed, one after each step, or in the midst of each that writes
-    for step in STEPS if when == "done" else WRITING:
+def test_killed_during_and_after_steps(workplace: Workplace) -> None:
+    # given runs that were killed, each at another point
+    for step, when in POINTS:
         kill(workplace, step, when=when)
     # when it is run once more
     done = workplace.roadworthy("run", "fuel")
@@ -75,11 +76,15 @@ def test_killed_after_and_during_each_step(workplace: Workplace, when: str) -> N
     assert len([path for path in (home / "bundles").iterdir() if path.name[0] != "."]) == 1
 
 
-def test_stopped_by_ctrl_c(workplace: Workplace) -> None:
-    # given a run in its third step
+def test_another_run_is_refused_and_ctrl_c_stops(workplace: Workplace) -> None:
+    # given a run under way
     with workplace.started("run", "fuel") as process:
-        wait_until(lambda: list(workplace.path.glob(".roadworthy/runs/*/step.prepare.json")))
-        # when a person presses Ctrl-C
+        wait_until(lambda: list(workplace.path.glob(".roadworthy/runs/*/step.checkout.json")))
+        # when another is started, then it is refused in a sentence
+        second = workplace.roadworthy("run", "fuel")
+        assert second.returncode == 1
+        assert "Another run of fuel is under way" in second.stderr
+        # when a person presses Ctrl-C in the middle
         os.kill(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=30)
     # then it says so, ends with 130 and leaves no process behind
@@ -87,13 +92,3 @@ def test_stopped_by_ctrl_c(workplace: Workplace) -> None:
     assert "Stopped" in output
     assert workplace.report()["outcome"] == "failed"
     wait_until(lambda: not processes_of(workplace.runs()[0]), 10)
-
-
-def test_two_at_once(workplace: Workplace) -> None:
-    # given a run under way
-    with workplace.started("run", "fuel"):
-        wait_until(lambda: list(workplace.path.glob(".roadworthy/runs/*/step.checkout.json")))
-        # when another is started, then it is refused in a sentence
-        second = workplace.roadworthy("run", "fuel")
-    assert second.returncode == 1
-    assert "Another run of fuel is under way" in second.stderr
