@@ -428,7 +428,7 @@ def test_what_is_no_models_name_is_refused_before_anything_is_asked(kfp_api, clo
 
 
 @pytest.mark.parametrize("model", ["", "..", "../models/fuel"])
-@pytest.mark.parametrize("command", ["compile", "examine", "run", "up"])
+@pytest.mark.parametrize("command", ["compile", "preview", "run", "up"])
 def test_every_command_has_the_same_models_names(clone, command, model):
     done = CliRunner().invoke(main.app, [command, "--", model])
 
