@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli.rollout import named
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import KUBEFLOW, harmless, print_json
-from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:

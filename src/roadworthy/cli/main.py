@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from roadworthy.cli import doctor, kubeflow, preview, rollout
 from roadworthy.cli.rollout import named
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, harmless, print_json
-from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 from roadworthy.cli.rollout import named
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.terminal import MODELS, print_json
-from roadworthy.data.workplace import settings_here
 
 _aside = Console(stderr=True, highlight=False)
 
