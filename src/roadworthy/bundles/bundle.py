@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models.agreement import Agreement, Columns, Tolerance, agree
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -55,6 +56,9 @@ class Manifest:
         The versions of the packages that training used.
     files
         The sha256 of every other file, by its path in the bundle.
+    tolerance
+        ``relative`` and ``absolute`` by answer field: when two answers are the same. A bundle of
+        before it was written has none, which means the default.
     """
 
     model: str
@@ -68,14 +72,30 @@ class Manifest:
     packages: Mapping[str, str]
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def tolerances(self) -> dict[str, Tolerance]:
+        """The tolerance of each answer field that has its own."""
+        return {name: Tolerance(**limits) for name, limits in self.tolerance.items()}
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Requests of the hold-out, and the answers that the estimator gave at training time."""
+    """Requests of the hold-out, and the answers that the estimator gave at training time.
+
+    ``tolerance`` says, by answer field, how far an answer may differ from them.
+    """
 
     requests: list[dict[str, Any]]
-    answers: list[dict[str, float]]
+    answers: list[dict[str, Any]]
+    tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+
+    def agreement(self, answers: Columns) -> Agreement:
+        """Return how far other answers to these requests differ."""
+        names = self.answers[0] if self.answers else ()
+        expected = {name: [answer.get(name) for answer in self.answers] for name in names}
+        return agree(expected, answers, self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -89,7 +109,8 @@ class Bundle:
     @cached_property
     def golden(self) -> Golden:
         """The golden batch."""
-        return Golden(**json.loads((self.path / GOLDEN).read_bytes()))
+        raw = json.loads((self.path / GOLDEN).read_bytes())
+        return Golden(raw["requests"], raw["answers"], self.manifest.tolerances)
 
     @cached_property
     def profile(self) -> dict[str, Any]:
