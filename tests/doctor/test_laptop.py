@@ -8,7 +8,7 @@ import pytest
 
 from roadworthy.core.settings import Settings
 from roadworthy.doctor import machine, parts
-from roadworthy.doctor.examination import Part
+from roadworthy.doctor.checks import Part
 from tests.doctor.conftest import git
 
 NEEDED = ("Python", "git", "author", "clone", "environment", "home", "page", "data.csv")
@@ -19,7 +19,7 @@ def looks(looked):
     """Look at a laptop but for its registry, which takes seconds."""
 
     def look(settings, directory):
-        around = parts.services(settings, directory, "laptop")
+        around = parts.others(settings, directory, "laptop")
         slow = ("registry", "champions")
         others = tuple(check for check in around.checks if check.name not in slow)
         return looked(parts.laptop(settings, directory), Part(around.name, others))

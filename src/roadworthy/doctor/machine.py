@@ -1,4 +1,4 @@
-"""The laptop itself: Python, Git, the clone, its environment, the home, and what tests need."""
+"""The machine: Python, Git, the clone, its environment, the home, and what tests need."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from roadworthy.data import git
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 
 SPACE = 500_000_000
-"""How many bytes a home needs to be of use: some runs, and the tables of MLflow."""
+"""The bytes that a home needs: for some runs, and the tables of MLflow."""
 _MEGABYTE = 1_000_000
 _SECONDS = 10
 _CONTENT = "git add --all && git commit"
 
 
 def python(version: str = platform.python_version()) -> Finding:
-    """Look whether Python is one that the package is made for."""
+    """Check that the package supports this Python."""
     from packaging.specifiers import SpecifierSet
 
     wanted = importlib.metadata.metadata("roadworthy")["Requires-Python"]
@@ -37,7 +37,7 @@ def python(version: str = platform.python_version()) -> Finding:
 
 
 def git_program() -> Finding:
-    """Look whether Git is there."""
+    """Check that Git is installed."""
     try:
         return ok("git", git.git("--version").removeprefix("git version "))
     except CommandError as error:
@@ -45,9 +45,9 @@ def git_program() -> Finding:
 
 
 def identity(directory: Path) -> Finding:
-    """Look whether a person's commits have an author. A run's own commits have one."""
+    """Check that the user's commits have an author. A run's own commits have one."""
     try:
-        # As the person has it: git.git() commits under the pipeline's own name.
+        # As the user has it: git.git() commits under the pipeline's own name.
         author = call(
             ["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], cwd=directory
         )
@@ -62,7 +62,7 @@ def identity(directory: Path) -> Finding:
 
 
 def clone(directory: Path) -> Finding:
-    """Look at the clone one is in: its commit, and what is not committed."""
+    """Check the clone around a directory: its commit, and what is not committed."""
     try:
         found = git.inspect(directory)
     except git.NoCloneError:
@@ -84,7 +84,7 @@ def clone(directory: Path) -> Finding:
 
 
 def environment(directory: Path) -> Finding:
-    """Look whether the clone's virtual environment holds what the lock file says."""
+    """Check that the clone's virtual environment equals the lock file."""
     name, remedy = "environment", "make .venv/.installed"
     root = git.inspect_root(directory)
     venv, lock = root / ".venv", root / "requirements" / "dev.txt"
@@ -93,7 +93,7 @@ def environment(directory: Path) -> Finding:
     if not (venv / "bin" / "python").exists():
         return missing(name, f"{venv} is not there", remedy)
     if not (venv / "bin" / "uv").exists():
-        return missing(name, f"{venv} has no uv, so it was not installed to its end", remedy)
+        return missing(name, f"{venv} has no uv: its installation was not finished", remedy)
     options = ("--dry-run", "--offline", "--no-deps", "--require-hashes", "--no-config")
     command: list[str | Path] = [venv / "bin" / "uv", "pip", "install", *options]
     done = subprocess.run(
@@ -106,12 +106,12 @@ def environment(directory: Path) -> Finding:
     )
     if done.returncode == 0 and "Would make no changes" in done.stderr:
         return ok(name, f"{venv} equals {lock.relative_to(root)}")
-    told = f"{venv} is not what {lock.relative_to(root)} says"
+    told = f"{venv} differs from {lock.relative_to(root)}"
     return missing(name, told, f"touch {lock.relative_to(root)} && {remedy}")
 
 
 def home(settings: Settings, needed: int = SPACE) -> Finding:
-    """Look whether runs can write, and have the space for it; ``needed`` is in bytes."""
+    """Check that runs can write, and have the space for it; ``needed`` is in bytes."""
     remedy = "export ROADWORTHY_HOME=DIRECTORY"
     place = _nearest(settings.home)
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
@@ -122,12 +122,12 @@ def home(settings: Settings, needed: int = SPACE) -> Finding:
     free = shutil.disk_usage(place).free
     told = f"{settings.home}, {free // _MEGABYTE} MB free"
     if free < needed:
-        return missing("home", f"{told}, and runs want {needed // _MEGABYTE} MB", remedy)
+        return missing("home", f"{told}, and runs need {needed // _MEGABYTE} MB", remedy)
     return ok("home", told if place == settings.home else f"{told}; the first run makes it")
 
 
 def chromium() -> Finding:
-    """Look whether the tests of the page find their browser."""
+    """Check that the tests of the page find their browser."""
     found = shutil.which("chromium")
     if found:
         return ok("Chromium", found)
@@ -135,7 +135,7 @@ def chromium() -> Finding:
 
 
 def docker() -> Finding:
-    """Look whether a container engine answers."""
+    """Check that a container engine responds."""
     name, told = "Docker", "only `make image` and its tests need it"
     if not shutil.which("docker"):
         return warning(name, f"{told}, and it is not installed", "apt-get install docker.io")
@@ -148,7 +148,7 @@ def docker() -> Finding:
             timeout=_SECONDS,
         )
     except (subprocess.SubprocessError, OSError):
-        return warning(name, f"{told}, and no engine answers", "systemctl start docker")
+        return warning(name, f"{told}, and no engine responds", "systemctl start docker")
     return ok(name, done.stdout.strip())
 
 
@@ -158,7 +158,7 @@ def _nearest(path: Path) -> Path:
 
 
 def is_clone(directory: Path) -> bool:
-    """Return whether a directory is in a clone that can be looked at."""
+    """Return whether a directory is in a clone."""
     try:
         git.inspect_root(directory)
     except RoadworthyError:
