@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from roadworthy.core.environment import SettingsError
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
+from roadworthy.data import git
 from roadworthy.doctor import kserve, machine, objects, rights, services, storage
 from roadworthy.doctor.checks import Check, Look, Part
 from roadworthy.doctor.cluster import Api, ForbiddenError, UnreachableError
@@ -96,14 +99,15 @@ def others(settings: Settings, directory: Path, target: Target) -> Part:
             return lambda: unshared(name, field, value)
         return look
 
-    git = shared("Git remote", "git_remote", partial(services.git_remote, settings))
+    remote = shared("Git remote", "git_remote", partial(services.git_remote, settings))
     mlflow = shared("registry", "mlflow_tracking_uri", partial(services.registry, settings))
     checks = [
-        Check("Git remote", git, "git remote --verbose"),
+        Check("Git remote", remote, "git remote --verbose"),
         Check("registry", mlflow, "env | grep MLFLOW", _REGISTRY),
         Check("champions", partial(services.champions, settings), "roadworthy models", _REGISTRY),
     ]
-    if machine.is_clone(directory):
+    with suppress(RoadworthyError):  # no clone, which has a line of its own
+        git.inspect_root(directory)
         look: Look = partial(storage.data, settings, directory, for_pods=on_cluster)
         checks.append(Check("data", look, "dvc pull", ("dvc.fs", "dvc.config", "boto3")))
     for name, variables in storage.buckets(settings).items():
