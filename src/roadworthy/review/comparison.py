@@ -33,7 +33,6 @@ from roadworthy.models import contract
 from roadworthy.models.contract import Criteria, Model, Scores, UnknownModelError
 from roadworthy.steps.gate import score
 from roadworthy.steps.prepare import prepare
-from roadworthy.steps.validate import validate
 from roadworthy.tracking.registry import Registry, Version
 
 RESAMPLES = 500
@@ -355,8 +354,7 @@ def _fetch(settings: Settings, version: Version, place: Path) -> _Fetched:
 def _hold_out(model: str, newer: _Fetched, place: Path) -> pd.DataFrame:
     """Return the hold-out of a release's data, made by the code at hand."""
     made = place / "held-out"
-    validate(model, newer.raw, target=made / "validated")
-    prepare(model, made / "validated", train=made / "train", test=made / "test")
+    prepare(model, newer.raw, train=made / "train", test=made / "test")
     return pd.read_parquet(made / "test")
 
 
@@ -366,8 +364,7 @@ def _trained_on(model: str, fetched: _Fetched, place: Path) -> _Trained:
     made.mkdir()
     try:
         if _is_code_at_hand(fetched.code):
-            validate(model, fetched.raw, target=made / "validated")
-            prepare(model, made / "validated", train=made / "train", test=made / "test")
+            prepare(model, fetched.raw, train=made / "train", test=made / "test")
         else:
             call(
                 [sys.executable, "-c", _SPLIT, model, fetched.raw, made / "train"],
