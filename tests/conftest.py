@@ -5,14 +5,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import hypothesis
 import pandas as pd
 import pytest
 
-from roadworthy.bundles import packing
+from roadworthy.bundles import bundle, packing
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
 from roadworthy.models import fuel
@@ -60,6 +62,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: "stories" not in item.path.parts)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how long the tests of each folder took, summed over the processes."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("/")[:2]).partition("::")[0]] += (
+                    report.duration
+                )
+    if len(seconds) > 1:
+        terminalreporter.section("seconds by folder")
+        for folder, taken in seconds.most_common():
+            terminalreporter.line(f"{taken:8.0f}  {folder}")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let the programs that tests start run without coverage, which costs them half as much again.
@@ -81,6 +98,30 @@ def requires() -> Requires:
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that makes a directory once for all processes of a test run.
+
+    ``once(name, make)`` calls ``make(directory)`` in the first process that asks for the name; the
+    others wait for it. The directory is left as it was made: it is read, or copied.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        directory, done = base / "once" / name, base / "once" / f"{name}.done"
+        directory.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(f"{directory}.lock"):
+            if not done.exists():
+                shutil.rmtree(directory, ignore_errors=True)
+                make(directory)
+                done.touch()
+        return directory
+
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -127,29 +168,39 @@ def pack(halves: Split) -> Callable[..., Bundle]:
 
 
 @pytest.fixture(scope="session")
-def packed(fitted: Fitted, pack, tmp_path_factory) -> Bundle:
+def packed(request: pytest.FixtureRequest, once) -> Bundle:
     """The bundle of the chosen candidate. Nobody changes it."""
-    target = tmp_path_factory.mktemp("packed") / "bundle"
-    return pack(target, fitted.candidate, fitted.estimator, fitted.metrics)
+
+    def make(target: Path) -> None:
+        fitted, pack = request.getfixturevalue("fitted"), request.getfixturevalue("pack")
+        pack(target, fitted.candidate, fitted.estimator, fitted.metrics)
+
+    return bundle.read(once("packed", make))
 
 
 @pytest.fixture(scope="session")
-def simple(fitted: Fitted, halves: Split, pack, tmp_path_factory) -> Bundle:
+def simple(request: pytest.FixtureRequest, once) -> Bundle:
     """The bundle of the simplest candidate, which answers otherwise and fails the gate."""
-    candidate = fuel.candidates[0]
-    estimator = fuel.train(candidate, halves.train)
-    metrics = fitted.validations[candidate.name].metrics
-    return pack(tmp_path_factory.mktemp("simple") / "bundle", candidate, estimator, metrics)
+
+    def make(target: Path) -> None:
+        fitted, pack = request.getfixturevalue("fitted"), request.getfixturevalue("pack")
+        candidate = fuel.candidates[0]
+        estimator = fuel.train(candidate, request.getfixturevalue("halves").train)
+        pack(target, candidate, estimator, fitted.validations[candidate.name].metrics)
+
+    return bundle.read(once("simple", make))
 
 
 @pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory) -> Path:
+def empty_registry(once) -> Path:
     """An MLflow store whose tables are made, which takes seconds; it is copied, not used."""
     from roadworthy.tracking.registry import Registry
 
-    directory = tmp_path_factory.mktemp("registry")
-    Registry(f"sqlite:///{directory / 'mlflow.db'}", str(directory / "artifacts")).models()
-    return directory
+    def make(directory: Path) -> None:
+        directory.mkdir()
+        Registry(f"sqlite:///{directory / 'mlflow.db'}", str(directory / "artifacts")).models()
+
+    return once("registry", make)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ Target = Literal["laptop", "cluster", "all"]
 
 _DVC, _S3 = ("dvc.fs", "dvc.config", "boto3"), ("boto3",)
 _KUBERNETES = ("roadworthy.rollout.kserve.cluster",)
-_KUBEFLOW = ("roadworthy.engines.kubeflow.connection",)
+_KUBEFLOW = ("roadworthy.engines.kubeflow.client",)
 _REGISTRY = ("roadworthy.tracking.registry",)
 _INFO = "kubectl cluster-info"
 

@@ -45,16 +45,15 @@ def git_remote(settings: Settings) -> Finding:
 
 def kubeflow() -> Finding:
     """Look whether the API of Kubeflow Pipelines answers, and lets one see its experiments."""
-    from roadworthy.engines.kubeflow.connection import Connection, KubeflowError, RefusedError
+    from roadworthy.engines.kubeflow.client import Client, KubeflowError, RefusedError
     from roadworthy.engines.kubeflow.settings import from_environment
 
     name, remedy = "Kubeflow", "export ROADWORTHY_KFP_URL=https://KUBEFLOW.company.example"
     settings = from_environment()
     if not settings.url:
         return missing(name, "not named, so nothing can be submitted", remedy)
-    connection = Connection(settings)
     try:
-        connection.experiments.experiment_service_list_experiments(page_size=1, **connection.where)
+        Client(settings).list_experiments(page_size=1, namespace=settings.namespace)
     except RefusedError as error:
         return missing(name, str(error), "export ROADWORTHY_KFP_TOKEN_PATH=FILE")
     except KubeflowError as error:

@@ -1,4 +1,4 @@
-"""The tasks of a run on Kubeflow: their titles, and what they do, in words."""
+"""The tasks of a run on Kubeflow: their titles and states."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ TITLES: Mapping[str, str] = {
     "promote": "Promote to champion",
     "report": "Write the report",
 }
-"""What people read of each step, in Kubeflow's pages."""
+"""The display name of each step in Kubeflow's pages."""
 
 WORDS: Mapping[str, str] = {
-    "PENDING": "waits",
-    "RUNNING": "runs",
+    "PENDING": "pending",
+    "RUNNING": "running",
     "SUCCEEDED": "done",
     "SKIPPED": "skipped",
     "FAILED": "failed",
-    "CANCELING": "is being stopped",
-    "CANCELED": "stopped",
+    "CANCELING": "being cancelled",
+    "CANCELED": "cancelled",
     "PAUSED": "paused",
 }
-"""Kubeflow's states of a task or a run, in words."""
+"""What is printed for each state that Kubeflow has."""
 
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
@@ -54,12 +54,12 @@ class Task:
 
 
 def step_of(name: str) -> str:
-    """Return the step that a task is, by its name or title; empty for what is the engine's own."""
+    """Return the step of a task, by its name or title; empty for a task of the engine's own."""
     return _STEP_OF.get(name, "")
 
 
 def outcome(tasks: Mapping[str, Task]) -> Outcome | None:
-    """Return how a run ended that went well for Kubeflow, by the steps that it did; or None."""
+    """Return the outcome of a run that succeeded, by its steps, or None."""
     done = {step for step, task in tasks.items() if task.state == "SUCCEEDED"}
     if "promote" in done:
         return "released"
