@@ -41,8 +41,8 @@ IMPORTS = (
     "sqlalchemy.orm",
     "mlflow.store.tracking.sqlalchemy_store",
     "mlflow.store.model_registry.sqlalchemy_store",
-    "roadworthy.steps.register",
-    "roadworthy.steps.verify",
+    "roadworthy.steps.release",
+    "roadworthy.steps.canary",
 )
 """What steps import, in the order in which they need it."""
 

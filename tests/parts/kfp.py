@@ -33,11 +33,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 _PREFIX = "/apis/v2beta1"
-_TO_THE_GATE = ("checkout", "validate", "prepare", "train", "evaluate", "gate")
-_TO_THE_ROAD = (*_TO_THE_GATE, "register", "push", "roll-out", "verify")
+_TO_THE_GATE = ("checkout", "prepare", "train", "evaluate", "gate")
+_TO_THE_ROAD = (*_TO_THE_GATE, "release", "stage", "canary")
 ENDINGS = {
     "released": (*_TO_THE_ROAD, "promote"),
-    "rolled back": (*_TO_THE_ROAD, "roll-back"),
+    "rolled back": _TO_THE_ROAD,
     "rejected": (*_TO_THE_GATE, "reject"),
     "nothing new": ("checkout",),
     "failed": _TO_THE_GATE[:4],

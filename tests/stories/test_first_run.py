@@ -38,8 +38,8 @@ def test_first_run_releases_and_says_so(released: Workplace) -> None:
     assert report["outcome"] == "released"
     steps = [step["step"] for step in report["steps"]]
     assert steps == [
-        *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-        *("register", "push", "roll-out", "verify", "promote"),
+        *("checkout", "prepare", "train", "evaluate", "gate"),
+        *("release", "stage", "canary", "promote"),
     ]
     assert all(step["state"] == "done" and step["seconds"] >= 0 for step in report["steps"])
     checks = next(step for step in report["steps"] if step["step"] == "gate")["details"]["checks"]

@@ -16,10 +16,10 @@ from .conftest import Workplace, wait_until
 pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
 STEPS = (
-    *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-    *("register", "push", "roll-out", "verify", "promote", "report"),
+    *("checkout", "prepare", "train", "evaluate", "gate"),
+    *("release", "stage", "canary", "promote", "report"),
 )
-WRITING = ("checkout", "train", "register", "push", "roll-out", "promote")
+WRITING = ("checkout", "train", "release", "stage", "canary", "promote")
 
 
 def kill(place: Workplace, step: str, *, when: str) -> None:

@@ -64,7 +64,7 @@ def test_violated_schema_names_column_line_and_rule(released: Workplace, lines) 
     assert done.returncode == 1
     report = released.report()
     assert report["outcome"] == "failed"
-    assert report["steps"][-1]["step"] == "validate"
+    assert report["steps"][-1]["step"] == "prepare"
     assert "2 violations" in report["why"]
     assert "column weight_lb line 11" in report["why"]
     assert "column origin line 21" in report["why"]

@@ -87,7 +87,7 @@ def test_steps_come_in_the_order_of_the_pipeline(place):
 
 def test_a_step_that_is_done_again_has_one_record(place):
     for summary in ("first", "second"):
-        with step(place, RUN, "push") as record:
+        with step(place, RUN, "release") as record:
             record.summary = summary
 
     assert [record.summary for record in records.read(place, RUN)] == ["second"]

@@ -35,7 +35,6 @@ from roadworthy.models.contract import Criteria, Model, Scores, UnknownModelErro
 from roadworthy.review import figures
 from roadworthy.steps.gate import score
 from roadworthy.steps.prepare import prepare
-from roadworthy.steps.validate import validate
 from roadworthy.tracking.registry import Registry, Version
 
 RESAMPLES = 500
@@ -361,8 +360,7 @@ def _fetch(
 
 def _hold_out(model: str, raw: Path, scratch: Path) -> pd.DataFrame:
     """Return the hold-out of a release's data, prepared and split by the installed code."""
-    validate(model, raw, target=scratch / "validated")
-    prepare(model, scratch / "validated", train=scratch / "train", test=scratch / "test")
+    prepare(model, raw, train=scratch / "train", test=scratch / "test")
     return pd.read_parquet(scratch / "test")
 
 

@@ -32,7 +32,6 @@ from roadworthy.steps.evaluate import evaluate
 from roadworthy.steps.gate import judge, released
 from roadworthy.steps.prepare import Counts, prepare
 from roadworthy.steps.train import train
-from roadworthy.steps.validate import validate
 from roadworthy.tracking.registry import Registry, RegistryError
 from roadworthy.training.gate import Verdict
 
@@ -183,9 +182,8 @@ def preview(settings: Settings, directory: Path, model: str) -> Preview:
         place = Path(scratch)
         data_hash = dvc.content_hash(clone.root / chosen.data)
         raw = _pull(settings, clone.root, chosen.data, place / "data")
-        rows = validate(model, raw, target=place / "validated")
         halves = {"train": place / "train", "test": place / "test"}
-        counts = prepare(model, place / "validated", **halves)
+        counts = prepare(model, raw, **halves)
         training = train(model, halves["train"], target=place / "trained")
         packed = place / "bundle"
         evaluated = evaluate(
@@ -219,7 +217,7 @@ def preview(settings: Settings, directory: Path, model: str) -> Preview:
             commit=clone.commit,
             changes=clone.changes,
             data_hash=data_hash,
-            rows=rows,
+            rows=counts.rows,
             counts=counts,
             name=training.candidate,
             digest=evaluated.digest,

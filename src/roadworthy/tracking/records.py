@@ -26,21 +26,22 @@ from roadworthy.data import s3
 
 STEPS = (
     "checkout",
-    "validate",
     "prepare",
     "train",
     "evaluate",
     "gate",
     "reject",
-    "register",
-    "push",
-    "roll-out",
-    "verify",
+    "release",
+    "stage",
+    "canary",
     "roll-back",
     "promote",
     "report",
 )
 """The steps of a run, in the order of the pipeline."""
+_BEFORE = {"validate": "prepare", "register": "release", "push": "release"}
+_BEFORE |= {"roll-out": "stage", "verify": "canary"}
+"""The steps that the release before had, by those that do their work."""
 
 _STEP = "step."
 _FIGURE = "figure."
@@ -238,7 +239,8 @@ def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
 
 def _position(record: Record) -> tuple[int, str]:
     """Return a key by which steps come in the order of the pipeline, unknown ones last."""
-    return STEPS.index(record.step) if record.step in STEPS else len(STEPS), record.started
+    step = _BEFORE.get(record.step, record.step)
+    return STEPS.index(step) if step in STEPS else len(STEPS), record.started
 
 
 def _told(error: BaseException) -> str:

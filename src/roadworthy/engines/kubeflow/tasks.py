@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from roadworthy.tracking.records import STEPS
 from roadworthy.tracking.report import Outcome
 
 TITLES: Mapping[str, str] = {
     "checkout": "Check out code and data",
-    "validate": "Validate the data",
     "prepare": "Prepare the data",
     "train": "Train the candidates",
     "evaluate": "Evaluate on the hold-out",
     "gate": "Gate",
-    "reject": "Note why not",
-    "register": "Register the version",
-    "push": "Push bundle and tag",
-    "roll-out": "Roll out",
-    "verify": "Verify",
-    "roll-back": "Roll back",
+    "reject": "Reject",
+    "release": "Release the version",
+    "stage": "Stage at weight 0",
+    "canary": "Canary analysis",
     "promote": "Promote to champion",
     "report": "Write the report",
 }
@@ -40,7 +36,7 @@ WORDS: Mapping[str, str] = {
 
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
-_STEP_OF = {title: step for step, title in TITLES.items()} | {step: step for step in STEPS}
+_STEP_OF = {title: step for step, title in TITLES.items()} | {step: step for step in TITLES}
 
 
 @dataclass(frozen=True)
@@ -67,8 +63,8 @@ def outcome(tasks: Mapping[str, Task]) -> Outcome | None:
     done = {step for step, task in tasks.items() if task.state == "SUCCEEDED"}
     if "promote" in done:
         return "released"
-    if "roll-back" in done:
+    if "canary" in done:  # which has rolled the version back
         return "rolled back"
     if "reject" in done:
         return "rejected"
-    return "nothing new" if "checkout" in done and "validate" not in tasks else None
+    return "nothing new" if "checkout" in done and "prepare" not in tasks else None

@@ -8,10 +8,10 @@ from roadworthy.bundles import bundle
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine.state import RolledBackError, RolloutError
-from roadworthy.rollout.local.local_target import stage
+from roadworthy.rollout.local import local_target
 
 
-def roll_out(settings: Settings, *, packed: Path, version: int, owner: str) -> str:
+def stage(settings: Settings, *, packed: Path, version: int, owner: str) -> str:
     """Return the address at which the version answers those who ask for it.
 
     It gets no traffic yet. What goes wrong takes it off again, and the registry says why.
@@ -41,7 +41,7 @@ def _stage_here(settings: Settings, staged: Bundle, version: int) -> str:
     has begun is noted there already.
     """
     try:
-        stage(settings, staged, version)
+        local_target.stage(settings, staged, version)
     except RolledBackError:  # by a person, who has told the registry
         raise
     except RolloutError as error:

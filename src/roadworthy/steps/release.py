@@ -1,17 +1,68 @@
-"""Make a version of a bundle that passed the gate."""
+"""Release a bundle that passed the gate: a version in the registry, a tag in Git."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from roadworthy.bundles import bundle
+from roadworthy.bundles import bundle, releases
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
 from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.state import Strategy
 from roadworthy.steps.recording import outcome, record
 from roadworthy.tracking.registry import Registry, Version
+
+
+@dataclass(frozen=True)
+class Released:
+    """The number of a version, its tag, and the commit that the tag names."""
+
+    version: int
+    tag: str
+    commit: str
+
+    def __str__(self) -> str:
+        """Return it for the terminal."""
+        return f"version {self.version}, tag {self.tag}"
+
+
+def release(
+    settings: Settings,
+    model: str,
+    *,
+    packed: Path,
+    trained: Path,
+    recipe: str,
+    verdict: dict[str, Any],
+    tags: dict[str, str],
+    strategy: Strategy = "canary",
+) -> Released:
+    """Register a bundle, then push it to DVC's remote, and its commit and tag to Git's.
+
+    Done again, it finishes what is missing and doubles nothing. The parameters are those of
+    :func:`register`.
+
+    Raises
+    ------
+    TakenError
+        Another version of the model is being rolled out.
+    GitError, DvcError
+        A remote refuses, or the tag names another bundle.
+    """
+    version = register(
+        settings,
+        model,
+        packed=packed,
+        trained=trained,
+        recipe=recipe,
+        verdict=verdict,
+        tags=tags,
+        strategy=strategy,
+    )
+    commit = releases.publish(settings, bundle.read(packed), version.git_tag)
+    return Released(version.number, version.git_tag, commit)
 
 
 def register(

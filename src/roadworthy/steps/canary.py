@@ -1,4 +1,4 @@
-"""Verify a staged version with the golden batch and, stage by stage, with live traffic."""
+"""Verify a staged version with the golden batch, then shift traffic to it and analyse it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from roadworthy.tracking.registry import Registry
 
 
 @dataclass(frozen=True)
-class Verified:
+class Analysed:
     """What the golden batch showed last, and how the rollout stands."""
 
     golden: Verification
@@ -46,8 +46,8 @@ class Verified:
         return f"{self.golden}; {asked} at {shares} %"
 
 
-def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Verified:
-    """Return what the stages showed. A bad version is off the road already.
+def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Analysed:
+    """Return what the stages showed. A bad version is removed from service already.
 
     Parameters
     ----------
@@ -65,4 +65,4 @@ def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Ver
     held = starting.hold(settings, registry, model, version, owner)
     driver = Driver(held, target(settings, registry), staged.golden)
     rollout = held.rollout if held.rollout.ended else driver.verify()
-    return Verified(driver.verified, rollout, driver.verified.allowed)
+    return Analysed(driver.verified, rollout, driver.verified.allowed)

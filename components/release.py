@@ -1,4 +1,4 @@
-"""Component: make a version of a bundle that passed the gate."""
+"""Component: release a bundle that passed the gate."""
 
 from kfp import dsl
 
@@ -6,7 +6,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def register(
+def release(
     run: str,
     job: str,
     model: str,
@@ -21,17 +21,18 @@ def register(
 ) -> int:
     """Return the number of the version, which is now the challenger."""
     import json
+    from dataclasses import asdict
     from pathlib import Path
 
     from roadworthy.core.settings import Settings
-    from roadworthy.steps.register import register as call
+    from roadworthy.steps.release import release as call
     from roadworthy.tracking.records import step
 
     run = run or job
-    with step(Settings().records, run, "register") as record:
+    with step(Settings().records, run, "release") as record:
         tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
         facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}
         paths = {"packed": Path(bundle.path), "trained": Path(trained.path)}
-        made = call(Settings(), model, tags=tags, strategy=strategy, **facts, **paths)
-        record.summary, record.details = f"version {made.number}", {"version": made.number}
-    return made.number
+        done = call(Settings(), model, tags=tags, strategy=strategy, **facts, **paths)
+        record.summary, record.details = str(done), asdict(done)
+    return done.version
