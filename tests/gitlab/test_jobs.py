@@ -137,7 +137,7 @@ def test_the_tests_of_a_merge_request_end_in_its_reports(
     monkeypatch.setenv("PATH", f"{apt.parent}{os.pathsep}{os.environ['PATH']}")
 
     # When its tests run
-    done = run(checkout, "tests", chosen("tests/test_gate.py"))
+    done = run(checkout, "tests", chosen("tests/training/test_gate.py"))
 
     # Then the job is green, although one file of tests does not reach all code
     assert done.returncode == 0, told(done)

@@ -105,7 +105,7 @@ def test_other_paths_have_none(project):
     project.change(
         "bundles/fuel.dvc",
         ".dvc/config",
-        "docs/production.md",
+        "docs/how-to/cluster.md",
         "notebooks/fuel.ipynb",
         "requirements/dev.txt",
         "tests/test_gate.py",

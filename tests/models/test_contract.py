@@ -75,7 +75,7 @@ def test_not_a_number_never_passes(comparison):
 def test_a_check_is_a_sentence_with_value_bound_and_unit():
     check = Bound("mae_mpg", "at most", 2.6, "mpg").check(2.75)
 
-    assert str(check) == "mae_mpg is 2.75 mpg, at most 2.6 mpg is demanded"
+    assert str(check) == "mae_mpg is 2.75 mpg, at most 2.6 mpg is required"
 
 
 def test_a_check_keeps_everything_of_its_bound():

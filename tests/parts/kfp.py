@@ -12,6 +12,7 @@ As a program, from the root of the repository::
 import argparse
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -32,11 +33,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 _PREFIX = "/apis/v2beta1"
-_TO_THE_GATE = ("checkout", "validate", "prepare", "train", "evaluate", "gate")
-_TO_THE_ROAD = (*_TO_THE_GATE, "register", "push", "roll-out", "verify")
+_TO_THE_GATE = ("checkout", "prepare", "train", "evaluate", "gate")
+_TO_THE_ROAD = (*_TO_THE_GATE, "release", "stage", "canary")
 ENDINGS = {
     "released": (*_TO_THE_ROAD, "promote"),
-    "rolled back": (*_TO_THE_ROAD, "roll-back"),
+    "rolled back": _TO_THE_ROAD,
     "rejected": (*_TO_THE_GATE, "reject"),
     "nothing new": ("checkout",),
     "failed": _TO_THE_GATE[:4],
@@ -47,6 +48,7 @@ ENDINGS = {
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6}
+_CRON = re.compile(r"([0-5]?\d) ([0-5]?\d|[*?]\S*)( [\d*?]\S*){4}")
 _KINDS = {"STRING": str, "BOOLEAN": bool, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
 
@@ -324,8 +326,8 @@ class Kubeflow:
         made = _parsed(request, "V2beta1RecurringRun")
         _found(self.experiments, made.experiment_id or "")
         _check_parameters(self._spec(made.pipeline_version_reference), made.runtime_config)
-        if len((made.trigger.cron_schedule.cron or "").split()) != 6:
-            _refuse("The cron expression needs six fields, the seconds first.")
+        if not _CRON.fullmatch(made.trigger.cron_schedule.cron or ""):
+            _refuse("Schedule cron is not a supported format.")
         made.recurring_run_id, made.created_at = str(uuid.uuid4()), _now()
         made.status = f"{made.mode}D"
         return self.schedules.setdefault(made.recurring_run_id, made)
@@ -487,10 +489,11 @@ def _names(condition: str | None) -> list[str]:
     """Return the names that a filter demands: all that it can demand here."""
     found = []
     for predicate in json.loads(condition or "{}").get("predicates", []):
-        asked = api.V2beta1Predicate(**_known(predicate, "V2beta1Predicate"))
-        if asked.operation != "EQUALS" or asked.key not in ("display_name", "name"):
-            _refuse(f"There is no filter of {asked.key} by {asked.operation}.")
-        found.append(asked.string_value)
+        # The API takes an enumeration by name and number, and a field in both spellings.
+        key, operation = predicate["key"], predicate["operation"]
+        if operation not in ("EQUALS", 1) or key not in ("display_name", "name"):
+            _refuse(f"There is no filter of {key} by {operation}.")
+        found.append(predicate.get("string_value") or predicate["stringValue"])
     return found
 
 

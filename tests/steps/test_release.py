@@ -1,4 +1,4 @@
-"""Register, reject, push, roll out, verify, promote, roll back: what each leaves, also twice."""
+"""Release, reject, stage, canary, promote, roll back: what each leaves, also twice."""
 
 import json
 import os
@@ -18,13 +18,12 @@ from roadworthy.rollout.engine.state import RolloutError, Stage
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
+from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
-from roadworthy.steps.push import push
-from roadworthy.steps.register import register
 from roadworthy.steps.reject import reject
+from roadworthy.steps.release import register
 from roadworthy.steps.roll_back import roll_back
-from roadworthy.steps.roll_out import roll_out
-from roadworthy.steps.verify import verify
+from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
 from tests.steps.conftest import TAGS, VERDICT
 
@@ -108,24 +107,23 @@ def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figure
     assert "gate" not in other.tags
 
 
-def test_a_push_puts_the_bundle_under_the_tag_once(registered, packed):
-    settings = registered.settings
+def test_a_release_puts_the_bundle_under_the_tag_once(candidate, packed):
+    done = candidate.release()
 
-    commit = push(settings, packed=packed.path, tag="fuel-v1")
-
-    assert git.tags(settings.git_remote) == {"fuel-v1": commit}
-    with releases.fetch(settings, "fuel", "fuel-v1") as found:
+    remote = candidate.settings.git_remote
+    assert (done.version, git.tags(remote)) == (1, {"fuel-v1": done.commit})
+    with releases.fetch(candidate.settings, "fuel", done.tag) as found:
         assert found.digest == packed.digest
-    assert push(settings, packed=packed.path, tag="fuel-v1") == commit
+    assert candidate.release() == done
 
 
-def test_a_tag_is_never_given_to_another_bundle(registered, packed, simple):
-    commit = push(registered.settings, packed=packed.path, tag="fuel-v1")
+def test_a_tag_is_never_given_to_another_bundle(candidate, packed, simple):
+    commit = releases.publish(candidate.settings, simple, "fuel-v1")
 
     with pytest.raises(git.GitError, match="nothing was overwritten"):
-        push(registered.settings, packed=simple.path, tag="fuel-v1")
+        candidate.release()
 
-    assert git.tags(registered.settings.git_remote) == {"fuel-v1": commit}
+    assert git.tags(candidate.settings.git_remote) == {"fuel-v1": commit}
 
 
 def pass_stages(registered, number=1, run="run-1"):
@@ -146,9 +144,9 @@ def released(registered, number=1):
 
 
 def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, packed):
-    roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
+    load(live.settings, packed=packed.path, version=1, owner="run-1")
 
-    found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    found = canary(live.settings, packed=packed.path, version=1, owner="run-1")
 
     assert found.good, found.problem
     assert found.golden.requests == 20
@@ -160,9 +158,9 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
 
 
 def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, simple):
-    roll_out(live.settings, packed=simple.path, version=1, owner="run-1")
+    load(live.settings, packed=simple.path, version=1, owner="run-1")
 
-    found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    found = canary(live.settings, packed=packed.path, version=1, owner="run-1")
 
     assert not found.good
     assert "differs from the one at training time" in str(found)
@@ -178,7 +176,7 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
     )
 
     with pytest.raises(RolloutError, match="did not come up") as caught:
-        roll_out(settings, packed=packed.path, version=1, owner="run-1")
+        load(settings, packed=packed.path, version=1, owner="run-1")
 
     assert caught.value.exit_code == ExitCode.FAILED
     assert "did not come up" in registered.tags()["rolled_back"]
@@ -188,13 +186,13 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
 
 
 def test_a_second_release_goes_through_its_stages(live, packed, simple):
-    roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
-    verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    load(live.settings, packed=packed.path, version=1, owner="run-1")
+    canary(live.settings, packed=packed.path, version=1, owner="run-1")
     promote(live.settings, "fuel", version=1, owner="run-1")
     live.again(simple.path)
-    roll_out(live.settings, packed=simple.path, version=2, owner="run-1")
+    load(live.settings, packed=simple.path, version=2, owner="run-1")
 
-    found = verify(live.settings, packed=simple.path, version=2, owner="run-1")
+    found = canary(live.settings, packed=simple.path, version=2, owner="run-1")
 
     assert found.good, found.problem
     assert [stage.share for stage in found.rollout.stages] == [0, 10, 50, 100]
@@ -207,7 +205,7 @@ def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
     stage(registered)
     before = routes.read(registered.settings.road, "fuel")
     for step in (
-        lambda: verify(registered.settings, packed=registered.packed, version=1, owner="other"),
+        lambda: canary(registered.settings, packed=registered.packed, version=1, owner="other"),
         lambda: promote(registered.settings, "fuel", version=1, owner="other"),
         lambda: roll_back(registered.settings, "fuel", version=1, problem="bad", owner="other"),
     ):

@@ -24,8 +24,8 @@ def test_first_run_releases_and_says_so(released: Workplace) -> None:
     assert report["outcome"] == "released"
     steps = [step["step"] for step in report["steps"]]
     assert steps == [
-        *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-        *("register", "push", "roll-out", "verify", "promote"),
+        *("checkout", "prepare", "train", "evaluate", "gate"),
+        *("release", "stage", "canary", "promote"),
     ]
     assert all(step["state"] == "done" and step["seconds"] >= 0 for step in report["steps"])
     checks = next(step for step in report["steps"] if step["step"] == "gate")["details"]["checks"]
@@ -41,7 +41,7 @@ def test_nothing_is_said_by_the_engine(first_run: FirstRun) -> None:
     assert "KFP" not in first_run.stdout
     assert "executor" not in first_run.stdout
     lines = [line for line in first_run.stdout.splitlines() if line.startswith("✓")]
-    assert len(lines) == 12
+    assert len(lines) == 10
     # and branch, work tree, index and configuration are as they were
     assert first_run.after == first_run.before
 

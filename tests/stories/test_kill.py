@@ -2,8 +2,10 @@
 
 import os
 import signal
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -16,22 +18,27 @@ from .conftest import Workplace, wait_until
 pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
 POINTS = (
-    # A step that has begun to write, and one after which no other begins at once to write. What is
-    # done before the registration leaves nothing behind but the run's own files.
-    *(("checkout", "running"), ("checkout", "done"), ("train", "running"), ("gate", "done")),
-    *(("register", "running"), ("push", "running"), ("roll-out", "running"), ("roll-out", "done")),
+    # What is done before the release leaves nothing but the run's own files; the end of a step is
+    # the beginning of the next one, where that one writes.
+    *(("checkout", "running"), ("checkout", "done"), ("train", "running"), ("release", "running")),
+    *(("release", "registered"), ("stage", "running"), ("canary", "running")),
     *(("promote", "running"), ("promote", "done"), ("report", "done")),
 )
 
 
 def kill(place: Workplace, step: str, *, when: str) -> None:
-    """Start a run and kill its command with SIGKILL when a step has got to a state."""
+    """Start a run and kill its command with SIGKILL when a step has got to a state.
+
+    The release is ``registered`` when the registry has its version, of which no tag tells yet.
+    """
     before = set(place.runs())
     with place.started("run", "fuel") as process:
         wait_until(lambda: set(place.runs()) - before or process.poll() is not None)
         run = (set(place.runs()) - before).pop()
 
         def reached() -> bool:
+            if when == "registered" and is_registered(place):
+                return True
             found = records.read(str(run.parent), run.name)
             states = {record.step: record.state for record in found}
             return states.get(step) in (when, "done") or process.poll() is not None
@@ -39,6 +46,17 @@ def kill(place: Workplace, step: str, *, when: str) -> None:
         wait_until(reached)
         process.kill()
     wait_until(lambda: not processes_of(run), 20)
+
+
+def is_registered(place: Workplace) -> bool:
+    database = place.path / ".roadworthy" / "mlflow" / "mlflow.db"
+    address = f"file:{quote(str(database))}?mode=ro"
+    with (
+        suppress(sqlite3.OperationalError),  # it is not made yet
+        closing(sqlite3.connect(address, uri=True)) as registry,
+    ):
+        return registry.execute("select count(*) from model_versions").fetchone()[0] > 0
+    return False
 
 
 def processes_of(run: Path) -> list[str]:

@@ -56,7 +56,7 @@ def test_violated_schema_names_column_line_and_rule(released: Workplace, lines) 
     assert done.returncode == 1
     report = released.report()
     assert report["outcome"] == "failed"
-    assert report["steps"][-1]["step"] == "validate"
+    assert report["steps"][-1]["step"] == "prepare"
     assert "2 violations" in report["why"]
     assert "column weight_lb line 11" in report["why"]
     assert "column origin line 21" in report["why"]
@@ -83,7 +83,7 @@ def test_worse_data_is_refused_by_the_gate(released: Workplace, lines) -> None:
     report = released.report()
     assert report["outcome"] == "rejected"
     assert "cv_r2 is 0." in report["why"]
-    assert "0.885 is demanded" in report["why"]
+    assert "0.885 is required" in report["why"]
     assert "Traceback" not in (released.runs()[-1] / "log.txt").read_text()
     # and there is no new version, and the champion is who it was
     assert [(v["version"], v["aliases"]) for v in released.json("models")] == [

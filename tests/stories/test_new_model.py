@@ -59,7 +59,7 @@ def test_a_table_becomes_a_served_model(place: Workplace, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     report = place.report()
     assert report["outcome"] == "released"
-    verified = next(step for step in report["steps"] if step["step"] == "verify")
+    verified = next(step for step in report["steps"] if step["step"] == "canary")
     assert verified["state"] == "done"
     assert verified["details"]["golden"]["requests"] >= 10
     # and of what is committed nothing is left over

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import lease
 from roadworthy.rollout.engine.lease import TakenError
+from roadworthy.tracking.champion import champion
 from roadworthy.tracking.registry import Registry, RegistryError
 from tests.candidate import CANDIDATE
 from tests.together import at_once
@@ -260,3 +261,13 @@ def test_two_processes_that_begin_a_model_at_once_lose_nothing(mlflow, model):
         "first": numbers[0],
         "second": numbers[1],
     }
+
+
+def test_the_champion_is_looked_up_at_a_server(registry, model, mlflow):
+    settings = Settings(mlflow_tracking_uri=mlflow.url)
+    assert champion(settings, model) == (0, "")
+    run = registry.log_candidate(model, **CANDIDATE)
+    made = registry.register(model, run_id=run, digest="d", tags={"recipe": "r"})
+    registry.set_alias(made, "champion")
+
+    assert champion(settings, model) == (1, "r")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -77,12 +78,14 @@ def pack(
         request=model.Request.model_json_schema(),
         answer=model.Answer.model_json_schema(),
         packages={name: version(name) for name in PACKAGES},
+        tolerance={name: asdict(limits) for name, limits in model.tolerance.items()},
     )
+    batch = golden(model, estimator, test[inputs])
     whole = pd.concat([train, test], ignore_index=True)
     files = {
         bundle.MODEL: graph,
         bundle.ESTIMATOR: serialize(estimator),
-        bundle.GOLDEN: bundle.encode(vars(golden(model, estimator, test[inputs]))),
+        bundle.GOLDEN: bundle.encode({"requests": batch.requests, "answers": batch.answers}),
         bundle.PROFILE: bundle.encode(profile(model, estimator, whole, inputs)),
         bundle.CARD: card(manifest, evaluation, len(train), len(test)).encode(),
         **{f"{bundle.FIGURES}/{name}.png": png for name, png in evaluation.figures.items()},
@@ -198,7 +201,7 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         "## Behaviour",
         "",
-        "| check | found | demanded | passed |",
+        "| check | found | required | passed |",
         "| --- | ---: | --- | --- |",
         *(
             f"| {check.name}: {check.description} | {check.value:.4g} {check.unit} "

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roadworthy.bundles import bundle
-from roadworthy.bundles.bundle import Bundle
+from roadworthy.bundles.bundle import Bundle, Manifest
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.data.access import Access
@@ -43,6 +43,24 @@ def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
                 f"name. Release it again from commit {fetched.manifest.commit[:12]}."
             )
         yield fetched
+
+
+@contextmanager
+def origin(settings: Settings, made_of: Manifest, pointer: str) -> Iterator[tuple[Path, Path]]:
+    """Give a scratch clone of the commit that a release was made from, and its raw data in it.
+
+    Raises
+    ------
+    GitError, DvcError
+        A remote does not have it, or the commit's ``.dvc`` file names other data.
+    """
+    with source(settings, made_of.commit) as repository:
+        if dvc.content_hash(repository / pointer) != made_of.data_hash:
+            raise dvc.DvcError(
+                f"{pointer} at {made_of.commit[:12]} names other data than the release was made "
+                f"of: run this with the code of that commit."
+            )
+        yield repository, dvc.pull(repository, pointer)
 
 
 def publish(settings: Settings, released: Bundle, tag: str) -> str:

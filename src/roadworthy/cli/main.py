@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from roadworthy.cli import doctor, kubeflow, preview, rollout
 from roadworthy.cli.rollout import named
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, harmless, print_json
-from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:
@@ -291,8 +291,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Show two versions side by side, on the same hold-out: metrics, rows, and a page."""
-    from roadworthy.review.comparison import compare as side_by_side
-    from roadworthy.review.comparison import write
+    from roadworthy.review import comparison
 
     settings = settings_here(Path.cwd())
     model, reference = _reference(version)
@@ -302,11 +301,12 @@ def compare(
         else ((model, "@champion"), (model, reference))
     )
     if not as_json:
-        # Beside what is told: it takes some ten seconds, and what is told may go to a file.
+        # On standard error: it takes some ten seconds, and the output may go to a file.
         names = " and ".join("".join(of) for of in (first, second))
         complaints.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
-    found = side_by_side(settings, first, second)
-    page = write(settings, found, html)
+    found = comparison.compare(settings, first, second)
+    file = html or comparison.default_file(settings, found)
+    page = preview.save(found.to_html(), file, option="--html")
     if as_json:
         print_json(found.to_dict() | {"page": str(page)})
         return
@@ -478,46 +478,37 @@ def _print_comparison(found: Comparison) -> None:
 
     one, other = found.first.name, found.second.name
     console.print(f"[bold]{escape(found.verdict)}[/bold]", soft_wrap=True)
-    for told in (f"On {found.rows} rows that {found.held_out} held out of its data.", *found.notes):
-        console.print(told, soft_wrap=True, markup=False)
+    for note in (f"On {found.rows} rows that {found.held_out} held out of its data.", *found.notes):
+        console.print(note, soft_wrap=True, markup=False)
     console.print()
     columns = ("slice", "metric", f">{one}", f">{other}", ">difference", ">95 % interval", "better")
-    console.print(
-        table(
-            columns,
-            (
-                (
-                    line.part or "all",
-                    line.metric,
-                    number(line.first),
-                    number(line.second),
-                    signed(line.difference),
-                    f"{signed(line.low)} to {signed(line.high)}",
-                    f"{line.better}{'' if line.certain or not line.better else ', may be chance'}",
-                )
-                for line in found.lines
-            ),
+    lines = (
+        (
+            line.part or "all",
+            line.metric,
+            number(line.first),
+            number(line.second),
+            signed(line.difference),
+            f"{signed(line.low)} to {signed(line.high)}",
+            f"{line.better}{'' if line.certain or not line.better else ', may be chance'}",
         )
+        for line in found.lines
     )
+    console.print(table(columns, lines))
     if not found.differing:
         return
     console.print(f"\nWhere they differ most, in {found.output}:", markup=False)
     known = list(dict.fromkeys(name for row in found.differing for name in row.known))
-    console.print(
-        table(
-            (*known, f">{one}", f">{other}", ">difference", "asked"),
-            (
-                (
-                    *(cell(row.known.get(name, "")) for name in known),
-                    number(row.first[found.output]),
-                    number(row.second[found.output]),
-                    signed(row.difference),
-                    ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
-                )
-                for row in found.differing
-            ),
+    rows = (
+        (
+            *(cell(row.known.get(name, "")) for name in known),
+            cell(row.first.get(found.output, "")),
+            cell(row.second.get(found.output, "")),
+            ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
         )
+        for row in found.differing
     )
+    console.print(table((*known, f">{one}", f">{other}", "request"), rows))
 
 
 def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
     from pydantic import BaseModel
 
+    from roadworthy.models.agreement import Tolerance
+
 
 class Model(Protocol):
     """The parts of a model package. Frames hold one row per example and keep their index."""
@@ -38,7 +40,10 @@ class Model(Protocol):
     candidates: Sequence[Candidate]
     """What training tries, the simplest first."""
     criteria: Criteria
-    """What the gate demands."""
+    """What the gate requires."""
+    tolerance: Mapping[str, Tolerance]
+    """How far two answers may differ and still agree, by answer field;
+    :data:`roadworthy.models.agreement.DEFAULT` for those that are left out."""
 
     def read(self, path: Path) -> pd.DataFrame:
         """Return the raw data of a file, untouched."""
@@ -109,7 +114,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Bound:
-    """A demand on one number, e.g. ``Bound("r2", "at least", 0.84)``."""
+    """A requirement on one number, e.g. ``Bound("r2", "at least", 0.84)``."""
 
     name: str
     comparison: Literal["at least", "at most"]
@@ -136,11 +141,11 @@ class Check(Bound):
         return self.value <= self.limit
 
     def __str__(self) -> str:
-        """Return the check as a sentence, e.g. ``r2 is 0.91, at least 0.84 is demanded``."""
+        """Return the check as a sentence, e.g. ``r2 is 0.91, at least 0.84 is required``."""
         unit = f" {self.unit}" if self.unit else ""
         return (
             f"{self.name} is {self.value:.6g}{unit}, "
-            f"{self.comparison} {self.limit:.6g}{unit} is demanded"
+            f"{self.comparison} {self.limit:.6g}{unit} is required"
         )
 
 
@@ -173,7 +178,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Criteria:
-    """What the gate demands of a candidate.
+    """What the gate requires of a candidate.
 
     Parameters
     ----------
@@ -192,8 +197,6 @@ class Criteria:
         By which fraction the error of a slice may exceed the champion's.
     simplicity
         Of two candidates whose metric differs by less than this, the simpler is chosen.
-    parity
-        The greatest relative difference between an ONNX answer and the estimator's.
     latency_ms
         The greatest median time of one ONNX answer to one request, in milliseconds.
     """
@@ -205,7 +208,6 @@ class Criteria:
     error: str
     slice_tolerance: float
     simplicity: float
-    parity: float
     latency_ms: float
 
 

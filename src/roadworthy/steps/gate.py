@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from roadworthy.bundles import bundle, releases
@@ -18,6 +17,7 @@ from roadworthy.bundles.bundle import Bundle
 from roadworthy.bundles.scoring import Scorer
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
+from roadworthy.models.agreement import Columns, agree
 from roadworthy.models.contract import Model, Scores
 from roadworthy.training.gate import Verdict, decide
 
@@ -50,7 +50,7 @@ def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: 
     test
         The Parquet file of the hold-out, on which the champion is scored anew.
     champion
-        The number of the version on the road, 0 when there is none.
+        The number of the deployed version, 0 when there is none.
     """
     with released(settings, model, champion) as made:
         return judge(model, packed=packed, test=test, champion=made, number=champion).verdict
@@ -82,7 +82,7 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
     test
         The Parquet file of the hold-out, on which both are scored.
     champion, number
-        The version on the road; None and 0 when there is none.
+        The deployed version; None and 0 when there is none.
     """
     chosen = contract.load(model)
     held_out = pd.read_parquet(test)
@@ -90,6 +90,7 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
     estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
     scorer = Scorer(candidate.graph)
     answers = score(scorer, held_out)
+    expected = estimator.predict(held_out[list(scorer.inputs)])
     scores = chosen.score(answers, held_out)
     champion_scores, note = _champion(chosen, champion, number, held_out)
     verdict = decide(
@@ -98,7 +99,7 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
         candidate=scores,
         champion=champion_scores,
         behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
-        parity=parity(answers, estimator.predict(held_out[list(scorer.inputs)])),
+        parity=agree(_columns(expected), _columns(answers), chosen.tolerance),
         latency_ms=latency(scorer, candidate),
     )
     return Judged(replace(verdict, note=note), scores, champion_scores)
@@ -109,11 +110,8 @@ def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(scorer.score({name: rows[name] for name in scorer.inputs}), rows.index)
 
 
-def parity(answers: pd.DataFrame, expected: pd.DataFrame) -> float:
-    """Return the greatest relative difference; infinite where one of the two is not a number."""
-    ratio = answers[expected.columns].to_numpy() / expected.to_numpy()
-    difference = np.abs(ratio - 1)
-    return float(np.where(np.isnan(difference), np.inf, difference).max())
+def _columns(frame: pd.DataFrame) -> Columns:
+    return {str(name): frame[name].to_numpy() for name in frame}
 
 
 def latency(scorer: Scorer, candidate: Bundle) -> float:

@@ -1,12 +1,11 @@
-"""Clean the raw data and hold rows out."""
+"""Validate the raw data, clean it and hold rows out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from roadworthy.data import validation
 from roadworthy.data.validation import DataError
 from roadworthy.models import contract
 
@@ -16,8 +15,9 @@ _FEWEST = 10
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows went where; those that were dropped, by reason."""
+    """How many rows the raw data has and went where; those that were dropped, by reason."""
 
+    rows: int
     train: int
     test: int
     dropped: dict[str, int]
@@ -29,10 +29,17 @@ class Counts:
         return f"{told}, dropped: {reasons or 'none'}"
 
 
-def prepare(model: str, validated: Path, *, train: Path, test: Path) -> Counts:
-    """Write the rows to train on and the hold-out as Parquet files."""
+def prepare(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
+    """Write the rows to train on and the hold-out of raw data as Parquet files.
+
+    Raises
+    ------
+    DataError
+        The data violates the schema, or is too little.
+    """
     chosen = contract.load(model)
-    frame, dropped = chosen.prepare(pd.read_parquet(validated))
+    validated = validation.validate(validation.read(chosen, raw), chosen.schema)
+    frame, dropped = chosen.prepare(validated)
     halves = chosen.split(frame)
     for part, name in ((halves.train, "to train on"), (halves.test, "held out")):
         if len(part) < _FEWEST:
@@ -43,4 +50,4 @@ def prepare(model: str, validated: Path, *, train: Path, test: Path) -> Counts:
     for part, target in ((halves.train, train), (halves.test, test)):
         target.parent.mkdir(parents=True, exist_ok=True)
         part.to_parquet(target, index=False)
-    return Counts(len(halves.train), len(halves.test), dropped)
+    return Counts(len(validated), len(halves.train), len(halves.test), dropped)

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from roadworthy.models import fuel
+from roadworthy.models.agreement import Tolerance
 from roadworthy.models.contract import Candidate
 from roadworthy.models.fuel.dataset import COLUMNS
 from roadworthy.models.fuel.evaluation import behave
@@ -42,7 +43,7 @@ def test_the_criteria_demand_these_bars():
     }
     assert fuel.criteria.simplicity == 0.002
     assert fuel.criteria.slice_tolerance == 0.10
-    assert fuel.criteria.parity == 1e-5
+    assert fuel.tolerance["mpg"] == Tolerance(relative=1e-5)
 
 
 def test_the_plain_candidate_is_beaten_by_more_than_chance(validations, best):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         evaluate,
         points,
         score,
+        tolerance,
     )
     from roadworthy.models.fuel.graph import export
     from roadworthy.models.fuel.request import Answer, Request
@@ -38,6 +39,7 @@ else:
                 "evaluate",
                 "points",
                 "score",
+                "tolerance",
             ],
             "graph": ["export"],
             "request": ["Answer", "Request"],
@@ -62,5 +64,6 @@ __all__ = [
     "schema",
     "score",
     "split",
+    "tolerance",
     "train",
 ]
