@@ -38,6 +38,11 @@ WORDS: Mapping[str, str] = {
 }
 """What is printed for each state that Kubeflow has."""
 
+_OUTCOMES: Mapping[str, Outcome] = {
+    "promote": "released",
+    "roll-back": "rolled back",
+    "reject": "rejected",
+}
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
 _STEP_OF = {title: step for step, title in TITLES.items()} | {step: step for step in STEPS}
@@ -65,10 +70,7 @@ def step_of(name: str) -> str:
 def outcome(tasks: Mapping[str, Task]) -> Outcome | None:
     """Return the outcome of a run that succeeded, by its steps, or None."""
     done = {step for step, task in tasks.items() if task.state == "SUCCEEDED"}
-    if "promote" in done:
-        return "released"
-    if "roll-back" in done:
-        return "rolled back"
-    if "reject" in done:
-        return "rejected"
+    for step, known in _OUTCOMES.items():
+        if step in done:
+            return known
     return "nothing new" if "checkout" in done and "validate" not in tasks else None
