@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.doctor.finding import Finding, missing, without_secrets
 
-SECONDS = 15.0
+SECONDS = 20.0
 """How long the checks may take, after what they import is there."""
 
 Look = Callable[[], Finding | Sequence[Finding]]

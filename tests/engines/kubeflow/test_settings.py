@@ -18,8 +18,8 @@ TOKEN = "very-secret-token"
         ("URL", f"https://me:{TOKEN}@kubeflow.example", "must not contain a user, password"),
         ("UI_URL", f"https://kubeflow.example/?token={TOKEN}", "must not contain a user"),
         ("POLL_SECONDS", "0", "ROADWORTHY_KFP_POLL_SECONDS: Input should be greater than 0"),
-        ("CA_CERT", "nowhere.pem", "ROADWORTHY_KFP_CA_CERT: there is no such file"),
-        ("TOKEN_PATH", "nowhere", "ROADWORTHY_KFP_TOKEN_PATH: there is no such file"),
+        ("CA_CERT", "nowhere.pem", "ROADWORTHY_KFP_CA_CERT: Path does not point to a file"),
+        ("TOKEN_PATH", "nowhere", "ROADWORTHY_KFP_TOKEN_PATH: Path does not point"),
         *(("TOKEN", f"{TOKEN}{sign}{TOKEN}", "ROADWORTHY_KFP_TOKEN: ") for sign in "\n\x1bé\udcff"),
     ],
 )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from roadworthy.core import environment
@@ -26,10 +25,10 @@ class KubeflowSettings(BaseSettings):
     url: str = Field("", description="Its API, without /apis/v2beta1.")
     ui_url: str = Field("", description="Its web pages. [url]")
     token: SecretStr = Field(SecretStr(""), description="The bearer token that the API requires.")
-    token_path: Path | None = Field(
+    token_path: FilePath | None = Field(
         None, description="A file with the token, read for each request: in a pod, a projected one."
     )
-    ca_cert: Path | None = Field(
+    ca_cert: FilePath | None = Field(
         None, description="The certificates that its own is checked with. [those of certifi]"
     )
     namespace: str = Field("", description="The one of a multi-user Kubeflow. [single-user]")
@@ -51,13 +50,6 @@ class KubeflowSettings(BaseSettings):
         if "@" in found.netloc or found.query:
             raise ValueError("an address must not contain a user, password or token")
         return value.rstrip("/")
-
-    @field_validator("token_path", "ca_cert")
-    @classmethod
-    def _file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError("there is no such file")
-        return value
 
     @field_validator("token")
     @classmethod

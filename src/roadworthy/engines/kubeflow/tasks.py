@@ -34,6 +34,11 @@ WORDS: Mapping[str, str] = {
 }
 """What is printed for each state that Kubeflow has."""
 
+_OUTCOMES: Mapping[str, Outcome] = {
+    "promote": "released",
+    "canary": "rolled back",  # without a promotion
+    "reject": "rejected",
+}
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
 _STEP_OF = {title: step for step, title in TITLES.items()} | {step: step for step in TITLES}
@@ -61,10 +66,7 @@ def step_of(name: str) -> str:
 def outcome(tasks: Mapping[str, Task]) -> Outcome | None:
     """Return the outcome of a run that succeeded, by its steps, or None."""
     done = {step for step, task in tasks.items() if task.state == "SUCCEEDED"}
-    if "promote" in done:
-        return "released"
-    if "canary" in done:  # which has rolled the version back
-        return "rolled back"
-    if "reject" in done:
-        return "rejected"
+    for step, known in _OUTCOMES.items():
+        if step in done:
+            return known
     return "nothing new" if "checkout" in done and "prepare" not in tasks else None
