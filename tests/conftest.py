@@ -7,8 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import coverage
 import filelock
 import hypothesis
 import pandas as pd
@@ -58,8 +61,41 @@ class Requires:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the stories, the longest, so that no process is left with one in the end."""
-    items.sort(key=lambda item: "stories" not in item.path.parts)
+    """Begin with what takes longest, so that no process is left with it in the end."""
+
+    def rank(item: pytest.Item) -> int:
+        if "stories" in item.path.parts:
+            return 0
+        return 1 if item.nodeid.startswith(SHARING["kube"]) else 2
+
+    items.sort(key=rank)
+
+
+SHARING = {
+    "kube": (
+        *("tests/deploy/test_manifests.py", "tests/deploy/test_rbac.py"),
+        *("tests/doctor/test_cluster.py", "tests/rollout/actions/test_abandoned.py"),
+        "tests/rollout/kserve/",
+    ),
+    "mlflow": (
+        *("tests/stories/test_shared_parts.py", "tests/tracking/test_registry_server.py"),
+        "tests/test_production.py",
+    ),
+}
+"""Files that one process runs, since what they share takes long to start."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, and what shares a server to one process."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((name for name, of in SHARING.items() if file.startswith(of)), file)
+
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -77,9 +113,39 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{taken:8.0f}  {folder}")
 
 
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Let this process run without coverage, which makes Python half as slow again."""
+    measuring = coverage.Coverage.current()
+    if measuring is None:
+        yield
+        return
+    measuring.stop()
+    try:
+        yield
+    finally:
+        measuring.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Measure what runs when modules are imported in the first of several processes only."""
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        return (yield)
+    with untraced():
+        return (yield)
+
+
+OUTSIDE = {
+    *("benchmarks", "deploy", "gitlab", "inference_client", "notebooks", "stories"),
+    "test_fuzz.py",
+}
+"""Tests that look at programs from the outside: their own process is not measured."""
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let the programs that tests start run without coverage, which costs them half as much again.
+    """Let the programs that tests start run without coverage.
 
     Their modules have tests that call them; only the model server's run mostly in its processes.
     """
@@ -87,7 +153,11 @@ def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
         if "serving" not in request.path.parts:
             for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
                 patch.delenv(name)
-        yield
+        if OUTSIDE.isdisjoint(request.path.parts):
+            yield
+        else:
+            with untraced():
+                yield
 
 
 @pytest.fixture(scope="session")

@@ -21,9 +21,9 @@ OBJECTS = 4
 PUBLISH = """
 import os, sys
 from pathlib import Path
-from roadworthy import bundle
-from roadworthy.data import git, releases
+from roadworthy.bundles import bundle, releases
 from roadworthy.core.settings import Settings
+from roadworthy.data import git
 if sys.argv[2] == "before git":
     git.release = lambda *arguments, **named: os.kill(os.getpid(), 9)
 releases.publish(Settings(), bundle.read(Path(sys.argv[1])), "fuel-v1")

@@ -1,6 +1,7 @@
 """Somebody brings a table of their own: begun, run, released, asked."""
 
 import random
+import sys
 from pathlib import Path
 
 import httpx
@@ -31,8 +32,14 @@ def boats() -> str:
 
 @pytest.fixture
 def place(snapshot: Path, tmp_path: Path) -> Workplace:
-    """A fresh clone whose own package the command uses, as one that was installed there does."""
-    fresh = clone(snapshot, tmp_path / "clone")
+    """A clone without history or branch, whose own package the command uses; the environment is
+    in a path with a space.
+    """
+    fresh = clone(snapshot, tmp_path / "clone", "--depth=1")
+    fresh.git("checkout", "--quiet", "--detach")
+    environment = tmp_path / "an environment"
+    environment.symlink_to(Path(sys.executable).parents[1])
+    fresh.python = str(environment / "bin" / "python")
     fresh.environment["PYTHONPATH"] = str(fresh.path / "src")
     return fresh
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from roadworthy.models.tensors import records
 from roadworthy.serving.http import protocol
 from roadworthy.serving.http.front import Asked, asked_of
 from roadworthy.serving.models.model_store import Held
@@ -240,7 +241,7 @@ BAD_TENSORS = [
     ({"inputs": {}}, 400, "list of inputs"),
     ({"inputs": []}, 400, "list of inputs"),
     (TENSORS | {"x": 1}, 400, "list of inputs"),
-    (TENSORS | {"id": 3}, 400, "is a word"),
+    (TENSORS | {"id": 3}, 400, "is not a string"),
     (TENSORS | {"outputs": {"name": "mpg"}}, 400, "not a list"),
     (TENSORS | {"outputs": [{"name": "km"}]}, 400, "l_per_100km"),
     (TENSORS | {"outputs": [[]]}, 400, "l_per_100km"),
@@ -313,13 +314,13 @@ def test_v2_takes_numbers_as_bytes(ask, kind, packed, status, words):
     [
         (b"\x03\0\0\0usa", 200, ""),
         (b"\x03\0\0\0usb", 422, "one of usa, europe, japan"),
-        (b"\x03\0\0\0us", 400, "in the middle of a word"),
+        (b"\x03\0\0\0us", 400, "in the middle of a string"),
         (b"\x02\0\0\0\xff\xff", 400, "is not UTF-8"),
         (b"\x03\0\0\0usa\x03\0\0\0usa", 400, "has 2 values"),
         (b"", 400, "has 0 values"),
     ],
 )
-def test_v2_takes_words_as_bytes(ask, packed, status, words):
+def test_v2_takes_strings_as_bytes(ask, packed, status, words):
     answer = ask_with_bytes(ask, "origin", "BYTES", packed, *TENSORS["inputs"][:1])
 
     assert answer.status == status
@@ -597,4 +598,4 @@ def test_an_answer_of_the_first_protocol_is_an_object_for_each_row(names, rows, 
 
     written = protocol.answer_v1(answers)
 
-    assert orjson.loads(written) == {"predictions": protocol.predictions(answers)}
+    assert orjson.loads(written) == {"predictions": records(answers)}

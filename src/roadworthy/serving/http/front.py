@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http import protocol
@@ -38,6 +40,8 @@ COUNTED = "roadworthy.counted"
 VERBS = ("predict", "infer", "metadata", "ready", "card")
 """What can be asked of a model."""
 
+_FORM = b"multipart/form-data"
+_MOST_PARTS = 100
 _PATH = re.compile(
     r"/v1/models/(?P<model_v1>[^/]+):(?P<verb_v1>[^/:]*)"
     r"|/v2/models/(?P<model_v2>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -149,7 +153,14 @@ class Front:
     ) -> Reply:
         rows = self._limits.max_rows
         question: Question[Any, bytes]
-        if verb == "predict":
+        if verb == "predict" and headers.get(b"content-type", b"").startswith(_FORM):
+            form = await _form(headers, body)
+            question = Question(
+                "v1",
+                lambda served: protocol.read_form(form, served),
+                lambda _, answers, __: protocol.answer_v1(answers),
+            )
+        elif verb == "predict":
             question = Question(
                 "v1",
                 lambda served: protocol.read_v1(body, served, rows),
@@ -253,6 +264,36 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
             raise too_large(limit)
         if not message.get("more_body", False):
             return _unpacked(body, limit) if coding == b"gzip" else bytes(body)
+
+
+async def _form(headers: Mapping[bytes, bytes], body: bytes) -> list[tuple[str, str | bytes]]:
+    """Return the parts of a form: the text of each field, and the content of each file.
+
+    Raises
+    ------
+    Rejection
+        400, it is not a form.
+    """
+
+    async def stream() -> AsyncGenerator[bytes]:
+        yield body
+
+    raw = Headers(raw=list(headers.items()))
+    try:
+        form = await MultiPartParser(
+            raw, stream(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=len(body)
+        ).parse()
+    except (MultiPartException, KeyError) as error:
+        raise Rejection(
+            400, f"The body is not a form ({error}): send its fields and files."
+        ) from None
+    try:
+        return [
+            (name, part if isinstance(part, str) else await part.read())
+            for name, part in form.multi_items()
+        ]
+    finally:
+        await form.close()
 
 
 def _unpacked(body: bytearray, limit: int) -> bytes:

@@ -12,6 +12,7 @@ from kserve.errors import InvalidInput, ModelNotReady
 from kserve.protocol.dataplane import DataPlane
 
 from roadworthy.bundles.scoring import Columns
+from roadworthy.models import tensors
 from roadworthy.serving.http import protocol
 from roadworthy.serving.http.front import VERSION
 from roadworthy.serving.models.model_store import Fleet, Held, Served
@@ -106,7 +107,7 @@ class RoadModel(Model):  # type: ignore[misc]
             return protocol.read_v1(body, served, self._max_rows)
 
         return Question(
-            "v1", read, lambda _, answers, __: {"predictions": protocol.predictions(answers)}
+            "v1", read, lambda _, answers, __: {"predictions": tensors.records(answers)}
         )
 
     def _inference(self, payload: InferRequest) -> Question[Any, Any]:
@@ -115,7 +116,9 @@ class RoadModel(Model):  # type: ignore[misc]
                 response_id=payload.id,
                 model_name=self.name,
                 model_version=str(served.version),
-                infer_outputs=[InferOutput(**part) for part in protocol.outputs(read, answers)],
+                infer_outputs=[
+                    InferOutput(**part) for part in protocol.outputs(read, answers, served)
+                ],
             )
 
         document = {
@@ -165,7 +168,7 @@ def _tensor(part: Any) -> dict[str, Any]:
     """Return an input of KServe's as JSON would have it, also one that was sent as bytes."""
     try:
         values = part.as_numpy().ravel().tolist()
-        words = [value.decode() if isinstance(value, bytes) else value for value in values]
+        strings = [_decoded(value) if isinstance(value, bytes) else value for value in values]
     except (ValueError, TypeError, OverflowError, struct.error) as error:
         raise InvalidInput(
             f"The input {part.name[:100]} is not what its shape and datatype say ({error}): "
@@ -175,5 +178,13 @@ def _tensor(part: Any) -> dict[str, Any]:
         "name": part.name,
         "shape": list(part.shape),
         "datatype": part.datatype,
-        "data": words,
+        "data": strings,
     }
+
+
+def _decoded(value: bytes) -> str | bytes:
+    """Return a string, or what is none as the bytes of a file."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value

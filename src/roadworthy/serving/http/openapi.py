@@ -6,14 +6,14 @@ say what is demanded, such as that all tensors have one length, it says less, ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from roadworthy.models.tensors import FieldType
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http import protocol
 from roadworthy.serving.http.guard import OPEN_PATHS
 from roadworthy.serving.models.model_store import Held, Served
-from roadworthy.serving.models.validation import Field
 
 Json = dict[str, Any]
 
@@ -24,7 +24,7 @@ _REFUSALS = {
     408: "The request was not whole in time.",
     409: "The model is on the road.",
     413: "The body is too large, or has too many rows.",
-    415: "The body is compressed otherwise than by gzip.",
+    415: "The body is compressed in another way than gzip.",
     422: "A field is not what it must be, or the model has no answer to it.",
     431: "The request line and the headers are too large.",
     503: "There is nothing to answer with, or too much to do: ask again later.",
@@ -52,6 +52,7 @@ _ERROR: Json = {
                 "properties": {
                     "row": {"type": ["integer", "null"], "description": "Of the batch, from 0."},
                     "field": {"type": ["string", "null"]},
+                    "index": {"type": "integer", "description": "Of the list's element, from 0."},
                     "problem": {"type": "string"},
                     "bound": {"type": "string", "description": "What is allowed."},
                     "unit": {"type": "string"},
@@ -203,9 +204,12 @@ def _answering_paths(held: Held, served: Served, max_rows: int) -> Json:
     }
     predict = _asked(
         "Answer a list of instances",
-        _object(predictions={"type": "array", "items": dict(served.manifest.answer)}),
+        _object(predictions=_array(_inline(served.manifest.answer))),
         _v1(served, max_rows),
     )
+    predict["requestBody"]["description"] = "JSON, or one row as a form: multipart/form-data."
+    if served.schema.has_images:
+        predict["requestBody"]["content"]["multipart/form-data"] = {"schema": _form(served)}
     paths: Json = {f"/v1/models/{model}:predict": {"post": predict}}
     for path, (method, summary, answer, request) in told.items():
         for prefix, parameters in (("", [_PINNED]), ("/versions/{version}", [version])):
@@ -245,61 +249,77 @@ def _v2(served: Served, max_rows: int) -> Json:
     }
 
 
-def _tensor(field: Field, served: Served, max_rows: int) -> Json:
+def _form(served: Served) -> Json:
+    fields = served.schema.fields.values()
+    file = {"type": "string", "format": "binary"}
+    parts = {field.name: file if field.image else {"type": "string"} for field in fields}
+    return _object(**parts) | {"required": [field.name for field in fields if field.required]}
+
+
+def _tensor(field: FieldType, served: Served, max_rows: int) -> Json:
     value = _inline(served.manifest.request)["properties"][field.name]
-    one = {"type": "array", "minItems": 1, "maxItems": 1, "items": value}
-    width = {"const": 1}
+    element = value.get("items", value)
+    datatypes = protocol.datatypes(field)
+    shapes = [_shape(one) for name in datatypes for one in protocol.shapes(field, name)]
+    missing = [] if field.required else [{"type": "null"}, {"const": ""}]
+    values = {"anyOf": [element, _array(element), *missing]} if field.image is None else {}
     return {
         "type": "object",
         "required": ["name", "datatype", "shape"],
         "additionalProperties": False,
         "properties": {
             "name": {"const": field.name},
-            "datatype": {"enum": list(protocol.datatypes(field))},
-            "shape": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 2,
-                "prefixItems": [{"type": "integer", "minimum": 1}, width],
-                "description": f"The number of rows, and 1 or nothing. {_most(max_rows)}",
-            },
+            "datatype": {"enum": list(datatypes)},
+            "shape": {"anyOf": shapes, "description": _most(max_rows)},
             "data": {
                 "type": ["array", "null"],
                 "description": "Left out for a tensor that is sent as bytes after the JSON.",
-                "items": {"anyOf": [value, one]},
+                "items": values,
             },
             "parameters": {},
         },
     }
 
 
+def _shape(sizes: Sequence[int | str]) -> Json:
+    free = {"type": "integer", "minimum": 1}
+    parts = [free if isinstance(size, str) else {"const": size} for size in sizes]
+    count = len(sizes)
+    return {"type": "array", "minItems": count, "maxItems": count, "prefixItems": parts}
+
+
 def _v2_answer(served: Served) -> Json:
+    known = protocol.output_types(served)
     output = _object(
-        name={"enum": list(served.scorer.outputs)},
-        datatype={"const": "FP64"},
+        name={"enum": [one["name"] for one in known]},
+        datatype={"enum": sorted({one["datatype"] for one in known})},
         shape=_array({"type": "integer"}),
-        data={"type": "array", "items": {"type": "number"}},
+        data=_array({"type": ["number", "string", "boolean"]}),
     )
     answer = _object(
         model_name={"const": served.manifest.model},
         model_version={"type": "string"},
         id={"type": "string"},
-        outputs={"type": "array", "items": output},
+        outputs=_array(output),
     )
     answer["required"].remove("id")
     return answer
 
 
 def _inline(schema: Mapping[str, Any]) -> Json:
-    """Return a schema with its definitions put where they are used."""
+    """Return the schema of an object with its definitions put where they are used."""
     definitions: Mapping[str, Any] = schema.get("$defs", {})
-    properties = {
-        name: definitions.get(str(part.get("$ref", "")).removeprefix("#/$defs/"), {})
-        | {key: value for key, value in part.items() if key != "$ref"}
-        for name, part in schema["properties"].items()
-    }
-    rest = {key: value for key, value in schema.items() if key != "$defs"}
-    return {**rest, "properties": properties, "additionalProperties": False}
+
+    def inline(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inline(one) for one in part]
+        if not isinstance(part, Mapping):
+            return part
+        found = definitions.get(str(part.get("$ref", "")).removeprefix("#/$defs/"), {})
+        return {key: inline(one) for key, one in {**found, **part}.items() if key != "$ref"}
+
+    whole = inline({key: value for key, value in schema.items() if key != "$defs"})
+    return {**whole, "additionalProperties": False}
 
 
 def _asked(summary: str, answer: Json, request: Json | None) -> Json:

@@ -21,6 +21,8 @@ from roadworthy.bundles import bundle as bundles
 from roadworthy.bundles.bundle import Bundle, BundleError, Manifest
 from roadworthy.bundles.scoring import Scorer, Stop
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models import tensors
+from roadworthy.models.tensors import FieldType
 from roadworthy.routing import routes as roads
 from roadworthy.routing.routes import VERSION_HEADER, Release, Road
 from roadworthy.serving.models.circuit_breaker import DEFAULT_PATIENCE, Patience, Trial
@@ -51,6 +53,11 @@ class Served:
     def version(self) -> int:
         """The version's number."""
         return self.release.version
+
+    @cached_property
+    def answer(self) -> Mapping[str, FieldType]:
+        """The fields of an answer by name."""
+        return tensors.parse(self.manifest.answer)
 
     @cached_property
     def header(self) -> tuple[bytes, bytes]:
@@ -371,7 +378,7 @@ def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> Non
 
 def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
     golden = bundle.golden
-    columns = scorer.columns(schema.rows(golden.requests))
+    columns = schema.columns(schema.rows(golden.requests))
     stop = Stop()
     timer = threading.Timer(_GOLDEN_SECONDS, stop.now)
     timer.start()
