@@ -5,6 +5,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow.onnx
+import onnx
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -56,6 +59,24 @@ def test_a_registered_version_is_the_challenger_and_tells_its_origin(registered,
     assert (artifacts / "figures/residuals.png").exists()
 
 
+def test_mlflow_loads_a_version_and_it_answers_as_the_bundle(registered, packed, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.settings.mlflow_tracking_uri)
+    requests = pd.DataFrame(packed.golden.requests)
+    expected = [answer["l_per_100km"] for answer in packed.golden.answers]
+
+    loaded = mlflow.pyfunc.load_model("models:/fuel@challenger")
+    graph = mlflow.onnx.load_model("models:/fuel@challenger")
+
+    known = {name: requests[name] for name in loaded.metadata.signature.inputs.input_names()}
+    columns = {
+        name: column.fillna("").to_numpy(str) if name == "origin" else column.to_numpy(float)
+        for name, column in known.items()
+    }
+    assert loaded.predict(columns)["l_per_100km"] == pytest.approx(expected)
+    assert graph.SerializeToString() == onnx.load(packed.path / bundle.MODEL).SerializeToString()
+    assert loaded.input_example is not None
+
+
 def test_registering_again_is_the_same_version(registered, simple):
     assert registered.again().number == 1
     assert registered.again(simple.path).number == 2
@@ -105,6 +126,8 @@ def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figure
     artifacts = Path(registered.settings.mlflow_artifacts) / "fuel"
     assert [file.name for file in artifacts.glob("*/artifacts/figures/fit.png")] == ["fit.png"]
     assert "gate" not in other.tags
+    (data,) = runs["support_vectors"].inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("fuel", "d1")
 
 
 def test_a_release_puts_the_bundle_under_the_tag_once(candidate, packed):

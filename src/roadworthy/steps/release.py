@@ -12,6 +12,7 @@ from roadworthy.rollout.actions.targets import target
 from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.state import Strategy
 from roadworthy.steps.recording import outcome, record
+from roadworthy.tracking import onnx_model
 from roadworthy.tracking.registry import Registry, Version
 
 
@@ -79,7 +80,8 @@ def register(
     """Return the version of the bundle, which is now the challenger: its rollout has begun.
 
     Every candidate is recorded as an MLflow run; the metrics and figures of the hold-out, the
-    verdict, the manifest and the card are put beside the chosen one's.
+    verdict, the manifest and the card are put beside the chosen one's, and the graph as a model
+    that MLflow loads.
 
     Raises
     ------
@@ -89,11 +91,15 @@ def register(
     registry = Registry.of(settings)
     candidate = bundle.read(packed)
     run_id = record(registry, model, trained, recipe=recipe, verdict=verdict, tags=tags)
-    names = [bundle.MANIFEST, bundle.CARD, bundle.MODEL]
     registry.log_metrics(run_id, candidate.manifest.metrics)
+    described = {name: (packed / name).read_bytes() for name in (bundle.MANIFEST, bundle.CARD)}
+    loadable = onnx_model.files(packed / bundle.MODEL, candidate.golden.requests[0])
     registry.log_files(
         run_id,
-        {f"bundles/{candidate.digest}/{name}": (packed / name).read_bytes() for name in names}
+        {
+            f"bundles/{candidate.digest}/{name}": file
+            for name, file in (loadable | described).items()
+        }
         | {f"figures/{name}.png": png for name, png in candidate.figures.items()},
     )
     told = {
