@@ -315,7 +315,8 @@ def compare(
 
 
 @app.command(
-    epilog="Example:  roadworthy new boats --data boats.csv --target length_m",
+    epilog="Examples:  roadworthy new boats --data boats.csv --target length_m    "
+    "roadworthy new iris --data iris.csv --target species",
     rich_help_panel=MODELS,
 )
 def new(
@@ -323,24 +324,30 @@ def new(
     *,
     data: Annotated[Path, typer.Option(help="A CSV file with a header.", show_default=False)],
     target: Annotated[str, typer.Option(help="The column to predict.", show_default=False)],
+    task: Annotated[
+        Literal["regression", "classification"] | None,
+        typer.Option(help="Whether TARGET is a number or a class.", show_default="what it holds"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Begin a model: package, notebook, data under DVC and compiled pipeline."""
+    """Start a new model: package, notebook, data under DVC and compiled pipeline."""
     from roadworthy.scaffolding import scaffold
 
-    begun = scaffold(Path.cwd(), name, data, target)
+    started = scaffold(Path.cwd(), name, data, target, task)
+    chosen, reached = started.chosen, started.reached
     if as_json:
-        print_json({"name": begun.name, "written": begun.written, "next": begun.steps})
+        facts = {"name": name, "task": chosen.task, "why": chosen.reason}
+        print_json(facts | {"written": started.written, "next": started.steps})
         return
-    reached = begun.reached
+    metrics = ("accuracy", "macro_f1") if chosen.task == "classification" else ("r2", "mae")
     lines = (
-        f"Begun {name}:",
-        *(f"  {path}" for path in begun.written),
-        f"By cross-validation {reached.candidate} reaches R² {reached.r2:.3f} and a mean absolute "
-        f"error of {reached.mae:.3g}.",
+        f"Started {name}, a {chosen.task}: {chosen.reason}. `--task` overrules that.",
+        *(f"  {path}" for path in started.written),
+        f"By cross-validation {reached.candidate} reaches "
+        f"{' and '.join(f'{metric} {reached.of(metric):.4g}' for metric in metrics)}.",
         "",
         "Do next:",
-        *(f"  {number}. {step}" for number, step in enumerate(begun.steps, start=1)),
+        *(f"  {number}. {step}" for number, step in enumerate(started.steps, start=1)),
     )
     console.print("\n".join(lines), soft_wrap=True, markup=False)
 

@@ -15,8 +15,9 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVR
 
@@ -61,16 +62,20 @@ class Graph:
         Parameters
         ----------
         columns
-            The inputs, in the order of the request. Those that are not in ``words`` are numbers.
+            The inputs, in the order of the request.
+        words
+            Which of the inputs and outputs are strings; the others are numbers.
         answer
-            The outputs, all of them numbers.
+            The outputs.
         """
         texts = frozenset(words)
-        inputs = [
-            _column(column, TensorProto.STRING if column in texts else TensorProto.DOUBLE)
-            for column in columns
-        ]
-        outputs = [_column(column, TensorProto.DOUBLE) for column in answer]
+        inputs, outputs = (
+            [
+                _column(name, TensorProto.STRING if name in texts else TensorProto.DOUBLE)
+                for name in names
+            ]
+            for names in (columns, answer)
+        )
         model = helper.make_model(
             helper.make_graph(self.nodes, name, inputs, outputs, self.initializers),
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -119,6 +124,8 @@ def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
 def add_step(graph: Graph, step: object, value: str) -> str:
     """Add one fitted step of a pipeline: from a matrix [N, n] to a matrix [N, m].
 
+    Of a classifier these are the probabilities of its classes.
+
     Raises
     ------
     TypeError
@@ -132,6 +139,12 @@ def add_step(graph: Graph, step: object, value: str) -> str:
     if isinstance(step, LinearRegression | Ridge):
         product = graph.add("MatMul", value, graph.constant(step.coef_[:, None]))
         return graph.add("Add", product, graph.constant(step.intercept_))
+    if isinstance(step, LogisticRegression):
+        return _logistic(graph, step, value)
+    if isinstance(step, DummyClassifier) and step.strategy == "prior":
+        zero = graph.add("Mul", value, graph.constant(0.0))
+        zeros = graph.add("ReduceSum", zero, graph.integers(1), keepdims=1)
+        return graph.add("Add", zeros, graph.constant(step.class_prior_))
     if isinstance(step, SVR):
         return _support_vectors(graph, step, value)
     raise _no_graph(step)
@@ -159,6 +172,17 @@ def _powers(graph: Graph, step: PolynomialFeatures, value: str) -> str:
             product = graph.add("Mul", product, factor)
         products.append(product)
     return graph.add("Concat", *products, axis=1)
+
+
+def _logistic(graph: Graph, step: LogisticRegression, value: str) -> str:
+    """Add the softmax of one linear function for each class."""
+    coefficients, intercepts = step.coef_, step.intercept_
+    if len(step.classes_) == 2:  # of two classes it has the second one's function only
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercepts = np.append(0.0, intercepts)
+    product = graph.add("MatMul", value, graph.constant(coefficients.T))
+    scores = graph.add("Add", product, graph.constant(intercepts))
+    return graph.add("Softmax", scores, axis=1)
 
 
 def _support_vectors(graph: Graph, step: SVR, value: str) -> str:

@@ -67,7 +67,7 @@ def scatter(
     axes.scatter(true, second - true, color=_SECOND, label=names[1], **_POINTS)
     axes.axhline(0, color=_INK, lw=0.8)
     axes.set(xlabel="true value" if known else names[0], ylabel="difference from it")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, labelcolor=_INK)
     return [against, Figure(_svg(figure), f"Residuals of both versions, {label}.")]
 
 
