@@ -41,7 +41,7 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
     roadworthy.models.__path__.append(str(models))
     model = contract.load(name)
     dataset = importlib.import_module(f"roadworthy.models.{name}.dataset")
-    frame = model.prepare(validate(model.read(data), model.schema)).frame
+    frame = model.prepare(validate(model.dataset.read(data), model.schema)).frame
     classes = frame[dataset.TARGET] if hasattr(dataset, "CLASSES") else None
     if classes is not None:
         _stratify(dataset, frame, classes)
