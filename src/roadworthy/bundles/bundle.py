@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.models.agreement import Agreement, Columns, Tolerance, agree
 
@@ -59,20 +60,27 @@ class Manifest:
     tolerance
         ``relative`` and ``absolute`` by answer field: when two answers are the same. A bundle of
         before it was written has none, which means the default.
+    task, title
+        The model's task, and its name for people.
+    routes
+        Its GET addresses, see :class:`roadworthy.models.contract.Route`.
     """
 
     model: str
     commit: str
     data_hash: str
     candidate: str
-    parameters: Mapping[str, float | str]
+    parameters: Mapping[str, int | float | str]
     metrics: Mapping[str, float]
     request: Mapping[str, Any]
     answer: Mapping[str, Any]
-    packages: Mapping[str, str]
+    packages: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
     tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    task: str = "regression"
+    title: str = ""
+    routes: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def tolerances(self) -> dict[str, Tolerance]:
@@ -186,9 +194,8 @@ def read(path: Path, digest: str | None = None) -> Bundle:
             f"Use the version of roadworthy that made it."
         )
     try:
-        manifest = Manifest(**raw)
-        files = dict(manifest.files)
-    except (ValueError, TypeError) as error:
+        manifest = stored.decode(Manifest, body)
+    except ValueError as error:
         raise _unreadable(path, error) from error
     found = sha256(body).hexdigest()
     if digest not in {None, found}:
@@ -196,7 +203,7 @@ def read(path: Path, digest: str | None = None) -> Bundle:
             f"The bundle {path} has the digest {found[:12]}, not {digest[:12]}. "
             f"Fetch the bundle again."
         )
-    _check_files(path, files)
+    _check_files(path, manifest.files)
     return Bundle(path, manifest, found)
 
 

@@ -189,7 +189,7 @@ def test_a_damaged_road_is_told_of_and_what_is_held_stays(
     watcher.look()
 
     assert fleet.held["fuel"].champion.version == 1
-    assert "does not say what is on the road" in caplog.text
+    assert "does not say what is deployed" in caplog.text
 
 
 def test_a_road_that_is_deleted_changes_nothing(bundles, release, tmp_path):
