@@ -37,7 +37,7 @@ class BundleError(RoadworthyError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """The description of a bundle.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class Manifest:
 class Golden:
     """Requests of the hold-out, and the answers that the estimator gave at training time.
 
-    ``tolerance`` says, by answer field, how far an answer may differ from them.
+    ``tolerance`` is how far an answer may differ from them, by field.
     """
 
     requests: list[dict[str, Any]]
@@ -134,7 +134,9 @@ class Bundle:
     @property
     def figures(self) -> dict[str, bytes]:
         """The PNG figures by name."""
-        return {file.stem: file.read_bytes() for file in sorted((self.path / FIGURES).iterdir())}
+        return {
+            file.stem: file.read_bytes() for file in sorted((self.path / FIGURES).glob("*.png"))
+        }
 
 
 def write(target: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:

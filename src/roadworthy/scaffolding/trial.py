@@ -33,7 +33,7 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> dict[str, floa
     """
     roadworthy.models.__path__.append(str(models))
     model = contract.load(name)
-    train, test = model.split(model.prepare(validate(model.read(data), model.schema)).frame)
+    train, test = model.split(model.prepare(validate(model.dataset.read(data), model.schema)).frame)
     if min(len(train), len(test)) < _FEWEST_ROWS:
         raise TableError(
             f"{len(train)} rows are to be trained on and {len(test)} held out, too few to say "

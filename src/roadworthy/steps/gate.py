@@ -1,4 +1,4 @@
-"""Measure what the gate asks for, and let it decide."""
+"""Measure what the gate decides on."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pandas as pd
 
 from roadworthy.bundles import bundle, releases
 from roadworthy.bundles.bundle import Bundle
-from roadworthy.bundles.scoring import Scorer
+from roadworthy.bundles.scoring import Columns, Scorer, from_frame, to_frame
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
-from roadworthy.models.agreement import Columns, agree
+from roadworthy.models.agreement import agree
 from roadworthy.models.contract import Model, Scores
 from roadworthy.training.gate import Verdict, decide
 
@@ -32,7 +32,7 @@ class Judged:
     ----------
     candidate, champion
         Their scores on the same hold-out; of the champion None where there is none, or where its
-        requests cannot be asked of those rows.
+        requests cannot be made of those rows.
     """
 
     verdict: Verdict
@@ -48,7 +48,7 @@ def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: 
     packed
         The candidate's bundle.
     test
-        The Parquet file of the hold-out, on which the champion is scored anew.
+        The hold-out, on which the champion is scored anew, as the model's dataset keeps it.
     champion
         The number of the deployed version, 0 when there is none.
     """
@@ -80,16 +80,18 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
     packed
         The candidate's bundle.
     test
-        The Parquet file of the hold-out, on which both are scored.
+        The hold-out, on which both are scored, as the model's dataset keeps it.
     champion, number
         The deployed version; None and 0 when there is none.
     """
     chosen = contract.load(model)
-    held_out = pd.read_parquet(test)
+    held_out = chosen.dataset.load(test)
     candidate = bundle.read(packed)
     estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
     scorer = Scorer(candidate.graph)
-    answers = score(scorer, held_out)
+    requests = from_frame(held_out, scorer.inputs)
+    answered = scorer.score(requests)
+    answers = to_frame(answered, held_out.index)
     expected = estimator.predict(held_out[list(scorer.inputs)])
     scores = chosen.score(answers, held_out)
     champion_scores, note = _champion(chosen, champion, number, held_out)
@@ -99,24 +101,19 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
         candidate=scores,
         champion=champion_scores,
         behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
-        parity=agree(_columns(expected), _columns(answers), chosen.tolerance),
-        latency_ms=latency(scorer, candidate),
+        parity=agree(from_frame(expected, expected.columns), answered, chosen.tolerance),
+        latency_ms=latency(scorer, {name: column[:1] for name, column in requests.items()}),
     )
     return Judged(replace(verdict, note=note), scores, champion_scores)
 
 
 def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the graph's answers to the rows of a frame."""
-    return pd.DataFrame(scorer.score({name: rows[name] for name in scorer.inputs}), rows.index)
+    return to_frame(scorer.score(from_frame(rows, scorer.inputs)), rows.index)
 
 
-def _columns(frame: pd.DataFrame) -> Columns:
-    return {str(name): frame[name].to_numpy() for name in frame}
-
-
-def latency(scorer: Scorer, candidate: Bundle) -> float:
+def latency(scorer: Scorer, request: Columns) -> float:
     """Return the median time of one answer to one request, in milliseconds."""
-    request = scorer.columns(candidate.golden.requests[:1])
     times = []
     for _ in range(_LATENCY_CALLS):
         started = time.perf_counter()
@@ -132,7 +129,7 @@ def _champion(
     if champion is None:
         return None, "no champion to compare with"
     scorer = Scorer(champion.graph)
-    # A request that was renamed since: the rows cannot be asked of the old version.
+    # A field that was renamed since: the old version cannot answer these rows.
     if lacking := sorted(set(scorer.inputs) - set(held_out.columns)):
         return None, f"not compared with version {number}, which asks for {', '.join(lacking)}"
     return chosen.score(score(scorer, held_out), held_out), f"compared with version {number}"

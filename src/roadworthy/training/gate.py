@@ -16,7 +16,7 @@ from roadworthy.training.selection import FAILED_CHECKS
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says: every check with its bound and value."""
+    """The decision of the gate: every check with its bound and value."""
 
     checks: tuple[Check, ...]
     note: str = ""

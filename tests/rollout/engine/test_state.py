@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.rollout.engine import state
-from roadworthy.rollout.engine.state import NEXT, SHARES, Figure, Rollout, RolloutError, Stage, Wish
+from roadworthy.rollout.engine.state import NEXT, SHARES, Figure, Rollout, RolloutError, Stage
 
 NOW = "2026-01-02T03:04:05.000+00:00"
 
@@ -138,13 +138,6 @@ def test_fresh_is_who_spoke_lately():
 
     assert state.is_fresh(begun(), now + timedelta(seconds=15), 15)
     assert not state.is_fresh(begun(), now + timedelta(seconds=15.1), 15)
-
-
-def test_a_wish_is_read_again_the_same():
-    wish = Wish("abort", 4, "ada", NOW)
-
-    assert Wish.decode(wish.encode()) == wish
-    assert Wish.decode("") is None
 
 
 def test_the_verdict_leaves_out_who_held_it():
