@@ -10,7 +10,6 @@ from pathlib import Path
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.parent_process import end_with_parent
-from roadworthy.serving.process import lean
 from roadworthy.serving.process.supervisor import supervise
 from roadworthy.serving.settings import LOG_LEVELS, TOKEN_VARIABLE, ServerSettings, read_token
 
@@ -27,8 +26,7 @@ def main(arguments: list[str]) -> int:
         settings = ServerSettings(**options)
         if supervised is None and settings.workers > 1:
             return supervise(settings)
-        # KServe takes its time to import, which a wrong argument need not wait for
-        lean.load()
+        # it takes its time to import, which a wrong argument need not wait for
         from roadworthy.serving.process.server import serve
 
         if supervised is None:

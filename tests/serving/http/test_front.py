@@ -213,18 +213,6 @@ def test_v2_answers_a_tensor_per_field_with_version_and_id(ask):
     assert {o["name"]: o["data"][0] for o in document["outputs"]} == predicted
 
 
-@pytest.mark.parametrize("datatype", ["FP64", "FP32", "INT64", "INT32"])
-def test_v2_takes_numbers_in_every_datatype_and_columns_of_width_one(ask, datatype):
-    nested = {"name": "year", "datatype": datatype, "shape": [2, 1], "data": [[1980], [1970]]}
-    flat = nested | {"data": [1980, 1970]}
-    weight = {"name": "weight_kg", "datatype": datatype, "shape": [2], "data": [1200, 1300]}
-
-    answers = [ask(INFER, {"inputs": [weight, year]}) for year in (nested, flat)]
-
-    assert [answer.status for answer in answers] == [200, 200]
-    assert answers[0].body == answers[1].body
-
-
 def test_v2_gives_only_the_outputs_that_are_asked_for(ask):
     answer = ask(INFER, TENSORS | {"outputs": [{"name": "mpg"}]})
 

@@ -143,16 +143,6 @@ def test_a_champion_that_is_taken_off_the_road_answers_no_more(bundles, release)
     assert "fuel" in fleet.held
 
 
-def test_a_model_is_told_of_once(bundles, release):
-    told = []
-    fleet = Fleet(told.append)
-
-    fleet.follow(Road("fuel"))
-    fleet.follow(Road("fuel", release(1, bundles[0])))
-
-    assert told == ["fuel"]
-
-
 def test_a_request_keeps_what_it_got_while_the_version_changes(bundles, release):
     fleet = Fleet()
     fleet.follow(Road("fuel", release(1, bundles[0])))

@@ -1,7 +1,7 @@
-"""The way of a request: what is asked of a model is answered here, the rest by KServe's routes.
+"""Answers the requests to a model; all others are passed on to the application.
 
-This is a plain ASGI middleware around KServe's application. A prediction so passes neither the
-layers and routing of FastAPI nor KServe's decoding and timing, which cost more than the model.
+This is a plain ASGI middleware around the application. A prediction so passes none of the layers
+and routing of a framework, which cost more than the model.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from roadworthy.serving.http import protocol
 from roadworthy.serving.models.metrics import CONTENT_TYPE, Metrics
 from roadworthy.serving.models.model_store import Fleet, Held
 from roadworthy.serving.models.rejection import Rejection, too_large
-from roadworthy.serving.models.traffic import Question, Refused, Traffic, choose
+from roadworthy.serving.models.traffic import Question, Refused, Traffic, choose, find
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -127,9 +127,7 @@ class Front:
         await _send(reply, send)
 
     async def _reply(self, asked: Asked, scope: Scope, receive: Receive) -> Reply:
-        held = self._fleet.held.get(asked.model)
-        if held is None:
-            raise Rejection(404, self._no_model(asked.model))
+        held = find(self._fleet, asked.model)
         headers = dict(scope["headers"])
         pinned = asked.version or headers.get(VERSION, b"").decode("latin-1").strip() or None
         if asked.verb not in VERBS:
@@ -187,10 +185,6 @@ class Front:
             return refused(rejection)
         return Reply(200, [(b"content-type", CONTENT_TYPE)], await self._metrics.text())
 
-    def _no_model(self, name: str) -> str:
-        known = ", ".join(sorted(self._fleet.held)) or "none yet"
-        return f"There is no model {orjson.dumps(name[:100]).decode()} here: there is {known}."
-
     def _for_browsers(self, scope: Scope) -> Scope:
         # KServe's V1 client asks `/` whether the server lives and wants JSON; a browser, which
         # alone names text/html, wants the page.
@@ -206,7 +200,7 @@ class _GoneError(Exception):
 
 
 def asked_of(path: str) -> Asked | None:
-    """Return what a path asks of a model, or nothing when it is for KServe's own routes."""
+    """Return what a path asks of a model, or nothing when it is for the application's routes."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None

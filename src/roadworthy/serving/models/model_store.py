@@ -11,7 +11,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -116,8 +116,6 @@ class Fleet:
 
     Parameters
     ----------
-    discovered
-        Called with the name of each model when it is first heard of.
     patience
         What is borne with a challenger.
 
@@ -129,14 +127,9 @@ class Fleet:
         Whether the server is about to stop: then it is not ready, and answers what it is asked.
     """
 
-    def __init__(
-        self,
-        discovered: Callable[[str], object] = lambda _: None,
-        patience: Patience = DEFAULT_PATIENCE,
-    ) -> None:
+    def __init__(self, patience: Patience = DEFAULT_PATIENCE) -> None:
         self.held: Mapping[str, Held] = {}
         self.leaving = False
-        self._discovered = discovered
         self._patience = patience
         self._refused: dict[tuple[str, int], str] = {}
         self._roads: dict[str, Road] = {}
@@ -183,10 +176,7 @@ class Fleet:
 
     def hold(self, held: Held) -> None:
         """Hold these versions of a model from the next request on."""
-        new = held.model not in self.held
         self.held = {**self.held, held.model: held}
-        if new:
-            self._discovered(held.model)
 
     def _succeed(self, held: Held, release: Release | None, before: Served | None) -> Served | None:
         if release is None:

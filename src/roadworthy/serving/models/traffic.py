@@ -21,7 +21,7 @@ from roadworthy.bundles.scoring import Columns, Stop
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.models.circuit_breaker import TrialError, check_finite
 from roadworthy.serving.models.metrics import Answered, Metrics
-from roadworthy.serving.models.model_store import Held, Served
+from roadworthy.serving.models.model_store import Fleet, Held, Served
 from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection
 
 _COMPARED_PER_SECOND = 100
@@ -209,6 +209,22 @@ class Refused(Exception):  # noqa: N818 - what a caller did wrong
         super().__init__(rejection.sentence)
         self.rejection = rejection
         self.served = served
+
+
+def find(fleet: Fleet, name: str) -> Held:
+    """Return what is loaded of a model.
+
+    Raises
+    ------
+    Rejection
+        404, there is no such model.
+    """
+    held = fleet.held.get(name)
+    if held is None:
+        known = ", ".join(sorted(fleet.held)) or "none yet"
+        shown = orjson.dumps(name[:100]).decode()
+        raise Rejection(404, f"There is no model {shown} here: there is {known}.")
+    return held
 
 
 def choose(held: Held, pinned: str | None) -> Served:
