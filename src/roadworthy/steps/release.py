@@ -92,16 +92,18 @@ def register(
     candidate = bundle.read(packed)
     run_id = record(registry, model, trained, recipe=recipe, verdict=verdict, tags=tags)
     registry.log_metrics(run_id, candidate.manifest.metrics)
-    described = {name: (packed / name).read_bytes() for name in (bundle.MANIFEST, bundle.CARD)}
-    loadable = onnx_model.files(packed / bundle.MODEL, candidate.golden.requests[0])
-    registry.log_files(
-        run_id,
-        {
-            f"bundles/{candidate.digest}/{name}": file
-            for name, file in (loadable | described).items()
-        }
-        | {f"figures/{name}.png": png for name, png in candidate.figures.items()},
-    )
+    # A version is made after its files: where it is there, they are.
+    if all(made.tags.get("digest") != candidate.digest for made in registry.versions(model)):
+        described = {name: (packed / name).read_bytes() for name in (bundle.MANIFEST, bundle.CARD)}
+        loadable = onnx_model.files(packed / bundle.MODEL, candidate.golden.requests[0])
+        registry.log_files(
+            run_id,
+            {
+                f"bundles/{candidate.digest}/{name}": file
+                for name, file in (loadable | described).items()
+            }
+            | {f"figures/{name}.png": png for name, png in candidate.figures.items()},
+        )
     told = {
         "candidate": candidate.manifest.candidate,
         "recipe": recipe,
