@@ -51,7 +51,7 @@ import sys
 from pathlib import Path
 from roadworthy.models import contract
 model = contract.load(sys.argv[1])
-frame = model.prepare(model.schema.validate(model.read(Path(sys.argv[2]))))[0]
+frame = model.prepare(model.schema.validate(model.dataset.read(Path(sys.argv[2]))))[0]
 model.split(frame)[0].to_parquet(sys.argv[3], index=False)
 """
 
