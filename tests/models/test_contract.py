@@ -2,7 +2,10 @@
 
 import importlib
 import math
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,3 +98,15 @@ def test_a_check_is_a_sentence_with_value_bound_and_unit():
     check = Bound("mae_mpg", "at most", 2.6, "mpg").check(2.75)
 
     assert str(check) == "mae_mpg is 2.75 mpg, at most 2.6 mpg is required"
+
+
+def test_a_module_named_dataset_does_not_hide_the_dataset(monkeypatch):
+    # given a package whose module of that name was imported, which has no such value
+    package = ModuleType("pears")
+    package.name, package.dataset = "pears", ModuleType("pears.dataset")
+    package.read = lambda path: pd.DataFrame({"path": [str(path)]})
+    point = SimpleNamespace(name="pears", load=lambda: package)
+    monkeypatch.setattr(contract, "entry_points", lambda group: [point])
+
+    # when its data is read, then its own function does it
+    assert contract.load("pears").dataset.read(Path("a.csv"))["path"].tolist() == ["a.csv"]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
@@ -399,13 +400,13 @@ class _Loaded:
         self._package = package
 
     def __getattr__(self, part: str) -> Any:
+        if part == "dataset":
+            return _dataset(self._package)
         try:
             return getattr(self._package, part)
         except AttributeError:
             if part == "title":
                 return self._package.name
-            if part == "dataset":
-                return _dataset(self._package)
             if part in _DEFAULTS:
                 return _DEFAULTS[part]
             raise IncompleteModelError(
@@ -425,7 +426,13 @@ _DEFAULTS: Mapping[str, Any] = {
 
 
 def _dataset(package: Any) -> Dataset:
-    """Return a table, which the package may read by a function of its own."""
+    """Return the package's dataset, by default a table that the package may read on its own.
+
+    A package may have a module of that name too, which hides the value once it is imported.
+    """
     from roadworthy.models.datasets import TableDataset, read_csv
 
-    return TableDataset(getattr(package, "read", read_csv))
+    found = getattr(package, "dataset", None)
+    if isinstance(found, ModuleType):
+        found = getattr(found, "dataset", None)
+    return found or TableDataset(getattr(package, "read", read_csv))
