@@ -163,7 +163,7 @@ def test_a_team_trains_releases_and_serves(team, member):
         assert "Traceback" not in failed.stdout + failed.stderr
         # and nothing of it is visible to others
         assert team.repository("tag") == ""
-        assert "bundles" not in team.repository("ls-tree", "-r", "--name-only", "main")
+        assert "bundles/fuel.dvc" not in team.repository("ls-tree", "-r", "--name-only", "main")
         assert team.objects() == before
 
         # when S3 is mended, if slow, and the pipeline runs again

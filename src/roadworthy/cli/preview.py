@@ -33,7 +33,7 @@ def mount(app: typer.Typer) -> None:
         epilog="Examples:  roadworthy preview fuel    roadworthy preview --markdown candidate.md",
         rich_help_panel=MODELS,
     )(preview)
-    app.command(hidden=True)(examine)
+    app.command(epilog="Example:  roadworthy examine fuel", hidden=True)(examine)
 
 
 def preview(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 Stored = TypeVar("Stored")
 
 
@@ -20,6 +18,9 @@ def decode(kind: type[Stored], text: str | bytes) -> Stored:
     ValueError
         A field without a default is missing, or a value is of another type. It names the first.
     """
+    # The command line imports this module, and pydantic would double the time of its help.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
         found: Stored = TypeAdapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
