@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 class Served:
     """One version that answers. Get one from :func:`load`.
 
-    ``page`` is what the page shows of it, and ``points`` what the page of an older bundle draws;
-    ``predictions`` is how the answers of training were distributed, by output.
+    ``page`` is what the model adds to its page, ``points`` what bundles had in its place before,
+    ``predictions`` how the answers of training were distributed, by output.
     """
 
     release: Release
@@ -335,21 +335,15 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
             f"Release a bundle of {model}."
         )
     try:
+        _check_answers(bundle)
         schema = RequestSchema(bundle.manifest.request)
         scorer = Scorer(bundle.graph)
         _check_columns(bundle, schema, scorer)
         _check_golden(bundle, schema, scorer)
-        _check_answers(bundle)
-        profile = bundle.profile
-        return Served(
-            release,
-            bundle.manifest,
-            profile.get("points", {}),
-            profile.get("prediction", {}),
-            scorer,
-            schema,
-            profile.get("page", {}),
+        points, predictions, page = (
+            bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
         )
+        return Served(release, bundle.manifest, points, predictions, scorer, schema, page)
     except RoadworthyError:
         raise
     except Exception as error:
