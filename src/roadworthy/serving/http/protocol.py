@@ -268,6 +268,8 @@ def card(held: Held, served: Served) -> bytes:
     return orjson.dumps(
         {
             "model": held.model,
+            "title": manifest.title or held.model,
+            "task": manifest.task,
             "version": served.version,
             "since": served.release.since,
             "digest": served.release.digest,
@@ -276,6 +278,7 @@ def card(held: Held, served: Served) -> bytes:
             "metrics": dict(manifest.metrics),
             "request": dict(manifest.request),
             "answer": dict(manifest.answer),
+            "page": dict(served.page),
             "points": dict(served.points),
             "challenger": None if challenger is None else challenger.version,
             "state": held.state,

@@ -22,7 +22,7 @@ from roadworthy.bundles.bundle import Bundle, BundleError, Manifest
 from roadworthy.bundles.scoring import Scorer, Stop
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.models import tensors
-from roadworthy.models.tensors import FieldType
+from roadworthy.models.tensors import FieldType, SchemaError
 from roadworthy.routing import routes as roads
 from roadworthy.routing.routes import VERSION_HEADER, Release, Road
 from roadworthy.serving.models.circuit_breaker import DEFAULT_PATIENCE, Patience, Trial
@@ -38,8 +38,8 @@ log = logging.getLogger(__name__)
 class Served:
     """One version that answers. Get one from :func:`load`.
 
-    ``points`` are what the page draws, ``predictions`` how the answers of training were
-    distributed, by output.
+    ``page`` is what the model adds to its page, ``points`` what bundles had in its place before,
+    ``predictions`` how the answers of training were distributed, by output.
     """
 
     release: Release
@@ -48,6 +48,7 @@ class Served:
     predictions: Mapping[str, Any]
     scorer: Scorer
     schema: RequestSchema
+    page: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -334,12 +335,15 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
             f"Release a bundle of {model}."
         )
     try:
+        _check_answers(bundle)
         schema = RequestSchema(bundle.manifest.request)
         scorer = Scorer(bundle.graph)
         _check_columns(bundle, schema, scorer)
         _check_golden(bundle, schema, scorer)
-        points, predictions = (bundle.profile.get(part, {}) for part in ("points", "prediction"))
-        return Served(release, bundle.manifest, points, predictions, scorer, schema)
+        points, predictions, page = (
+            bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
+        )
+        return Served(release, bundle.manifest, points, predictions, scorer, schema, page)
     except RoadworthyError:
         raise
     except Exception as error:
@@ -364,6 +368,17 @@ def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> Non
             f"In the bundle {bundle.path} the request has the fields {sorted(schema.fields)} but "
             f"the graph takes {sorted(scorer.inputs)}. Export the model again."
         )
+
+
+def _check_answers(bundle: Bundle) -> None:
+    """Check that the answer's schema is one that the protocols can describe."""
+    try:
+        fields = tensors.parse(bundle.manifest.answer)
+    except SchemaError as error:
+        raise BundleError(f"The answer of the bundle cannot be served. {error}") from error
+    for name, kind in fields.items():
+        if kind.image is not None:
+            raise BundleError(f"The answer {name} is an image. Answer with numbers or labels.")
 
 
 def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
