@@ -133,7 +133,7 @@ def golden(model: Model, estimator: Any, inputs: pd.DataFrame) -> Golden:
 
 
 def profile(model: Model, estimator: Any, frame: pd.DataFrame, inputs: list[str]) -> dict[str, Any]:
-    """Return the distribution of every feature and prediction, and the points of the page."""
+    """Return the distribution of every feature and prediction, and the model's page."""
     answers = estimator.predict(frame[inputs])
     target = frame.select_dtypes("number").drop(columns=inputs, errors="ignore")
     return {
@@ -141,8 +141,15 @@ def profile(model: Model, estimator: Any, frame: pd.DataFrame, inputs: list[str]
         "features": {name: distribution(frame[name]) for name in inputs},
         "target": {name: distribution(target[name]) for name in target.columns},
         "prediction": {name: distribution(answers[name]) for name in answers.columns},
-        "points": model.points(frame),
+        "page": _page(model, frame),
     }
+
+
+def _page(model: Model, frame: pd.DataFrame) -> dict[str, Any]:
+    try:
+        return model.page(frame).document(model.Request, model.Answer)
+    except ValueError as error:
+        raise PackingError(f"The page of {model.name} cannot be packed: {error}.") from error
 
 
 def distribution(values: pd.Series) -> dict[str, Any]:

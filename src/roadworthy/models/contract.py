@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
     from pydantic import BaseModel
 
+    from roadworthy.models.page import Page
+
 
 class Model(Protocol):
     """The parts of a model package. Frames hold one row per example and keep their index."""
@@ -78,8 +80,8 @@ class Model(Protocol):
         """Return scores, behavioural checks and figures on the hold-out."""
         ...
 
-    def points(self, frame: pd.DataFrame) -> dict[str, list[float]]:
-        """Return the columns of known examples that the page draws behind an answer."""
+    def page(self, frame: pd.DataFrame) -> Page:
+        """Return the examples and the figure of the model's page, from all prepared rows."""
         ...
 
 

@@ -6,14 +6,21 @@ from typing import Any
 from pydantic import Field
 
 
-def number(lowest: float | None, highest: float | None, unit: str, description: str) -> Any:
-    """Return the field of a finite number with its unit and bounds; None is no bound."""
+def number(
+    lowest: float | None, highest: float | None, unit: str, description: str, **extra: Any
+) -> Any:
+    """Return the field of a finite number with its unit and bounds; None is no bound.
+
+    ``extra`` goes into the field's schema, e.g. ``title="Model year"`` for the label on the page,
+    or ``units=[{"unit": "lb", "factor": 0.45359237}]`` for other units that the page offers: a
+    value in one times its factor is the value in ``unit``.
+    """
     return Field(
         ge=lowest,
         le=highest,
         description=description,
         allow_inf_nan=False,
-        json_schema_extra={"unit": unit},
+        json_schema_extra={"unit": unit, **extra},
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         criteria,
         cross_validate,
         evaluate,
-        points,
+        page,
         score,
     )
     from roadworthy.models.fuel.graph import export
@@ -36,7 +36,7 @@ else:
                 "criteria",
                 "cross_validate",
                 "evaluate",
-                "points",
+                "page",
                 "score",
             ],
             "graph": ["export"],
@@ -56,7 +56,7 @@ __all__ = [
     "evaluate",
     "export",
     "name",
-    "points",
+    "page",
     "prepare",
     "read",
     "schema",

@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 class Served:
     """One version that answers. Get one from :func:`load`.
 
-    ``points`` are what the page draws, ``predictions`` how the answers of training were
-    distributed, by output.
+    ``page`` is what the model adds to its page, ``points`` what bundles had in its place before,
+    ``predictions`` how the answers of training were distributed, by output.
     """
 
     release: Release
@@ -51,6 +51,7 @@ class Served:
     predictions: Mapping[str, Any]
     scorer: Scorer
     schema: RequestSchema
+    page: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -346,8 +347,10 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
         scorer = Scorer(bundle.graph)
         _check_columns(bundle, schema, scorer)
         _check_golden(bundle, schema, scorer)
-        points, predictions = (bundle.profile.get(part, {}) for part in ("points", "prediction"))
-        return Served(release, bundle.manifest, points, predictions, scorer, schema)
+        points, predictions, page = (
+            bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
+        )
+        return Served(release, bundle.manifest, points, predictions, scorer, schema, page)
     except RoadworthyError:
         raise
     except Exception as error:
