@@ -115,14 +115,14 @@ def test_a_request_without_bounds_is_packed_too():
     assert golden.answers == [{"twice": 2.0}, {"twice": 4.0}]
 
 
-def test_the_profile_holds_every_feature_target_prediction_and_all_points(packed, cars):
+def test_the_profile_holds_every_feature_target_prediction_and_the_page(packed, cars):
     profile = packed.profile
 
     assert profile["rows"] == len(cars) == 398
     assert set(profile["features"]) == set(COLUMNS)
     assert set(profile["target"]) == {"mpg"}
     assert set(profile["prediction"]) == set(fuel.Answer.model_fields)
-    assert {len(column) for column in profile["points"].values()} == {398}
+    assert {len(column) for column in profile["page"]["figure"]["points"].values()} == {398}
     assert profile["features"]["horsepower"]["missing"] == 6
     assert sum(profile["features"]["horsepower"]["counts"]) == 392
     assert sum(profile["features"]["origin"]["shares"].values()) == pytest.approx(1)

@@ -122,7 +122,7 @@ class Bundle:
 
     @cached_property
     def profile(self) -> dict[str, Any]:
-        """Distributions of features, target and prediction, and the points of the page."""
+        """Distributions of features, target and prediction, and the model's page."""
         profile: dict[str, Any] = json.loads((self.path / PROFILE).read_bytes())
         return profile
 

@@ -131,7 +131,7 @@ def golden(model: Model, estimator: Any, inputs: pd.DataFrame) -> Golden:
 
 
 def profile(model: Model, estimator: Any, frame: pd.DataFrame, inputs: list[str]) -> dict[str, Any]:
-    """Return the distribution of every feature and prediction, and the points of the page."""
+    """Return the distribution of every feature and prediction, and the model's page."""
     answers = estimator.predict(frame[inputs])
     targets = [name for name in frame.columns if name not in inputs and _is_target(frame[name])]
     return {
@@ -139,8 +139,15 @@ def profile(model: Model, estimator: Any, frame: pd.DataFrame, inputs: list[str]
         "features": {name: distribution(frame[name]) for name in inputs},
         "target": {name: distribution(frame[name]) for name in targets},
         "prediction": {name: distribution(answers[name]) for name in answers.columns},
-        "points": model.points(frame),
+        "page": _page(model, frame),
     }
+
+
+def _page(model: Model, frame: pd.DataFrame) -> dict[str, Any]:
+    try:
+        return model.page(frame).document(model.Request, model.Answer)
+    except ValueError as error:
+        raise PackingError(f"The page of {model.name} cannot be packed: {error}.") from error
 
 
 def distribution(values: pd.Series) -> dict[str, Any]:

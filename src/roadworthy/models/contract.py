@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from roadworthy.models.agreement import Tolerance
+    from roadworthy.models.page import Page
 
 Task = Literal["regression", "classification", "anomaly"]
 GROUP = "roadworthy.models"
@@ -121,8 +122,8 @@ class Model(Protocol):
         """Return scores, behavioural checks and figures on the hold-out."""
         ...
 
-    def points(self, frame: pd.DataFrame) -> dict[str, list[float]]:
-        """Return the columns of known examples that the page draws behind an answer."""
+    def page(self, frame: pd.DataFrame) -> Page:
+        """Return the examples and the figure of the model's page, from all prepared rows."""
         ...
 
 

@@ -20,7 +20,9 @@ def number(
 ) -> Any:
     """Return the field of a finite number with its unit and bounds; None is no bound.
 
-    ``extra`` is added to the field's schema.
+    ``extra`` goes into the field's schema, e.g. ``title="Model year"`` for the label on the page,
+    or ``units=[{"unit": "lb", "factor": 0.45359237}]`` for other units that the page offers: a
+    value in one times its factor is the value in ``unit``.
     """
     return Field(
         ge=lowest,

@@ -186,8 +186,8 @@ def test_figures_are_pngs_of_some_size_and_the_same_when_made_again(evaluation, 
         assert figure == again[name]
 
 
-def test_points_are_every_known_car(cars):
-    points = fuel.points(cars)
+def test_the_figure_shows_every_known_car(cars):
+    points = fuel.page(cars).figure.points
 
     assert {len(column) for column in points.values()} == {398}
     assert points["weight_kg"][0] == pytest.approx(cars["weight_kg"].iloc[0], abs=0.05)

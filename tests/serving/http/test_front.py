@@ -431,7 +431,7 @@ def test_the_card_tells_what_the_page_shows_and_is_sent_once(ask, bundles):
     assert told["candidate"] == bundles[0].manifest.candidate
     assert told["request"]["properties"]["weight_kg"]["unit"] == "kg"
     assert told["answer"]["properties"]["mpg"]["unit"] == "mpg"
-    assert told["points"] == bundles[0].profile["points"]
+    assert told["page"] == bundles[0].profile["page"]
     assert card.headers["cache-control"] == "no-cache"
     again = ask("/v2/models/fuel/card", method="GET", if_none_match=card.headers["etag"])
     assert (again.status, again.body) == (304, b"")
