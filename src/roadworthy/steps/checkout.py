@@ -70,7 +70,7 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
             data_hash = dvc.content_hash(repository / pointer)
             raw.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(dvc.pull(repository, pointer), raw)
-            recipe = git.recipe(repository, found, data_hash)
+            recipe = git.fingerprint(repository, found, data_hash)
         champion, made_of = asked.result()
     return Source(found, data_hash, recipe, champion, new=force or made_of != recipe)
 
