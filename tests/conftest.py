@@ -84,6 +84,18 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def installed_models(tmp_path_factory) -> Iterator[Path]:
+    """A directory into which the models for tests are installed, on the path of this process."""
+    target = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
+    source = ROOT / "tests" / "models_for_tests"
+    subprocess.run([*command, "--no-build-isolation", "--target", target, source], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(target)
+        yield target
+
+
+@pytest.fixture(scope="session")
 def raw(root: Path) -> pd.DataFrame:
     return fuel.read(root / "data.csv")
 

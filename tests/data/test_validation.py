@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from roadworthy.data.validation import DataError, read, validate
 from roadworthy.models import fuel
 
-NAMED = re.compile(r"column (\w+) line (\d+): (.+?) breaks ([^;]+?)(?=;|\. Fix)")
+NAMED = re.compile(r"column (\w+) line (\d+): (.+?) breaks ([^;]+?)(?=;|\. Correct)")
 # A value that breaks each column's rules, and the rule.
 DAMAGE = {
     "mpg": (1000.0, "in_range(5, 60)"),
@@ -40,14 +40,29 @@ def complaint(raw):
     return str(caught.value)
 
 
+def test_sound_data_comes_back_in_the_schemas_types(raw):
+    validated = validate(raw, fuel.schema)
+
+    assert len(validated) == 398
+    assert validated["cylinders"].dtype == float
+
+
 @pytest.mark.parametrize("column", DAMAGE)
 def test_one_violation_names_column_line_value_and_rule(raw, column):
     value, rule = DAMAGE[column]
 
     assert complaint(damaged(raw, [(3, column)])) == (
         f"The data violates its schema, 1 violation: column {column} line 5: {value!r} "
-        f"breaks {rule}. Fix the data, or change the schema with the model."
+        f"breaks {rule}. Correct the data, or change the schema with the model."
     )
+
+
+def test_the_line_is_the_files(raw, root, tmp_path):
+    lines = (root / "data.csv").read_text().splitlines()
+    lines[41] = lines[41].replace(lines[41].split(",")[0], "1000", 1)
+    (tmp_path / "data.csv").write_text("\n".join(lines))
+
+    assert "column mpg line 42: 1000.0 breaks" in complaint(fuel.read(tmp_path / "data.csv"))
 
 
 def test_the_first_ten_are_named_and_all_are_counted(raw):
@@ -55,7 +70,26 @@ def test_the_first_ten_are_named_and_all_are_counted(raw):
 
     assert "13 violations" in sentence
     assert [int(line) for _, line, _, _ in NAMED.findall(sentence)] == list(range(22, 32))
-    assert "; and 3 more. Fix" in sentence
+    assert "; and 3 more. Correct" in sentence
+
+
+def test_ten_are_all_named(raw):
+    sentence = complaint(damaged(raw, [(row, "mpg") for row in range(10)]))
+
+    assert "10 violations" in sentence
+    assert "more" not in sentence
+
+
+def test_they_are_told_in_the_order_of_the_file(raw):
+    cells = [(30, "mpg"), (7, "car_name"), (7, "mpg"), (1, "origin")]
+
+    told = [(column, line) for column, line, _, _ in NAMED.findall(complaint(damaged(raw, cells)))]
+
+    assert told == [("origin", "3"), ("mpg", "9"), ("car_name", "9"), ("mpg", "32")]
+
+
+def test_a_missing_column_is_told(raw):
+    assert "1 violation: column mpg is missing." in complaint(raw.drop(columns="mpg"))
 
 
 def test_a_strange_column_is_told(raw):
@@ -86,6 +120,15 @@ def test_data_without_rows_is_refused(raw):
     assert complaint(raw.head(0)) == (
         "The data has no rows. Check the file that its .dvc file names."
     )
+
+
+def test_the_raw_data_is_left_as_it_is(raw):
+    frame = damaged(raw, [(3, "weight_lb")])
+    before = frame.copy()
+
+    complaint(frame)
+
+    pd.testing.assert_frame_equal(frame, before)
 
 
 def test_a_rule_over_the_whole_table_is_told():

@@ -334,7 +334,7 @@ from roadworthy.bundles.scoring import Scorer
 
 model = contract.load("boats")
 assert model.name == "boats" and model.data == "data/boats.csv.dvc"
-raw = model.schema.validate(model.read(Path(sys.argv[1])))
+raw = model.schema.validate(model.dataset.read(Path(sys.argv[1])))
 frame, dropped = model.prepare(raw)
 assert len(frame) + sum(dropped.values()) == len(raw) == 120 and dropped
 train, test = model.split(frame)
@@ -412,6 +412,11 @@ TABLES = {
         ),
         "y",
         "regression",
+    ),
+    "kinds": (
+        rows(("x", lambda n: n % 5 + n / 1000), ("kind", lambda n: ODD[n % 5]), count=150),
+        "kind",
+        "classification",
     ),
 }
 

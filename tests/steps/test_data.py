@@ -63,5 +63,5 @@ def test_dropped_rows_are_counted_by_reason(raw_file, validated, tmp_path):
 def test_too_few_rows_on_either_side_are_told(raw_file, validated, tmp_path):
     raw_file.write_text("\n".join(raw_file.read_text().splitlines()[:8]) + "\n")
 
-    with pytest.raises(DataError, match="10 are needed"):
+    with pytest.raises(DataError, match="10 are required"):
         prepare("fuel", validated(), train=tmp_path / "train", test=tmp_path / "test")

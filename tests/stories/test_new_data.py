@@ -90,7 +90,7 @@ def test_worse_data_is_refused_by_the_gate(released: Workplace, lines) -> None:
     report = released.report()
     assert report["outcome"] == "rejected"
     assert "cv_r2 is 0." in report["why"]
-    assert "0.885 is demanded" in report["why"]
+    assert "0.885 is required" in report["why"]
     assert "Traceback" not in (released.runs()[-1] / "log.txt").read_text()
     # and there is no new version, and the champion is who it was
     assert [(v["version"], v["aliases"]) for v in released.json("models")] == [

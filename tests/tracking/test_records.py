@@ -163,7 +163,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path):
     records.put(str(tmp_path), RUN, "report.json", b"old")
     code = """
 import resource, signal, sys
-from roadworthy import records
+from roadworthy.tracking import records
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
 try:

@@ -1,4 +1,4 @@
-"""Validate raw data against a model's schema, and name column, line and rule of violations."""
+"""Validate raw data against a model's schema, and name the column, row and rule it violates."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def read(model: Model, file: Path) -> pd.DataFrame:
         The file is not of the model's format.
     """
     try:
-        return model.read(file)
+        return model.dataset.read(file)
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise DataError(
             f"The data cannot be read ({str(error).strip()}). "
-            f"Fix the file that its .dvc file names, and add and push it again."
+            f"Correct the file that its .dvc file names, and add and push it again."
         ) from error
 
 
@@ -63,7 +63,7 @@ def _all_cases(
 ) -> list[dict[Any, Any]]:
     """Return each violation once: what concerns whole columns first, then line by line.
 
-    A value of the wrong type ends the validation of its column, so the column is validated again
+    A value of the wrong type prevents the checks of its column, so the column is checked again
     without it.
     """
     coercion = cases["check"].astype(str).str.startswith(_COERCION)
@@ -101,7 +101,7 @@ def _sentence(cases: list[dict[Any, Any]]) -> str:
     count = "1 violation" if len(cases) == 1 else f"{len(cases)} violations"
     return (
         f"The data violates its schema, {count}: {'; '.join(shown)}{more}. "
-        f"Fix the data, or change the schema with the model."
+        f"Correct the data, or change the schema with the model."
     )
 
 

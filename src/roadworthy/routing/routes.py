@@ -12,14 +12,15 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+from pydantic import Field
+
+from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 
 VERSION_HEADER = "x-roadworthy-version"
 """Names the version that answered; in a request, the version that is to answer."""
-
-_RELEASES = ("champion", "challenger", "previous")
 
 
 class RoadError(RoadworthyError):
@@ -45,7 +46,7 @@ class Release:
     version: int
     bundle: str
     digest: str
-    since: str
+    since: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Road:
     model: str
     champion: Release | None = None
     challenger: Release | None = None
-    share: int = 0
+    share: Annotated[int, Field(ge=0, le=100)] = 0
     shadow: bool = False
     state: str = ""
     previous: Release | None = None
@@ -94,17 +95,21 @@ def read(directory: Path, model: str) -> Road:
     """
     file = directory / f"{model}.json"
     try:
-        raw = json.loads(file.read_bytes())
-        if raw["model"] != model:
-            raise ValueError(f"it is of the model {raw['model']!r}")  # noqa: TRY301
-        return _road(raw)
+        content = file.read_bytes()
+        road = stored.decode(Road, content)
+        if road.model != model:
+            raise ValueError(f"it is of the model {road.model!r}")  # noqa: TRY301
+        # Without its champion a damaged file would remove what is deployed.
+        if "champion" not in json.loads(content):
+            raise ValueError("it has no champion")  # noqa: TRY301
     except FileNotFoundError:
         return Road(model)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, OSError) as error:
         raise RoadError(
-            f"{file} does not say what is on the road ({error!r}). Delete it: "
+            f"{file} does not say what is deployed ({error}). Delete it: "
             f"`roadworthy serve` writes it anew from the registry."
         ) from error
+    return road
 
 
 def write(directory: Path, road: Road) -> None:
@@ -118,24 +123,3 @@ def write(directory: Path, road: Road) -> None:
 def models(directory: Path) -> list[str]:
     """Return the names of the models that have a road, in alphabetical order."""
     return sorted(file.stem for file in directory.glob("[!.]*.json"))
-
-
-def _road(raw: dict[str, Any]) -> Road:
-    raw.setdefault("previous", None)  # a road of before there were rollbacks has none
-    releases = {name: _release(raw.pop(name)) for name in _RELEASES}
-    road = Road(**(raw | releases))
-    if type(road.share) is not int or not 0 <= road.share <= 100:
-        raise ValueError(f"{road.share!r} is no share of a hundred")
-    if type(road.shadow) is not bool or not {type(road.state), type(road.holder)} == {str}:
-        raise TypeError(f"{road.shadow!r}, {road.state!r}, {road.holder!r}: a choice and two words")
-    return road
-
-
-def _release(raw: dict[str, object] | None) -> Release | None:
-    if raw is None:
-        return None
-    release = Release(**raw)  # type: ignore[arg-type]
-    words = (release.bundle, release.digest, release.since)
-    if not (isinstance(release.version, int) and all(isinstance(word, str) for word in words)):
-        raise TypeError(f"{raw} is not a release")
-    return release

@@ -11,7 +11,7 @@ from roadworthy.rollout.actions.targets import target
 from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.driver import Driver
 from roadworthy.rollout.engine.state import Rollout
-from roadworthy.rollout.engine.verification import TOLERANCE, Verification
+from roadworthy.rollout.engine.verification import Verification
 from roadworthy.tracking.registry import Registry
 
 
@@ -21,7 +21,7 @@ class Verified:
 
     golden: Verification
     rollout: Rollout
-    tolerance: float = TOLERANCE
+    tolerance: float
 
     @property
     def problem(self) -> str:
@@ -65,4 +65,4 @@ def verify(settings: Settings, *, packed: Path, version: int, owner: str) -> Ver
     held = starting.hold(settings, registry, model, version, owner)
     driver = Driver(held, target(settings, registry), staged.golden)
     rollout = held.rollout if held.rollout.ended else driver.verify()
-    return Verified(driver.verified, rollout)
+    return Verified(driver.verified, rollout, driver.verified.allowed)

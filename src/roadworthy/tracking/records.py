@@ -14,12 +14,13 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import fsspec
 
+from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.data import s3
 
@@ -130,7 +131,7 @@ def read(place: str, run: str) -> list[Record]:
     files, root = _place(place, run)
     with _told_of(root, "read"):
         records = [
-            _parsed(files.cat_file(f"{root}/{name}"))
+            stored.decode(Record, files.cat_file(f"{root}/{name}"))
             for name in _names(files, root)
             if name.startswith(_STEP) and name.endswith(".json")
         ]
@@ -233,13 +234,6 @@ def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
     except FileNotFoundError:
         return []
     return sorted(str(path).rpartition("/")[2] for path in found)
-
-
-def _parsed(content: bytes) -> Record:
-    """Return a record; what another version of this program added to it is left out."""
-    raw = json.loads(content)
-    known = {known.name for known in fields(Record)}
-    return Record(**{name: value for name, value in raw.items() if name in known})
 
 
 def _position(record: Record) -> tuple[int, str]:

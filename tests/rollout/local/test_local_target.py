@@ -424,4 +424,4 @@ def test_what_cannot_be_reached_is_a_problem_of_its_standing(home, packed, tmp_p
     assert "start one with `roadworthy serve`" in found.problem
 
     (home.road / "fuel.json").write_text("{")
-    assert "does not say what is on the road" in LocalTarget(home).standing("fuel").problem
+    assert "does not say what is deployed" in LocalTarget(home).standing("fuel").problem

@@ -91,7 +91,7 @@ def test_a_bundle_that_answers_otherwise_than_when_trained_is_refused(bundles, r
     golden = json.loads((bundles[0].path / bundle.GOLDEN).read_bytes())
     golden["answers"][3]["mpg"] *= 1.0001
 
-    with pytest.raises(BundleError, match="answers its golden batch otherwise"):
+    with pytest.raises(BundleError, match="golden batch as when it was trained: mpg differs by"):
         load("fuel", release(1, remade({bundle.GOLDEN: bundle.encode(golden)})))
 
 
@@ -170,7 +170,7 @@ def test_the_watcher_follows_a_road_that_changes_and_only_then(bundles, release,
 
     class Following(Fleet):
         def follow(self, road: Road) -> bool:
-            followed.append(routes)
+            followed.append(road)
             return True
 
     watcher = Watcher(Following(), tmp_path, 60)
@@ -199,7 +199,7 @@ def test_a_damaged_road_is_told_of_and_what_is_held_stays(
     watcher.look()
 
     assert fleet.held["fuel"].champion.version == 1
-    assert "does not say what is on the road" in caplog.text
+    assert "does not say what is deployed" in caplog.text
 
 
 def test_a_road_that_is_deleted_changes_nothing(bundles, release, tmp_path):
@@ -224,7 +224,7 @@ def test_the_watcher_goes_on_after_what_nobody_foresaw(
             if self.falls:
                 self.falls -= 1
                 raise ZeroDivisionError
-            return super().follow(routes)
+            return super().follow(road)
 
     fleet = Stumbling()
     watcher = Watcher(fleet, tmp_path, 0.01)

@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
 
+from roadworthy.models.agreement import Tolerance
 from roadworthy.models.contract import (
     Bound,
     Candidate,
@@ -23,7 +24,7 @@ from roadworthy.models.contract import (
 )
 from roadworthy.models.figures import png
 from roadworthy.models.fuel.dataset import COLUMNS, TARGET
-from roadworthy.models.fuel.estimator import CONFIDENCE, FuelEstimator, without_optional
+from roadworthy.models.fuel.estimator import ANSWER, CONFIDENCE, FuelEstimator, without_optional
 from roadworthy.models.fuel.units import consumption, kilograms, pounds
 
 if TYPE_CHECKING:
@@ -59,9 +60,10 @@ criteria = Criteria(
     error="mae_mpg",
     slice_tolerance=0.10,
     simplicity=0.002,
-    parity=1e-5,
     latency_ms=1.0,
 )
+
+tolerance = dict.fromkeys(ANSWER, Tolerance(relative=1e-5))
 
 _BEHAVIOUR = (
     Bound("heavier_is_thriftier", "at most", 0.02, description="share of cars, 10 % heavier"),

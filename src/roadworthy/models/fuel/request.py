@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
-from roadworthy.models.fields import no_number, no_word, number, unchanged
+from roadworthy.models.fields import missing_number, missing_string, number, unchanged
 
 
 class Request(BaseModel):
     """One car. Weight and year are needed; what else is left out is imputed from them.
 
-    A number that is left out is not a number here, a word that is left out is empty: what the
+    A missing number is NaN here, a missing string is empty: what the
     columns of a frame and the inputs of the ONNX graph hold.
     """
 
@@ -23,20 +23,20 @@ class Request(BaseModel):
     year: Annotated[int, number(1970, 1982, "year", "Model year.")]
     cylinders: Annotated[
         int, number(3, 8, "cylinders", "Number of cylinders."), PlainSerializer(unchanged)
-    ] = Field(default_factory=no_number)
+    ] = Field(default_factory=missing_number)
     displacement: Annotated[float, number(60, 480, "cu in", "Engine displacement.")] = Field(
-        default_factory=no_number
+        default_factory=missing_number
     )
     horsepower: Annotated[float, number(40, 240, "hp", "Engine power.")] = Field(
-        default_factory=no_number
+        default_factory=missing_number
     )
     acceleration: Annotated[float, number(7, 26, "s", "Time from 0 to 60 mph.")] = Field(
-        default_factory=no_number
+        default_factory=missing_number
     )
     origin: Annotated[
         Literal["usa", "europe", "japan"],
         Field(description="Where the car was made.", json_schema_extra={"unit": "region"}),
-    ] = Field(default_factory=no_word)
+    ] = Field(default_factory=missing_string)
 
 
 class Answer(BaseModel):

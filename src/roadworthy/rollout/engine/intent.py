@@ -14,8 +14,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import filelock
-from pydantic import TypeAdapter, ValidationError
 
+from roadworthy.core import stored
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine.state import RolloutError
 
@@ -39,9 +39,9 @@ class Note:
     model: str
     champion: int
     taken_off: tuple[int, ...]
-    by: str
-    at: str
-    why: str
+    by: str = ""
+    at: str = ""
+    why: str = ""
 
     @classmethod
     def decode(cls, text: str | bytes, model: str) -> Note:
@@ -52,12 +52,7 @@ class Note:
         ValueError
             It is none, or one of another model.
         """
-        try:
-            found = TypeAdapter(cls).validate_json(text, strict=True)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+        found = stored.decode(cls, text)
         if found.model != model:
             raise ValueError(f"it is of {found.model}")
         off = found.taken_off

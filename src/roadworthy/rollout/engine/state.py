@@ -9,8 +9,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
+from roadworthy.core import stored
 from roadworthy.core.errors import ExitCode, RoadworthyError
 
 State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled back"]
@@ -184,10 +185,10 @@ class Rollout:
     version: int
     champion: int
     strategy: Strategy
-    owner: str
-    holder: str
-    started: str
-    renewed: str
+    owner: str = ""
+    holder: str = ""
+    started: str = ""
+    renewed: str = "1970-01-01T00:00:00+00:00"
     state: State = "staged"
     share: int = 0
     paused: bool = False
@@ -281,18 +282,11 @@ def decode(text: str) -> Rollout:
         It is none.
     """
     try:
-        raw = json.loads(text)
-        stages = tuple(
-            Stage(**{**stage, "figures": tuple(Figure(**one) for one in stage.get("figures", ()))})
-            for stage in raw.get("stages", ())
-        )
-        found = Rollout(**{**raw, "stages": stages})
-        if found.state not in NEXT or found.strategy not in SHARES:
-            raise ValueError(f"{found.state} by {found.strategy}")  # noqa: TRY301
+        found = stored.decode(Rollout, text)
         datetime.fromisoformat(found.renewed)
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise RolloutError(
-            f"The registry's tag `rollout` is not one that this program wrote ({error}). "
+            f"The registry's tag `rollout` cannot be read ({error}). "
             f"Delete the tag in MLflow, and run again."
         ) from error
     return found
@@ -310,8 +304,8 @@ class Wish:
 
     verb: Verb
     version: int
-    by: str
-    at: str
+    by: str = ""
+    at: str = ""
 
     def encode(self) -> str:
         """Return it as JSON."""
@@ -329,14 +323,11 @@ class Wish:
         if not text:
             return None
         try:
-            found = cls(**json.loads(text))
-            if found.verb not in get_args(Verb):
-                raise ValueError(f"{found.verb!r} is none")  # noqa: TRY301
-        except (ValueError, TypeError) as error:
+            return stored.decode(cls, text)
+        except ValueError as error:
             raise RolloutError(
-                f"The registry's tag with a wish is not one that this program wrote ({error})."
+                f"The registry's tag with a command cannot be read ({error})."
             ) from error
-        return found
 
 
 def _brief(value: Any) -> dict[str, Any]:

@@ -17,8 +17,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from roadworthy.bundles import bundle as bundles
 from roadworthy.bundles.bundle import Bundle, BundleError, Manifest
 from roadworthy.bundles.scoring import Scorer, Stop
@@ -27,9 +25,6 @@ from roadworthy.routing import routes as roads
 from roadworthy.routing.routes import VERSION_HEADER, Release, Road
 from roadworthy.serving.models.circuit_breaker import DEFAULT_PATIENCE, Patience, Trial
 from roadworthy.serving.models.validation import RequestSchema
-
-TOLERANCE = 1e-5
-"""By how much, relatively, an answer to the golden batch may differ from the estimator's."""
 
 _GOLDEN_SECONDS = 10.0
 """How long a version may take to answer its golden batch."""
@@ -391,13 +386,12 @@ def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None
         raise
     finally:
         timer.cancel()
-    for name, values in found.items():
-        expected = np.array([answer[name] for answer in golden.answers], np.float64)
-        if not np.allclose(values, expected, rtol=TOLERANCE, atol=0):
-            raise BundleError(
-                f"The bundle {bundle.path} answers its golden batch otherwise than when it was "
-                f"trained (see {name}). Train it again with the packages of this server."
-            )
+    agreement = golden.agreement(found)
+    if not agreement.agrees:
+        raise BundleError(
+            f"The bundle {bundle.path} does not answer its golden batch as when it was trained: "
+            f"{agreement}. Train it again with the packages of this server."
+        )
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:
