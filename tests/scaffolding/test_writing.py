@@ -413,6 +413,11 @@ TABLES = {
         "y",
         "regression",
     ),
+    "kinds": (
+        rows(("x", lambda n: n % 5 + n / 1000), ("kind", lambda n: ODD[n % 5]), count=150),
+        "kind",
+        "classification",
+    ),
 }
 
 

@@ -180,8 +180,8 @@ def test_when_the_servers_s3_fails_it_is_told_and_the_next_try_ends_well(
     ("kind", "cause"),
     [
         ("403", r"S3 refuses the credentials \(AccessDenied at PutObject\)"),
-        ("500", r"S3 has trouble of its own \(InternalError at PutObject\)"),
-        ("drop", "the connection to S3 broke off"),
+        ("500", r"S3 has an internal error \(InternalError at PutObject\)"),
+        ("drop", "the connection to S3 broke"),
     ],
 )
 def test_when_our_own_s3_fails_it_is_told_and_the_next_try_ends_well(

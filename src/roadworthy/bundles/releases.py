@@ -26,14 +26,14 @@ def source(settings: Settings, commit: str = "") -> Iterator[Path]:
 
 @contextmanager
 def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
-    """Give the bundle of a release, from the DVC remote, every hash checked.
+    """Give the bundle of a release from the DVC remote, with every hash checked.
 
     Raises
     ------
     GitError, DvcError
         A remote does not have it.
     BundleError
-        It is not the one that the tag names.
+        The tag names another one.
     """
     with source(settings, tag) as repository:
         fetched = bundle.read(dvc.pull(repository, _pointer(model)))
@@ -64,9 +64,9 @@ def origin(settings: Settings, made_of: Manifest, pointer: str) -> Iterator[tupl
 
 
 def publish(settings: Settings, released: Bundle, tag: str) -> str:
-    """Push a bundle and return the commit that its tag names; once is enough.
+    """Push a bundle and return the commit of its tag; a released one is not pushed again.
 
-    The objects are in the DVC remote before anything in Git names them.
+    The objects are in the DVC remote before anything in Git refers to them.
 
     Raises
     ------
@@ -109,8 +109,8 @@ def _check_whole(pointer: Path, released: Bundle) -> None:
     found = dvc.files(pointer)
     if found != expected:
         raise dvc.DvcError(
-            f"DVC took {found} of the {expected} files of a bundle: take the pattern that leaves "
-            f"out the others from .dvcignore, and commit it."
+            f"DVC took {found} of the {expected} files of a bundle: remove the pattern that "
+            f"excludes the others from .dvcignore, and commit it."
         )
 
 

@@ -30,7 +30,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import git
 from roadworthy.models import contract
-from roadworthy.models.agreement import differences
+from roadworthy.models.agreement import DEFAULT, differences
 from roadworthy.models.contract import Criteria, Model, Scores, UnknownModelError
 from roadworthy.review import figures
 from roadworthy.steps.gate import score
@@ -51,8 +51,12 @@ import sys
 from pathlib import Path
 from roadworthy.models import contract
 model = contract.load(sys.argv[1])
-frame = model.prepare(model.schema.validate(model.dataset.read(Path(sys.argv[2]))))[0]
-model.split(frame)[0].to_parquet(sys.argv[3], index=False)
+dataset = getattr(model, "dataset", model)
+rows = model.split(model.prepare(model.schema.validate(dataset.read(Path(sys.argv[2]))))[0])[0]
+if hasattr(dataset, "write"):
+    dataset.write(rows, Path(sys.argv[3]))
+else:
+    rows.to_parquet(sys.argv[3], index=False)
 """
 
 Answers = tuple[pd.DataFrame, pd.DataFrame]
@@ -264,7 +268,7 @@ def compare(
         scratch = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="roadworthy-")))
         one, other = pool.map(partial(_fetch, settings, model, scratch, opened), versions)
         newer = max(one, other, key=lambda fetched: fetched.version.number)
-        held_out = _hold_out(model.name, newer.raw, scratch)
+        held_out = _hold_out(model, newer.raw, scratch)
     return _compare(model, one, other, newer.name, held_out, resamples)
 
 
@@ -352,16 +356,16 @@ def _fetch(
             cwd=scratch,
             environment={"PYTHONPATH": str(code), "PWD": str(scratch)},
         )
-        trained_on = pd.read_parquet(rows)
+        trained_on = model.dataset.load(rows)
     except CommandError as error:
         trained_on = (error.output.splitlines() or [str(error)])[-1].rstrip(".")
     return _Fetched(version, made_of, released.digest, Scorer(released.graph), raw, trained_on)
 
 
-def _hold_out(model: str, raw: Path, scratch: Path) -> pd.DataFrame:
+def _hold_out(model: Model, raw: Path, scratch: Path) -> pd.DataFrame:
     """Return the hold-out of a release's data, prepared and split by the installed code."""
-    prepare(model, raw, train=scratch / "train", test=scratch / "test")
-    return pd.read_parquet(scratch / "test")
+    prepare(model.name, raw, train=scratch / "train", test=scratch / "test")
+    return model.dataset.load(scratch / "test")
 
 
 def _compare(
@@ -384,8 +388,11 @@ def _compare(
     answers = score(first.scorer, rows), score(second.scorer, rows)[list(first.scorer.outputs)]
     output = next((name for name in first.scorer.outputs if name in rows), first.scorer.outputs[0])
     names = first.name, second.name
+    tolerances = first.manifest.tolerances
     changes = {
-        str(name): differences(one.to_numpy(), answers[1][name].to_numpy())
+        str(name): differences(
+            one.to_numpy(), answers[1][name].to_numpy(), tolerances.get(str(name), DEFAULT)
+        )
         for name, one in answers[0].items()
     }
     alike = not any(of.any() for of in changes.values())

@@ -12,7 +12,7 @@ import jinja2
 
 from roadworthy.scaffolding.table import Table
 
-MODULES = ("__init__", "dataset", "estimator", "evaluation", "graph", "request", "schema")
+MODULES = ("__init__", "estimator", "evaluation", "graph", "request", "schema", "table")
 """The modules of a model's package."""
 _CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 

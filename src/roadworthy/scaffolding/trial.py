@@ -40,14 +40,14 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
     """
     roadworthy.models.__path__.append(str(models))
     model = contract.load(name)
-    dataset = importlib.import_module(f"roadworthy.models.{name}.dataset")
+    table = importlib.import_module(f"roadworthy.models.{name}.table")
     frame = model.prepare(validate(model.dataset.read(data), model.schema)).frame
-    classes = frame[dataset.TARGET] if hasattr(dataset, "CLASSES") else None
+    classes = frame[table.TARGET] if hasattr(table, "CLASSES") else None
     if classes is not None:
-        _stratify(dataset, frame, classes)
+        _stratify(table, frame, classes)
     halves = train, test = model.split(frame)
     if min(map(len, halves)) < _FEWEST_ROWS or (
-        classes is not None and any(set(of[dataset.TARGET]) != set(classes) for of in halves)
+        classes is not None and any(set(of[table.TARGET]) != set(classes) for of in halves)
     ):
         raise TableError(
             f"{len(train)} rows are to be trained on and {len(test)} held out, too few of each "
@@ -67,20 +67,20 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
         commit=_NOWHERE,
         data_hash=_NOWHERE,
     )
-    return Reached(fitted.candidate.name, dict(fitted.metrics), dataset.SEED)
+    return Reached(fitted.candidate.name, dict(fitted.metrics), table.SEED)
 
 
-def _stratify(dataset: Any, frame: pd.DataFrame, classes: pd.Series) -> None:
+def _stratify(table: Any, frame: pd.DataFrame, classes: pd.Series) -> None:
     """Set the seed with which every class is held out most evenly."""
     rows = classes.value_counts()
 
     def unevenness(seed: int) -> float:
-        dataset.SEED = seed
-        held_out = dataset.split(frame).test[dataset.TARGET].value_counts()
+        table.SEED = seed
+        held_out = table.split(frame).test[table.TARGET].value_counts()
         shares = held_out.reindex(rows.index, fill_value=0) / rows
         return float((shares - shares.mean()).abs().max() + abs(shares.mean() - 0.2))
 
-    dataset.SEED = min(range(_SEEDS), key=unevenness)
+    table.SEED = min(range(_SEEDS), key=unevenness)
 
 
 if __name__ == "__main__":

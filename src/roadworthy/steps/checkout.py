@@ -75,7 +75,7 @@ def compare(
     settings: Settings, model: str, repository: Path, commit: str, data_hash: str
 ) -> Source:
     """Return what a run of a commit and its data is made of, compared with the champion."""
-    recipe = git.recipe(repository, commit, data_hash)
+    recipe = git.fingerprint(repository, commit, data_hash)
     number, made_of = champion(settings, model)
     return Source(commit, data_hash, recipe, number, new=made_of != recipe)
 
