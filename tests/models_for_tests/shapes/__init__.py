@@ -183,10 +183,6 @@ def evaluate(estimator, test):
     return Evaluation(found.metrics, found.slices, behaviour(estimator.predict, test))
 
 
-def points(frame):
-    return {}
-
-
 def page(frame):
     from roadworthy.models.page import Page
 
