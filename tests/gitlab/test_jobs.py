@@ -64,7 +64,7 @@ def run(
 def test_a_compiled_pipeline_that_is_old_fails_its_job(checkout):
     compiled = checkout.project / "pipelines" / "fuel.yaml"
     before = compiled.read_bytes()
-    compiled.write_bytes(before.replace(b"Takes fuel", b"Brings fuel"))
+    compiled.write_bytes(before.replace(b"Trains fuel", b"Brings fuel"))
     try:
         old = run(checkout, "compiled", Event(MERGE_REQUEST))
     finally:
