@@ -22,12 +22,13 @@ class Trouble(NamedTuple):
 
 
 _KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the rights of the pod's identity"
+_NONE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod an identity"
 _NETWORK = "check AWS_ENDPOINT_URL, that S3 runs, and the network to it"
 _REFUSED = "AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|40[13]"
 _BROKEN = "Connection was closed before|reading from response stream|[Pp]ayload is not completed"
 # Messages of botocore, which quote S3's own codes. The first match counts.
 _KNOWN = (
-    ("Unable to locate cred|Partial cred", Trouble("there are no credentials for S3", _KEYS)),
+    ("Unable to locate cred|Partial cred", Trouble("there are no credentials for S3", _NONE)),
     (rf"\(({_REFUSED})\) when calling", Trouble("S3 refuses the credentials", _KEYS)),
     (r"\(NoSuchBucket\)", Trouble("S3 has no such bucket", "create it, or name another one")),
     (
