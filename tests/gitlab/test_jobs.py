@@ -144,7 +144,7 @@ def test_the_tests_of_a_merge_request_end_in_its_reports(
     assert asked.read_text().splitlines()[0].startswith("update")
     assert "nginx-light" in asked.read_text().splitlines()[1]
     # And GitLab finds each test
-    assert "test_the_criteria_of_fuel_are_those_that_were_agreed" in reported(checkout, "tests")
+    assert "test_a_good_candidate_passes_every_check" in reported(checkout, "tests")
     # And each file of which the coverage is told, and the line with all of it
     build = checkout.build("tests")
     report = ET.parse(build / "coverage.xml").getroot()
