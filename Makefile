@@ -11,7 +11,7 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format notebook compile image lock
+.PHONY: help run test lint format notebook compile docs image lock
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
@@ -32,6 +32,7 @@ lint: $(STAMP) ## Check style, types, imports, compiled pipelines
 	@$(VENV)/bin/mypy
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/roadworthy compile --check
+	@$(PYTHON) docs/reference.py --check
 
 format: $(STAMP) ## Bring the code into its format
 	@$(VENV)/bin/ruff check --fix .
@@ -43,11 +44,15 @@ notebook: $(STAMP) data.csv ## Open the notebooks
 compile: $(STAMP) ## Compile the pipeline of every model
 	@$(VENV)/bin/roadworthy compile
 
+docs: $(STAMP) ## Write the reference from the code, and build the documentation into .site/
+	@$(PYTHON) docs/reference.py
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet
+
 image: ## Build the two images of the commit (REGISTRY=host/path: before their names)
 	@REGISTRY=$(REGISTRY) deploy/image
 
 lock: $(STAMP) ## Write the lock files anew from pyproject.toml
-	@$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra notebook $(LOCKING) \
+	@$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra docs --extra notebook $(LOCKING) \
 		--output-file requirements/dev.txt
 	@$(VENV)/bin/uv pip compile --quiet pyproject.toml $(LOCKING) \
 		--constraints requirements/dev.txt --output-file requirements/pipeline.txt

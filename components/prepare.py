@@ -1,4 +1,4 @@
-"""Component: clean the raw data and hold rows out."""
+"""Component: validate and clean the raw data, and hold rows out."""
 
 from kfp import dsl
 
@@ -10,7 +10,7 @@ def prepare(
     run: str,
     job: str,
     model: str,
-    validated: dsl.Input[dsl.Dataset],
+    raw: dsl.Input[dsl.Dataset],
     train: dsl.Output[dsl.Dataset],
     test: dsl.Output[dsl.Dataset],
 ) -> None:
@@ -22,7 +22,7 @@ def prepare(
     from roadworthy.steps.prepare import prepare as call
     from roadworthy.tracking.records import step
 
-    run = run or job
-    with step(Settings().records, run, "prepare") as record:
-        counts = call(model, Path(validated.path), train=Path(train.path), test=Path(test.path))
+    with step(Settings().records, run or job, "prepare") as record:
+        counts = call(model, Path(raw.path), train=Path(train.path), test=Path(test.path))
         record.summary, record.details = str(counts), asdict(counts)
+    train.metadata["rows"], test.metadata["rows"] = counts.train, counts.test

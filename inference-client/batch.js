@@ -1,9 +1,11 @@
-/** Many cars at once: a file is dropped or chosen, answered row by row, shown and downloaded. */
+/** Many rows at once: a file is dropped or chosen, answered row by row, shown and downloaded. */
 
 import { hasDecimalCommas, match, reason, requestOf } from "./columns.js";
 import { decode, FileError, parseCsv, writeCsv } from "./csv.js";
-import { predictMany, ServiceError } from "./service.js";
-import { CONSUMPTION, show } from "./units.js";
+import { $, dim, element, tell as write } from "./dom.js";
+import { show, showBytes } from "./numbers.js";
+import { intervalName, isFlat, isNumber, say, sayInterval, sayNumber, withUnit } from "./schema.js";
+import { predict, ServiceError } from "./service.js";
 
 const MOST_BYTES = 5_000_000;
 const MOST_ROWS = 20_000;
@@ -11,30 +13,42 @@ const ROWS_A_REQUEST = 500;
 const ROWS_A_PAGE = 50;
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 5_000;
-const ANSWERS = ["l_per_100km", "mpg"].flatMap((unit) => [unit, `${unit}_low`, `${unit}_high`]);
-
-const $ = (id) => document.getElementById(id);
 
 /**
- * Take charge of the panel. `unit()` gives the unit of consumption that is shown.
+ * Take charge of the panel. `onImage(file)` is called with an image that is dropped on the page; it
+ * returns whether there is a place for it.
  *
- * Returns `describe(card)`, to be called with each card, and `redraw()`.
+ * Returns `describe(model)`, to be called with the model that is asked, `{name, fields, answers,
+ * examples}`, and with nothing while none is known.
  */
-export function takeBatch({ unit }) {
-  let properties; // of a request, once a card told them
-  let required = [];
-  let waiting; // a file that came before the card
+export function takeBatch({ onImage }) {
+  let model;
+  let waiting; // a file that came before the model was known
   let table; // the file that is shown, with its rows and their answers
   let run = 0; // counts the files: what belongs to an earlier one stops by itself
   let page = 0;
 
-  function describe(card) {
-    properties = card.request.properties;
-    required = card.request.required ?? [];
-    if (!waiting) return;
+  function describe(described) {
+    const another = model && model.name !== described?.name;
+    model = described;
+    $("batch").hidden = Boolean(model) && !isFlat(model.fields);
+    if (model) $("batch-columns").replaceChildren(...columnNames(model));
+    $("batch-example").hidden = !model?.examples.length;
+    if (another) close();
+    if (!model || !waiting) return;
     const file = waiting;
     waiting = undefined;
     take(file);
+  }
+
+  /** Forget the file: it is another model's. */
+  function close() {
+    run += 1;
+    table = waiting = undefined;
+    $("batch-name").textContent = "";
+    tell("");
+    tellError("");
+    draw();
   }
 
   async function take(file) {
@@ -47,7 +61,7 @@ export function takeBatch({ unit }) {
     $("batch-name").textContent = file.name;
     // Now, not once the file is read: what is shown of an earlier file could be used meanwhile.
     draw();
-    if (!properties) {
+    if (!model) {
       waiting = file;
       tell(`${file.name} is read as soon as the service answers.`);
       return;
@@ -68,13 +82,17 @@ export function takeBatch({ unit }) {
 
   async function open(file) {
     if (file.size > MOST_BYTES) {
-      throw new FileError(`The file has ${show(file.size / 1e6, 1)} MB, more than the ${show(MOST_BYTES / 1e6)} MB that this page takes: split it.`);
+      throw new FileError(`The file has more than the ${showBytes(MOST_BYTES)} that this page takes: split it.`);
     }
     const parsed = parseCsv(decode(new Uint8Array(await file.arrayBuffer())));
-    const columns = match(parsed.header, properties);
-    const lacking = required.filter((field) => !columns.some((column) => column?.field === field));
+    const { fields } = model;
+    const columns = match(parsed.header, fields);
+    const lacking = fields
+      .filter((field) => field.required && !columns.some((column) => column?.field === field))
+      .map(({ name }) => name);
+    if (!columns.some(Boolean)) lacking.push(...(lacking.length ? [] : [fields[0].name]));
     if (lacking.length) {
-      throw new FileError(`There is no column ${lacking.join(" and none ")}. The first line names the columns: ${Object.keys(properties).join(", ")}.`);
+      throw new FileError(`There is no column ${lacking.join(" and none ")}. The first line names the columns: ${fields.map(({ name }) => name).join(", ")}.`);
     }
     if (!parsed.rows.length) throw new FileError("There are no rows below the names of the columns.");
     if (parsed.rows.length > MOST_ROWS) {
@@ -83,10 +101,10 @@ export function takeBatch({ unit }) {
     const decimalCommas = hasDecimalCommas(parsed, columns);
     const rows = parsed.rows.map((row) => ({
       ...row,
-      request: requestOf(row.cells, columns, properties, decimalCommas),
+      request: requestOf(row.cells, columns, decimalCommas),
       ...tooWide(row, parsed.header),
     }));
-    return { ...parsed, name: file.name, columns, decimalCommas, rows, stopped: "" };
+    return { ...parsed, name: file.name, model, columns, decimalCommas, rows, stopped: "" };
   }
 
   /** Ask for every row that has no answer yet, and show how far that got, whatever happens. */
@@ -96,7 +114,7 @@ export function takeBatch({ unit }) {
       await askFor(asked, own);
     } catch (error) {
       console.error(error);
-      asked.stopped = `This page failed at it: ${error.message}`;
+      asked.stopped = `This page failed: ${error.message}`;
     }
     if (own !== run) return;
     tellProgress("");
@@ -114,14 +132,18 @@ export function takeBatch({ unit }) {
       tellProgress("");
       draw();
       try {
-        const { predictions, version } = await predictMany(rows.map((row) => row.request));
+        const { predictions, version } = await predict(
+          asked.model.name,
+          rows.map((row) => row.request),
+          asked.model.answers,
+        );
         rows.forEach((row, index) => Object.assign(row, { answer: predictions[index], version }));
         retry = FIRST_RETRY;
       } catch (error) {
         if (!(error instanceof ServiceError)) throw error;
         if (own !== run) return;
         if (error.passing) {
-          tellProgress(`${error.message} Trying again by itself.`);
+          tellProgress(`${error.message} Trying again automatically.`);
           draw();
           await new Promise((resolve) => setTimeout(resolve, retry));
           retry = Math.min(retry * 1.5, LONGEST_RETRY);
@@ -143,15 +165,14 @@ export function takeBatch({ unit }) {
       row.problems ??= [];
       row.problems.push({
         field: detail.field,
-        sentence: reason(detail, table.columns, table.header, properties),
+        sentence: reason(detail, table.columns, table.header, table.model.fields),
       });
     }
     return named.length > 0;
   }
 
   function tell(sentence) {
-    // Writing the same again would make a screen reader repeat it.
-    if ($("batch-status").textContent !== sentence) $("batch-status").textContent = sentence;
+    write($("batch-status"), sentence);
   }
 
   function tellError(sentence) {
@@ -171,7 +192,7 @@ export function takeBatch({ unit }) {
     $("batch-again").hidden = !stopped;
     $("batch-stop").hidden = !open || Boolean(stopped);
     const count = `${show(answered)} of ${many(rows.length)} answered`;
-    const bad = refused ? `, ${show(refused)} cannot be: the reason stands in the row` : "";
+    const bad = refused ? `, ${show(refused)} cannot be: the row gives the reason` : "";
     const first = open ? `${count} so far${bad}.` : `${count}${bad}.`;
     tell([first, answeredBy(rows), stopped, trouble].filter(Boolean).join(" "));
   }
@@ -197,8 +218,8 @@ export function takeBatch({ unit }) {
     dim($("batch-before"), page === 0);
     dim($("batch-after"), page === pages - 1);
     $("batch-notes").textContent = notes(table);
-    $("batch-head").replaceChildren(head(table, unit()));
-    $("batch-body").replaceChildren(...rows.map((row) => line(row, table, unit())));
+    $("batch-head").replaceChildren(head(table));
+    $("batch-body").replaceChildren(...rows.map((row) => line(row, table)));
   }
 
   function turn(by) {
@@ -232,13 +253,18 @@ export function takeBatch({ unit }) {
     answer(run);
   });
   $("batch-save").addEventListener("click", () => save(table));
+  $("batch-example").addEventListener("click", () => {
+    download(`${model.name}-example.csv`, writeCsv(exampleRows(model), ","));
+  });
   acceptDrops((files) => {
+    const [image] = files.filter(({ type }) => type.startsWith("image/"));
+    if ((image && onImage(image)) || $("batch").hidden) return;
     take(files[0]);
     if (files.length > 1) tellError(`One file at a time: only ${files[0].name} is read.`);
     $("batch").scrollIntoView({ block: "start" });
   });
 
-  return { describe, redraw: draw };
+  return { describe };
 }
 
 function acceptDrops(onFiles) {
@@ -287,7 +313,7 @@ function answeredBy(rows) {
 function notes({ header, columns, decimalCommas }) {
   const unused = header.filter((title, index) => title && !columns[index]);
   const turned = columns.flatMap((column, index) =>
-    column?.unit ? [`${header[index]} is read as ${column.field}, from ${column.unit}`] : [],
+    column?.unit ? [`${header[index]} is read as ${column.field.name}, from ${column.unit}`] : [],
   );
   return [
     unused.length ? `Not used: ${unused.join(", ")}.` : "",
@@ -298,35 +324,59 @@ function notes({ header, columns, decimalCommas }) {
     .join(" ");
 }
 
-function head({ header, columns, rows }, unit) {
+/** Return the names of the columns that a file must have, as code. */
+function columnNames({ fields }) {
+  const named = fields.filter(({ required }) => required);
+  return (named.length ? named : fields).flatMap(({ name }, index) => [index ? ", " : "", element("code", {}, name)]);
+}
+
+function exampleRows({ fields, examples }) {
+  const named = fields.filter(({ name, required }) => required || examples.some((of) => name in of));
+  const rows = examples.map((of) => named.map(({ name }) => String(of[name] ?? "")));
+  return [named.map(({ name }) => name), ...rows];
+}
+
+/** Return the columns of the answers: `[title, class, text of an answer]`. */
+function answerColumns({ answers }) {
+  return answers.flatMap((field) => {
+    // A label that is a whole description is too long here: then the unit says enough.
+    const { label, unit, description } = field;
+    const title = unit && label === description ? unit : withUnit(label, unit && label !== unit && `(${unit})`);
+    const text = (answer) => (isNumber(field) ? sayNumber(field, answer) : say(field, answer[field.name]));
+    const value = [title, isNumber(field) ? "n answer" : "answer", text];
+    if (!field.low) return [value];
+    return [value, [intervalName(field), "n", (answer) => sayInterval(field, answer).join(" to ")]];
+  });
+}
+
+function head({ header, columns, rows, model }) {
   const row = document.createElement("tr");
   const titles = header.map((title, index) => ["th", title, columns[index] ? "" : "unused"]);
-  const added = [["th", "Line", "n"], ["th", CONSUMPTION[unit].name, "n"], ["th", "90 % interval", "n"]];
-  if (isMixed(rows)) added.push(["th", "Version", "n"]);
-  const [number, ...answers] = added;
-  row.replaceChildren(...[number, ...answers, ...titles].map((part) => cell(...part)));
+  const answers = answerColumns(model).map(([title, kind]) => ["th", title, kind]);
+  const version = isMixed(rows) ? [["th", "Version", "n"]] : [];
+  row.replaceChildren(...[["th", "Line", "n"], ...answers, ...version, ...titles].map((part) => cell(...part)));
   for (const title of row.children) title.scope = "col";
   return row;
 }
 
-function line({ line: number, cells, answer, version, problems }, { header, columns, rows }, unit) {
+function line({ line: number, cells, answer, version, problems }, { header, columns, rows, model }) {
   const row = document.createElement("tr");
   const mixed = isMixed(rows);
+  const answers = answerColumns(model);
   row.append(cell("th", show(number), "n"));
   row.firstChild.scope = "row";
   if (answer) {
-    const interval = `${show(answer[`${unit}_low`], 1)} to ${show(answer[`${unit}_high`], 1)}`;
-    row.append(cell("td", show(answer[unit], 1), "n answer"), cell("td", interval, "n"));
+    row.append(...answers.map(([, kind, text]) => cell("td", text(answer), kind)));
     if (mixed) row.append(cell("td", version ?? "", "n"));
   } else {
     const sentences = [...new Set((problems ?? []).map(({ sentence }) => sentence))].join(" ");
     const said = cell("td", problems ? sentences : "waiting", problems ? "error" : "quiet");
-    said.colSpan = mixed ? 3 : 2;
+    said.colSpan = answers.length + (mixed ? 1 : 0);
     row.append(said);
   }
   const wrong = new Set((problems ?? []).map(({ field }) => field));
   header.forEach((_, index) => {
-    const field = columns[index]?.field;
+    const field = columns[index]?.field.name;
     const made = cell("td", cells[index] ?? "", field ? "" : "unused");
     if (field && wrong.has(field)) made.className = "wrong";
     row.append(made);
@@ -347,34 +397,30 @@ function cell(kind, text, className) {
   return made;
 }
 
-// Not `disabled`: a disabled button loses the keyboard's focus.
-function dim(button, value) {
-  button.setAttribute("aria-disabled", String(value));
-}
-
 function many(count) {
   return `${show(count)} ${count === 1 ? "row" : "rows"}`;
 }
 
 /** Give the file back to the person, with the answers beside what it held. */
-function save({ name, header, rows, separator, decimalCommas }) {
-  const figure = (value) => {
-    const text = value === undefined ? "" : String(Number(value.toFixed(3)));
+function save({ name, header, rows, separator, decimalCommas, model }) {
+  const parts = model.answers.flatMap(({ name: part, low, high }) => (low ? [part, low.name, high.name] : [part]));
+  const written = (value) => {
+    if (typeof value !== "number") return typeof value === "object" ? JSON.stringify(value ?? "") : String(value ?? "");
+    const text = String(Number(value.toPrecision(6)));
     return decimalCommas ? text.replace(".", ",") : text;
   };
   const lines = rows.map(({ cells, answer, version, problems }) => [
     ...header.map((_, index) => cells[index] ?? ""),
-    ...ANSWERS.map((part) => figure(answer?.[part])),
+    ...parts.map((part) => written(answer?.[part])),
     version ?? "",
     (problems ?? []).map(({ sentence }) => sentence).join(" "),
   ]);
-  const titles = [...header, ...ANSWERS.map((part) => `predicted_${part}`), "version", "problem"];
-  const url = URL.createObjectURL(
-    new Blob([writeCsv([titles, ...lines], separator)], { type: "text/csv;charset=utf-8" }),
-  );
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = `${name.replace(/\.[^.]*$/, "")}-answers.csv`;
-  link.click();
+  const titles = [...header, ...parts.map((part) => `predicted_${part}`), "version", "problem"];
+  download(`${name.replace(/\.[^.]*$/, "")}-answers.csv`, writeCsv([titles, ...lines], separator));
+}
+
+function download(name, text) {
+  const url = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
+  element("a", { href: url, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

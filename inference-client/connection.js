@@ -1,6 +1,6 @@
-/** Keeps the card of the model up to date, and keeps trying while the service is away. */
+/** Keeps the list of models and the card of one up to date, and retries while the service is away. */
 
-import { card } from "./service.js";
+import { card, models, ServiceError } from "./service.js";
 
 const FIRST_RETRY = 1_000;
 const LONGEST_RETRY = 5_000;
@@ -8,15 +8,16 @@ const REFRESH = 10_000;
 const REFRESH_IN_ROLLOUT = 2_000;
 
 /**
- * Ask for the card now, then again and again.
+ * Ask for models and card now, then again and again.
  *
- * `onCard(card)` is called with each card, `onTrouble(error)` with each failure. Between failures
+ * `chosen()` is the name of the model to ask for, or nothing for the first. `onModels(names, name)`
+ * is called before each `onCard(card, name)`, `onTrouble(error)` with each failure. Between failures
  * the pause grows from one second to five. A page that nobody looks at does not ask.
  *
  * Returns `now`, which asks at once, and `later`, which asks after the next pause: for a service
  * that gives its card and still does not answer, and must not be asked without a pause.
  */
-export function watch({ onCard, onTrouble }) {
+export function watch({ chosen, onModels, onCard, onTrouble }) {
   let timer;
   let retry = FIRST_RETRY;
   let asking = false;
@@ -24,12 +25,18 @@ export function watch({ onCard, onTrouble }) {
   async function look() {
     if (asking) return;
     asking = true;
-    const { found, error } = await attempt();
+    const wanted = chosen();
+    const { names, name, found, error } = await attempt(wanted);
     asking = false;
+    if (chosen() !== wanted) {
+      look(); // another model was chosen meanwhile
+      return;
+    }
     if (error) later();
     else plan(isRolledOut(found) ? REFRESH_IN_ROLLOUT : REFRESH);
+    if (names) onModels(names, name);
     if (error) onTrouble(error);
-    else onCard(found);
+    else onCard(found, name);
   }
 
   function plan(pause) {
@@ -60,10 +67,15 @@ function isRolledOut({ split = [], state = "" }) {
   return split.length > 1 || state !== "";
 }
 
-async function attempt() {
+async function attempt(wanted) {
+  let names;
+  let name = wanted;
   try {
-    return { found: await card() };
+    names = await models();
+    name ||= names[0];
+    if (!name) throw new ServiceError("not-ready", "The service runs, but no model is ready yet.");
+    return { names, name, found: await card(name) };
   } catch (error) {
-    return { error };
+    return { names, name, error };
   }
 }

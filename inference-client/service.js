@@ -1,12 +1,13 @@
 /** What the page asks of the service, and what can go wrong. */
 
-const CARD = "/v2/models/fuel/card";
-const PREDICT = "/v1/models/fuel:predict";
+import { fits } from "./schema.js";
+
+const MODELS = "/v1/models";
 const CARD_PATIENCE = 8_000;
 const PREDICT_PATIENCE = 20_000;
 const UNREADABLE = "The service answered something that this page cannot read.";
 const NOT_READY = "The service runs, but no model is ready yet.";
-const ANSWER = ["l_per_100km", "mpg"].flatMap((unit) => [unit, `${unit}_low`, `${unit}_high`]);
+const BUSY = "The service cannot answer at the moment.";
 
 /**
  * The service did not do what was asked.
@@ -27,37 +28,48 @@ export class ServiceError extends Error {
   }
 }
 
-/** Return the card of the model on the road. Throws ServiceError. */
-export async function card() {
-  const response = await ask(CARD, { cache: "no-cache" }, CARD_PATIENCE);
+/** Return the names of the models, in alphabetical order. Throws ServiceError. */
+export async function models() {
+  const response = await ask(MODELS, { cache: "no-cache" }, CARD_PATIENCE, NOT_READY);
+  const found = readable(
+    await body(response),
+    (value) => isRecord(value) && Array.isArray(value.models) && value.models.every(isText),
+  );
+  return found.models.sort();
+}
+
+/** Return the card of the version of a model that is in production. Throws ServiceError. */
+export async function card(model) {
+  const path = `/v2/models/${encodeURIComponent(model)}/card`;
+  const response = await ask(path, { cache: "no-cache" }, CARD_PATIENCE, NOT_READY);
   return readable(await body(response), isCard);
 }
 
-/** Return `{prediction, version}` for one car. Throws ServiceError. */
-export async function predict(car) {
-  const { predictions, version } = await predictMany([car]);
-  return { prediction: predictions[0], version };
-}
-
-/** Return `{predictions, version}` for cars, in their order. Throws ServiceError. */
-export async function predictMany(cars) {
+/**
+ * Return `{predictions, version}` for requests, in their order; `answers` are the fields that each
+ * prediction must have. Throws ServiceError.
+ */
+export async function predict(model, requests, answers) {
   const response = await ask(
-    PREDICT,
+    `/v1/models/${encodeURIComponent(model)}:predict`,
     {
       method: "POST",
       headers: { "content-type": "application/json" },
-      body: JSON.stringify({ instances: cars }),
+      body: JSON.stringify({ instances: requests }),
     },
     PREDICT_PATIENCE,
+    BUSY,
   );
-  const { predictions } = readable(await body(response), (value) => hasPredictions(value, cars.length));
+  const { predictions } = readable(await body(response), (value) =>
+    hasPredictions(value, requests.length, answers),
+  );
   return { predictions, version: response.headers.get("x-roadworthy-version") };
 }
 
-async function ask(path, options, patience) {
+async function ask(path, options, patience, notReady) {
   try {
     const response = await fetch(path, { ...options, signal: AbortSignal.timeout(patience) });
-    if (!response.ok) throw await failure(response, path);
+    if (!response.ok) throw await failure(response, notReady);
     return response;
   } catch (error) {
     if (error instanceof ServiceError) throw error;
@@ -91,14 +103,19 @@ function isCard(value) {
     ["since", "digest", "commit", "candidate"].every((name) => isText(value[name])) &&
     !Number.isNaN(Date.parse(value.since)) &&
     isRecord(value.metrics) &&
-    isRecord(value.request) &&
-    isRecord(value.request.properties) &&
-    Object.values(value.request.properties).every(isProperty) &&
-    isRecord(value.points) &&
-    arePoints(value.points) &&
+    [value.request, value.answer].every(isSchema) &&
+    isFigure(value.page?.figure ?? null) &&
     isText(value.state ?? "") &&
     Array.isArray(value.split ?? []) &&
     (value.split ?? []).every(isPart)
+  );
+}
+
+function isSchema(value) {
+  return (
+    isRecord(value) &&
+    isRecord(value.properties) &&
+    Object.values(value.properties).every(isProperty)
   );
 }
 
@@ -107,31 +124,30 @@ function isProperty(value) {
     isRecord(value) &&
     isText(value.description ?? "") &&
     [value.minimum ?? 0, value.maximum ?? 0].every(Number.isFinite) &&
-    (value.enum === undefined || (Array.isArray(value.enum) && value.enum.every(isText)))
+    (value.enum === undefined || Array.isArray(value.enum)) &&
+    (value.units === undefined || (Array.isArray(value.units) && value.units.every(isUnit)))
   );
 }
 
 function isPart(value) {
-  return isRecord(value) && Number.isInteger(value.version) && Number.isFinite(value.share);
+  return isRecord(value) && Number.isInteger(value.version) && Number.isFinite(value.weight ?? value.share);
 }
 
-function arePoints({ weight_kg: weights, l_per_100km: litres, year }) {
-  return [weights, litres, year].every(
-    (column) =>
-      Array.isArray(column) &&
-      column.length > 0 &&
-      column.length === year?.length &&
-      column.every(Number.isFinite),
-  );
+function isUnit(value) {
+  return isRecord(value) && isText(value.unit) && value.factor > 0;
 }
 
-function hasPredictions(value, count) {
+function isFigure(value) {
+  return value === null || (isRecord(value) && isRecord(value.points ?? {}));
+}
+
+function hasPredictions(value, count, answers) {
   if (!isRecord(value) || !Array.isArray(value.predictions)) return false;
-  return value.predictions.length === count && value.predictions.every(isPrediction);
-}
-
-function isPrediction(value) {
-  return isRecord(value) && ANSWER.every((name) => Number.isFinite(value[name]));
+  const expected = answers.flatMap((field) => (field.low ? [field, field.low, field.high] : [field]));
+  return (
+    value.predictions.length === count &&
+    value.predictions.every((of) => isRecord(of) && expected.every((field) => fits(field, of[field.name])))
+  );
 }
 
 function isDetail(value) {
@@ -146,15 +162,13 @@ function isText(value) {
   return typeof value === "string";
 }
 
-async function failure(response, path) {
+async function failure(response, notReady) {
   const body = await response.json().catch(() => ({}));
   const said = isRecord(body) ? body : {};
   const message = typeof said.error === "string" ? said.error : "";
   switch (response.status) {
     case 503:
-      // A service that gives its card has a model, and is only too busy for this request.
-      if (path === PREDICT) return new ServiceError("not-ready", "The service cannot answer at the moment.");
-      return new ServiceError("not-ready", NOT_READY);
+      return new ServiceError("not-ready", notReady);
     case 404:
       return new ServiceError("not-ready", NOT_READY);
     case 502:

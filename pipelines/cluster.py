@@ -80,20 +80,17 @@ def _heavy(*secrets: str, again: bool = False) -> Needs:
 
 NEEDS = {
     "checkout": _light(GIT, MLFLOW),
-    "validate": _light(again=False),
     "prepare": _light(again=False),
     "train": _heavy(),
     "evaluate": _heavy(),
     "gate": _heavy(GIT, again=True),
     "reject": _light(MLFLOW),
-    "register": _light(MLFLOW, SERVING),
-    "push": _light(GIT),
+    "release": _light(GIT, MLFLOW, SERVING),
     # It has told the registry of its failure, and so ended the rollout.
-    "roll-out": _light(MLFLOW, SERVING, again=False),
+    "stage": _light(MLFLOW, SERVING, again=False),
     # A stage that was watched by one pod is not to be gone through again by another.
-    "verify": _light(MLFLOW, SERVING, again=False),
+    "canary": _light(MLFLOW, SERVING, again=False),
     "promote": _light(MLFLOW, SERVING),
-    "roll-back": _light(MLFLOW, SERVING),
     # It takes back the rollout that a step which was killed has left.
     "report": _light(MLFLOW, SERVING),
 }

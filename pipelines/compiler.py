@@ -9,9 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from components import IMAGE  # its import of Kubernetes' client comes before that of kfp
+
+# isort: split
 from kfp import compiler
 
-from components import IMAGE
 from pipelines.production import production
 from roadworthy.engines.kubeflow.image import ImageError, pinned
 

@@ -11,10 +11,16 @@ import signal
 import sys
 from pathlib import Path
 
+# As a step imports it: without the client of KFP's API, which imports Kubernetes' own.
+os.environ["_KFP_RUNTIME"] = "true"
+import kfp  # noqa: F401
+
+del os.environ["_KFP_RUNTIME"]
+
 from kfp import components, local
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from pipelines import containers
+from pipelines import processes
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.parent_process import end_with_parent
 from roadworthy.core.settings import Settings
@@ -52,13 +58,12 @@ def _fail_at_once(spec: pipeline_spec_pb2.PipelineSpec) -> None:
 
 def _processes() -> local.SubprocessRunner:
     end_with_parent(group=True)
-    # KFP puts the interpreter's path into a shell's line unquoted, where a space would end it.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    sys.executable = "python3"
-    return local.SubprocessRunner(use_venv=False)
+    return processes.runner()
 
 
 def _containers(root: Path) -> local.DockerRunner:
+    from pipelines import containers  # noqa: PLC0415 - Docker's client, which processes go without
+
     # A container is no child of this process: it is removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     end_with_parent()

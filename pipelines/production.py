@@ -1,4 +1,4 @@
-"""The one pipeline, which takes any model from its data to the road.
+"""The production pipeline, the same for every model.
 
 A condition looks at an output that is named ``Output``: kfp.local resolves no other name there.
 """
@@ -6,20 +6,17 @@ A condition looks at an output that is named ``Output``: kfp.local resolves no o
 from kfp import dsl
 
 from components import IMAGE
+from components.canary import canary
 from components.checkout import checkout
 from components.evaluate import evaluate
 from components.gate import gate
 from components.prepare import prepare
 from components.promote import promote
-from components.push import push
-from components.register import register
 from components.reject import reject
+from components.release import release
 from components.report import report
-from components.roll_back import roll_back
-from components.roll_out import roll_out
+from components.stage import stage
 from components.train import train
-from components.validate import validate
-from components.verify import verify
 from pipelines.cluster import equip
 
 
@@ -28,8 +25,8 @@ def production(model: str, image: str = IMAGE) -> dsl.base_component.BaseCompone
 
     @dsl.pipeline(
         name=f"{model}-production",
-        display_name=f"{model}: from data to the road",
-        description=f"Takes {model} from its data to the road, or says why not.",
+        display_name=f"{model}: from data to production",
+        description=f"Trains {model}, and deploys it after the gate and the canary analysis.",
     )
     def pipeline(
         run: str = "",
@@ -57,12 +54,12 @@ def production(model: str, image: str = IMAGE) -> dsl.base_component.BaseCompone
             source = checkout(**whose, model=model, commit=commit, force=force)
             equip(source, "checkout", image)
             with dsl.If(source.outputs["Output"] == True, name="Something is new"):  # noqa: E712
-                _examine(whose, model, trigger, strategy, source, image)
+                _train_and_release(whose, model, trigger, strategy, source, image)
 
     return pipeline
 
 
-def _examine(
+def _train_and_release(
     whose: dict[str, object],
     model: str,
     trigger: str,
@@ -71,13 +68,11 @@ def _examine(
     image: str,
 ) -> None:
     facts = {"commit": source.outputs["commit"], "data_hash": source.outputs["data_hash"]}
-    valid = validate(**whose, model=model, raw=source.outputs["raw"])
-    equip(valid, "validate", image)
-    rows = prepare(**whose, model=model, validated=valid.outputs["validated"])
+    rows = prepare(**whose, model=model, raw=source.outputs["raw"])
     equip(rows, "prepare", image)
     fitted = train(**whose, model=model, rows=rows.outputs["train"])
     equip(fitted, "train", image)
-    examined = evaluate(
+    evaluated = evaluate(
         **whose,
         model=model,
         trained=fitted.outputs["trained"],
@@ -85,11 +80,12 @@ def _examine(
         test=rows.outputs["test"],
         **facts,
     )
-    equip(examined, "evaluate", image)
+    equip(evaluated, "evaluate", image)
+    bundle = evaluated.outputs["bundle"]
     decided = gate(
         **whose,
         model=model,
-        bundle=examined.outputs["bundle"],
+        bundle=bundle,
         test=rows.outputs["test"],
         champion=source.outputs["champion"],
     )
@@ -101,34 +97,17 @@ def _examine(
         "trigger": trigger,
         **facts,
     }
+    # Not If and Else: that would be a graph more, and each graph is a pod.
     with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
-        registered = register(
-            **whose,
-            model=model,
-            bundle=examined.outputs["bundle"],
-            strategy=strategy,
-            **found,
-        )
-        equip(registered, "register", image)
-        _release(whose, model, examined.outputs["bundle"], registered.output, image)
-    with dsl.Else(name="Failed"):
+        released = release(**whose, model=model, bundle=bundle, strategy=strategy, **found)
+        equip(released, "release", image)
+        staged = stage(**whose, bundle=bundle, version=released.output)
+        equip(staged, "stage", image)
+        analysed = canary(**whose, model=model, bundle=bundle, version=staged.output)
+        equip(analysed, "canary", image)
+        with dsl.If(analysed.output == True, name="Good"):  # noqa: E712
+            promoted = promote(**whose, model=model, version=staged.output)
+            equip(promoted, "promote", image)
+    with dsl.If(decided.outputs["Output"] == False, name="Failed"):  # noqa: E712
         rejected = reject(**whose, model=model, **found)
         equip(rejected, "reject", image)
-
-
-def _release(
-    whose: dict[str, object], model: str, bundle: object, version: object, image: str
-) -> None:
-    pushed = push(**whose, model=model, bundle=bundle, version=version)
-    equip(pushed, "push", image)
-    staged = roll_out(**whose, bundle=bundle, version=version, tag=pushed.output)
-    equip(staged, "roll-out", image)
-    verified = verify(**whose, bundle=bundle, version=staged.output)
-    equip(verified, "verify", image)
-    with dsl.If(verified.outputs["Output"] == True, name="Good"):  # noqa: E712
-        promoted = promote(**whose, model=model, version=version)
-        equip(promoted, "promote", image)
-    with dsl.Else(name="Bad"):
-        problem = verified.outputs["problem"]
-        back = roll_back(**whose, model=model, version=version, problem=problem)
-        equip(back, "roll-back", image)

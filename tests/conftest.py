@@ -5,14 +5,19 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import coverage
+import filelock
 import hypothesis
 import pandas as pd
 import pytest
 
-from roadworthy.bundles import packing
+from roadworthy.bundles import bundle, packing
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
 from roadworthy.models import fuel
@@ -56,13 +61,91 @@ class Requires:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the stories, the longest, so that no process is left with one in the end."""
-    items.sort(key=lambda item: "stories" not in item.path.parts)
+    """Begin with what takes longest, so that no process is left with it in the end."""
+
+    def rank(item: pytest.Item) -> int:
+        if "stories" in item.path.parts:
+            return 0
+        return 1 if item.nodeid.startswith(SHARING["kube"]) else 2
+
+    items.sort(key=rank)
+
+
+SHARING = {
+    "kube": (
+        *("tests/deploy/test_manifests.py", "tests/deploy/test_rbac.py"),
+        *("tests/doctor/test_cluster.py", "tests/rollout/actions/test_abandoned.py"),
+        "tests/rollout/kserve/",
+    ),
+    "mlflow": (
+        *("tests/stories/test_shared_parts.py", "tests/tracking/test_registry_server.py"),
+        "tests/test_production.py",
+    ),
+}
+"""Files that one process runs, since what they share takes long to start."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process whole files, and what shares a server to one process."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return next((name for name, of in SHARING.items() if file.startswith(of)), file)
+
+    return Scheduling(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how long the tests of each folder took, summed over the processes."""
+    seconds: Counter[str] = Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds["/".join(report.nodeid.split("/")[:2]).partition("::")[0]] += (
+                    report.duration
+                )
+    if len(seconds) > 1:
+        terminalreporter.section("seconds by folder")
+        for folder, taken in seconds.most_common():
+            terminalreporter.line(f"{taken:8.0f}  {folder}")
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Let this process run without coverage, which makes Python half as slow again."""
+    measuring = coverage.Coverage.current()
+    if measuring is None:
+        yield
+        return
+    measuring.stop()
+    try:
+        yield
+    finally:
+        measuring.start()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Measure what runs when modules are imported in the first of several processes only."""
+    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") == "gw0":
+        return (yield)
+    with untraced():
+        return (yield)
+
+
+OUTSIDE = {
+    *("benchmarks", "deploy", "gitlab", "inference_client", "notebooks", "stories"),
+    "test_fuzz.py",
+}
+"""Tests that look at programs from the outside: their own process is not measured."""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let the programs that tests start run without coverage, which costs them half as much again.
+    """Let the programs that tests start run without coverage.
 
     Their modules have tests that call them; only the model server's run mostly in its processes.
     """
@@ -70,7 +153,11 @@ def unmeasured(request: pytest.FixtureRequest) -> Iterator[None]:
         if "serving" not in request.path.parts:
             for name in [name for name in os.environ if name.startswith("COVERAGE_PROCESS_")]:
                 patch.delenv(name)
-        yield
+        if OUTSIDE.isdisjoint(request.path.parts):
+            yield
+        else:
+            with untraced():
+                yield
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +168,42 @@ def requires() -> Requires:
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that makes a directory once for all processes of a test run.
+
+    ``once(name, make)`` calls ``make(directory)`` in the first process that asks for the name; the
+    others wait for it. The directory is left as it was made: it is read, or copied.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        directory, done = base / "once" / name, base / "once" / f"{name}.done"
+        directory.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(f"{directory}.lock"):
+            if not done.exists():
+                shutil.rmtree(directory, ignore_errors=True)
+                make(directory)
+                done.touch()
+        return directory
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def installed_models(tmp_path_factory) -> Iterator[Path]:
+    """A directory into which the models for tests are installed, on the path of this process."""
+    target = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
+    source = ROOT / "tests" / "models_for_tests"
+    subprocess.run([*command, "--no-build-isolation", "--target", target, source], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(target)
+        yield target
 
 
 @pytest.fixture(scope="session")
@@ -127,29 +250,39 @@ def pack(halves: Split) -> Callable[..., Bundle]:
 
 
 @pytest.fixture(scope="session")
-def packed(fitted: Fitted, pack, tmp_path_factory) -> Bundle:
+def packed(request: pytest.FixtureRequest, once) -> Bundle:
     """The bundle of the chosen candidate. Nobody changes it."""
-    target = tmp_path_factory.mktemp("packed") / "bundle"
-    return pack(target, fitted.candidate, fitted.estimator, fitted.metrics)
+
+    def make(target: Path) -> None:
+        fitted, pack = request.getfixturevalue("fitted"), request.getfixturevalue("pack")
+        pack(target, fitted.candidate, fitted.estimator, fitted.metrics)
+
+    return bundle.read(once("packed", make))
 
 
 @pytest.fixture(scope="session")
-def simple(fitted: Fitted, halves: Split, pack, tmp_path_factory) -> Bundle:
+def simple(request: pytest.FixtureRequest, once) -> Bundle:
     """The bundle of the simplest candidate, which answers otherwise and fails the gate."""
-    candidate = fuel.candidates[0]
-    estimator = fuel.train(candidate, halves.train)
-    metrics = fitted.validations[candidate.name].metrics
-    return pack(tmp_path_factory.mktemp("simple") / "bundle", candidate, estimator, metrics)
+
+    def make(target: Path) -> None:
+        fitted, pack = request.getfixturevalue("fitted"), request.getfixturevalue("pack")
+        candidate = fuel.candidates[0]
+        estimator = fuel.train(candidate, request.getfixturevalue("halves").train)
+        pack(target, candidate, estimator, fitted.validations[candidate.name].metrics)
+
+    return bundle.read(once("simple", make))
 
 
 @pytest.fixture(scope="session")
-def empty_registry(tmp_path_factory) -> Path:
+def empty_registry(once) -> Path:
     """An MLflow store whose tables are made, which takes seconds; it is copied, not used."""
     from roadworthy.tracking.registry import Registry
 
-    directory = tmp_path_factory.mktemp("registry")
-    Registry(f"sqlite:///{directory / 'mlflow.db'}", str(directory / "artifacts")).models()
-    return directory
+    def make(directory: Path) -> None:
+        directory.mkdir()
+        Registry(f"sqlite:///{directory / 'mlflow.db'}", str(directory / "artifacts")).models()
+
+    return once("registry", make)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""docs/production.md: its commands do what it says, on the parts that it names."""
+"""docs/how-to/cluster.md: its commands do what it says, on the parts that it names."""
 
 import os
 import re
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 120
 
 @pytest.fixture(scope="module")
 def page(root) -> str:
-    return (root / "docs" / "production.md").read_text()
+    return (root / "docs" / "how-to" / "cluster.md").read_text()
 
 
 def block(page: str, word: str) -> str:

@@ -1,12 +1,9 @@
-"""What the project says of itself: the files at its top, the README's tables, the lock files."""
+"""What the project says of itself: the files at its top, the README, the lock files."""
 
 import re
 import subprocess
 
 import pytest
-
-from roadworthy.core.errors import ExitCode
-from roadworthy.core.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -23,67 +20,14 @@ def test_make_help_lists_the_targets_one_line_each(root):
     assert all(len(line.split(maxsplit=1)[1]) > 10 for line in listed)
 
 
-def test_readme_has_every_setting(readme):
-    told = set(re.findall(r"^\| `ROADWORTHY_([A-Z0-9_]+)` ", readme, re.MULTILINE))
-    assert told == {name.upper() for name in Settings.model_fields}
-
-
-def test_the_way_to_production_has_every_setting_of_the_cluster(root):
-    from roadworthy.engines.kubeflow.settings import KubeflowSettings
-    from roadworthy.rollout.kserve.kserve_settings import KServeSettings
-
-    text = (root / "docs" / "production.md").read_text()
-    told = re.findall(
-        r"^\| `(ROADWORTHY_[A-Z_]+)` \|", text[text.index("## Settings") :], re.MULTILINE
-    )
-    assert told == [
-        f"{model.model_config['env_prefix']}{name.upper()}"
-        for model in (KServeSettings, KubeflowSettings)
-        for name in model.model_fields
-    ]
-
-
-def test_readme_has_every_exit_code(readme):
-    table = readme[readme.index("| exit code |") :]
-    told = set(re.findall(r"^\| (\d+) \|", table, re.MULTILINE))
-    assert told == {str(int(code)) for code in ExitCode}
-
-
-def test_readme_has_every_command(readme):
-    from typer.main import get_command
-
-    from roadworthy.cli import main
-
-    told = set(re.findall(r"^\| `roadworthy (\w+)", readme, re.MULTILINE))
-    assert told == set(get_command(main.app).commands)
-
-
-def test_readme_has_the_limits_of_the_server_as_they_are(readme):
-    from dataclasses import fields
-
-    from roadworthy.serving.settings import ServerSettings
-
-    defaults = {field.name: field.default for field in fields(ServerSettings)}
-    told = {}
-    for options, values in re.findall(r"^\| (`--[^|]+) \| ([^|]+) \|", readme, re.MULTILINE):
-        names = re.findall(r"--([a-z-]+)", options)
-        for name, value in zip(names, value_list(values), strict=True):
-            told[name.replace("-", "_")] = value
-
-    limits = {name: value for name, value in told.items() if name in defaults}
-    assert {"max_in_flight", "request_seconds", "max_rows", "grace_seconds"} <= set(limits)
-    for name, value in limits.items():
-        assert value == "none" or float(value) == defaults[name], name
-
-
-def value_list(text: str) -> list[str]:
-    return [value.strip("` ") for value in text.split(",")]
+def test_the_readme_is_short(readme):
+    assert len(readme.splitlines()) <= 150
 
 
 def test_pictures_of_the_readme_are_there(root, readme):
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", readme)
     assert len(pictures) >= 2
-    assert all((root / picture).stat().st_size > 10_000 for picture in pictures)
+    assert all((root / picture).stat().st_size > 1_000 for picture in pictures)
 
 
 @pytest.mark.parametrize("name", ["dev", "pipeline", "serving", "uv"])

@@ -82,12 +82,6 @@ def test_what_a_request_leaves_out_is_not_a_number_or_an_empty_word(scorer):
     assert scorer.score(columns)["left_out"].tolist() == [1.0, 0.0]
 
 
-def test_columns_have_the_types_of_the_graph(scorer):
-    columns = scorer.columns([{"size": 1, "colour": "red", "count": 2, "share": 1}])
-
-    assert {name: column.dtype for name, column in columns.items()} == scorer.inputs
-
-
 def test_columns_of_other_types_are_turned_into_those_of_the_graph(scorer):
     answers = scorer.score(
         {"size": [1, 2], "colour": ["a", "b"], "count": [1.0, 2.0], "share": [0, 1]}
@@ -95,19 +89,6 @@ def test_columns_of_other_types_are_turned_into_those_of_the_graph(scorer):
 
     assert answers["twice"].tolist() == [2.0, 4.0]
     assert answers["number"].tolist() == [1, 2]
-
-
-def test_a_generator_of_requests_is_read_once(scorer):
-    columns = scorer.columns({"size": size, "count": 0} for size in (1.0, 2.0))
-
-    assert columns["size"].tolist() == [1.0, 2.0]
-    assert columns["count"].tolist() == [0, 0]
-
-
-def test_no_requests_give_no_answers(scorer):
-    answers = scorer.score(scorer.columns([]))
-
-    assert {len(column) for column in answers.values()} == {0}
 
 
 def test_a_missing_column_is_named(scorer):

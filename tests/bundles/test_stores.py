@@ -112,9 +112,9 @@ def test_the_manifest_is_sent_last(s3, bucket, proxy, enter, made):
     ("wrong", "cause", "remedy"),
     [
         ("403", "Access Denied", "Let the credentials list, read and write there"),
-        ("500", "S3 has trouble of its own (", "wait until it is mended, and run again"),
-        ("drop", "connection to S3 broke off", "check the network to it, and run again"),
-        ("half sent", "connection to S3 broke off", "check the network to it, and run again"),
+        ("500", "S3 has an internal error (", "wait until it is fixed, and run again"),
+        ("drop", "connection to S3 broke", "and the network to it, and run again"),
+        ("half sent", "connection to S3 broke", "and the network to it, and run again"),
     ],
     ids=["403", "500", "drop", "half sent"],
 )
@@ -150,9 +150,9 @@ def test_what_was_broken_off_is_not_complete_and_is_finished_by_the_next(
     ("wrong", "cause", "remedy"),
     [
         ("403", "Access Denied", "Let the credentials list, read and write there"),
-        ("500", "S3 has trouble of its own (", "wait until it is mended, and run again"),
-        ("drop", "connection to S3 broke off", "check the network to it, and run again"),
-        ("half body", "connection to S3 broke off", "check the network to it, and run again"),
+        ("500", "S3 has an internal error (", "wait until it is fixed, and run again"),
+        ("drop", "connection to S3 broke", "and the network to it, and run again"),
+        ("half body", "connection to S3 broke", "and the network to it, and run again"),
     ],
     ids=["403", "500", "drop", "half body"],
 )
@@ -196,15 +196,6 @@ def test_a_file_that_was_sent_in_part_is_sent_again(place, made):
     publish(place, made)
 
     assert held(whole)["model.onnx"] == made.graph
-    assert set(held(whole)) == NAMES
-
-
-def test_a_file_that_is_gone_from_a_complete_bundle_comes_back(place, made):
-    whole = publish(place, made)
-    delete(whole, "figures/parity.png")
-
-    publish(place, made)
-
     assert set(held(whole)) == NAMES
 
 
@@ -256,16 +247,6 @@ def test_a_directory_appears_whole_also_when_its_maker_is_killed(make_bundle, tm
     assert bundle.read(Path(whole), made.digest).graph == made.graph
 
 
-def test_a_bundle_that_was_changed_meanwhile_is_not_published(place, made, tmp_path):
-    (made.path / "model.onnx").write_bytes(b"other")
-
-    with pytest.raises(BundleError, match="was changed"):
-        publish(place, made)
-
-    with pytest.raises(BundleError, match="no complete bundle"):
-        fetch(place, "fuel", made.digest, tmp_path / "copy")
-
-
 def test_a_bundle_that_is_not_there_is_told(place, tmp_path):
     digest = sha256(b"").hexdigest()
 
@@ -274,21 +255,10 @@ def test_a_bundle_that_is_not_there_is_told(place, tmp_path):
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket, made):
-    with pytest.raises(StoreError, match="Make its bucket") as caught:
+    with pytest.raises(StoreError, match="Create its bucket") as caught:
         publish("s3://nowhere/bundles", made)
 
     assert "ROADWORTHY_BUNDLE_STORE" in str(caught.value)
-
-
-def test_a_store_that_refuses_access_is_told(s3, bucket, proxy, enter, made):
-    between = proxy(s3.url)
-    enter(between.url)
-    between.break_("403")
-
-    with pytest.raises(StoreError, match="Let the credentials list, read and write") as caught:
-        publish(f"s3://{bucket}", made)
-
-    assert s3.secret not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from roadworthy.cli import doctor
 from roadworthy.doctor import parts
-from roadworthy.doctor.examination import Check, Part
+from roadworthy.doctor.checks import Check, Part
 from roadworthy.doctor.finding import missing, ok, warning
 
 app = typer.Typer()
@@ -59,7 +59,7 @@ def test_it_fails_where_something_is_missing_that_is_needed(ended, findings, cod
     assert told.splitlines()[-1] == summary
 
 
-def test_a_line_for_each_with_the_command_that_mends_it(ended):
+def test_a_line_for_each_with_the_command_that_fixes_it(ended):
     _, told = ended([THERE, SOME, GONE])
     assert told.splitlines()[:5] == [
         "Laptop",
@@ -105,19 +105,19 @@ def test_it_ends_although_a_check_never_does(tmp_path):
     code = """
 import threading
 import typer
-from roadworthy import doctor_commands
-from roadworthy.doctor import examination, parts
+from roadworthy.cli import doctor
+from roadworthy.doctor import checks, parts
 
-never = examination.Check("never", threading.Event().wait, "mend it")
-parts.chosen = lambda *_: [examination.Part("Here", (never,))]
-examination.examine.__defaults__ = (0.5,)
+never = checks.Check("never", threading.Event().wait, "fix it")
+parts.chosen = lambda *_: [checks.Part("Here", (never,))]
+checks.examine.__defaults__ = (0.5,)
 app = typer.Typer()
 app.callback()(lambda: None)
-doctor_commands.mount(app)
+doctor.mount(app)
 app(["doctor"])
 """
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.returncode == 1, done.stderr
-    assert "✗ never: gave no answer in 0.5 s\n  → mend it" in done.stdout
+    assert "✗ never: no response within 0.5 s\n  → fix it" in done.stdout

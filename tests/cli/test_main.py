@@ -7,6 +7,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from roadworthy.cli import main
+from tests.loading import loaded_by
 
 runner = CliRunner()
 COMMANDS = sorted(get_command(main.app).commands)
@@ -27,6 +28,10 @@ def test_every_command_has_help_with_examples(command):
     assert shown.exit_code == 0
     assert f"roadworthy {command}" in shown.output
     assert "Example" in shown.output
+
+
+def test_help_needs_no_settings():
+    assert not loaded_by("import roadworthy.cli.main") & {"pydantic", "httpx", "tenacity", "yaml"}
 
 
 @pytest.mark.parametrize("command", SHOWING)

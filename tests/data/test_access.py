@@ -1,8 +1,6 @@
 """The token goes to the Git remote, encrypted, and is written nowhere."""
 
 import re
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -12,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from roadworthy.bundles import releases
 from roadworthy.core.subprocesses import CommandError
 from roadworthy.data import git
 from roadworthy.data.access import Access, AccessError
@@ -78,26 +75,6 @@ class TestAnswer:
 
         assert bool(answer(f"protocol=http\nhost={host}\n", shown)) is given_away
 
-    def test_without_a_token_there_is_no_answer(self):
-        asked = "protocol=https\nhost=git.example\n"
-
-        assert answer(asked, SHOWN | {"ROADWORTHY_GIT_TOKEN": ""}) == ""
-        assert answer(asked, {}) == ""
-        assert answer("nonsense", SHOWN) == ""
-
-    @pytest.mark.parametrize("verb", ["store", "erase", ""])
-    def test_git_may_keep_and_forget_what_it_likes(self, verb):
-        done = subprocess.run(
-            [sys.executable, "-m", "roadworthy.data.credentials", *filter(None, [verb])],
-            input="protocol=https\nhost=git.example\n",
-            env=SHOWN,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-
-        assert (done.stdout, done.stderr) == ("", "")
-
 
 class TestAccess:
     @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -120,7 +97,7 @@ class TestAccess:
 
     @pytest.mark.parametrize("remote", ["http://[", "https://hunter2@git.example:port/cars.git"])
     def test_what_is_no_address_is_a_sentence(self, remote):
-        with pytest.raises(AccessError, match="GIT_REMOTE is no address") as caught:
+        with pytest.raises(AccessError, match="GIT_REMOTE is not an address") as caught:
             Access(remote)
 
         assert "hunter2" not in str(caught.value)
@@ -137,11 +114,6 @@ class TestAccess:
 
         assert (access.configuration, access.variables) == ((), {})
 
-    def test_the_token_is_in_no_repr_and_no_setting_of_git(self):
-        access = Access(REMOTE, "me", SecretStr("hunter2"))
-
-        assert "hunter2" not in f"{access!r}{access.configuration}"
-
 
 class TestServer:
     def test_clone_fetch_and_push_work_with_the_token(self, git_server, remote, access):
@@ -149,12 +121,6 @@ class TestServer:
 
         assert git.tags(remote, access) == {"fuel-v1": commit}
         assert git_server.git("cars.git", "rev-parse", "main") == commit
-
-    def test_the_settings_lead_there(self, git_server, remote, settings):
-        found = {"git_remote": remote, "git_token": SecretStr(git_server.token)}
-
-        with releases.source(settings.model_copy(update=found)) as clone:
-            assert (clone / "README.md").exists()
 
     def test_a_wrong_token_is_a_sentence(self, git_server, remote):
         wrong = Access(remote, git_server.user, SecretStr("hunter2"))
@@ -167,19 +133,9 @@ class TestServer:
             f"into ROADWORTHY_GIT_TOKEN, with its user in ROADWORTHY_GIT_USER, and run again."
         )
 
-    def test_a_token_that_ran_out_meanwhile_is_a_sentence(self, git_server, remote, access):
-        with git.checkout(remote, branch="main", access=access) as clone:
-            git_server.token = "another"
-            with pytest.raises(CommandError, match="refuses the token"):
-                git.release(
-                    clone, branch="main", tag="v1", message="R", files=["README.md"], access=access
-                )
-
-        assert git_server.git("cars.git", "tag") == ""
-
     def test_no_token_where_one_is_demanded_is_a_sentence(self, remote):
         with (
-            pytest.raises(CommandError, match=r"demands a password: put a token into ROADWORTHY_"),
+            pytest.raises(CommandError, match=r"requires a password: put a token into ROADWORTHY_"),
             git.checkout(remote, branch="main", access=Access(remote)),
         ):
             pytest.fail("it let us in")
@@ -202,17 +158,6 @@ class TestServer:
         release(remote, access)
 
         assert not (tmp_path / "kept").exists()
-
-    def test_a_forbidden_push_is_a_sentence(self, git_server, remote, access, proxy):
-        before = proxy(git_server.url)
-        through = remote.replace(git_server.url, before.url)
-        entry = Access(through, access.user, access.token)
-        before.break_("403", path="git-receive-pack")
-
-        with pytest.raises(git.GitError, match=r"refuses the release fuel-v1 .*403"):
-            release(through, entry)
-
-        assert git_server.git("cars.git", "tag") == ""
 
     @pytest.mark.parametrize(
         ("kind", "where"),

@@ -51,10 +51,6 @@ class TestContentHash:
         with pytest.raises(dvc.DvcError, match=r"is not a \.dvc file.*dvc add data\.csv"):
             dvc.content_hash(tmp_path / "data.csv.dvc")
 
-    def test_a_directory_in_its_place_is_told(self, tmp_path):
-        with pytest.raises(dvc.DvcError, match=r"is not a \.dvc file"):
-            dvc.content_hash(tmp_path)
-
 
 class TestPull:
     def test_from_another_address_than_the_remotes_own(self, scratch, store):
@@ -66,12 +62,6 @@ class TestPull:
     def test_an_address_may_hold_any_character(self, scratch, store, tmp_path, name):
         store.rename(tmp_path / name)
         dvc.configure(scratch, remote="embedded", url=str(tmp_path / name))
-
-        assert dvc.pull(scratch, "data.csv.dvc").read_text() == TEXT
-
-    def test_without_an_address_it_is_the_remotes_own(self, scratch, store):
-        store.rename(scratch / ".dvc" / "embedded")
-        dvc.configure(scratch, remote="embedded", url="")
 
         assert dvc.pull(scratch, "data.csv.dvc").read_text() == TEXT
 
@@ -106,16 +96,6 @@ class TestPull:
 
         assert not (scratch / "data.csv").exists()
 
-    def test_a_remote_that_is_not_configured_is_named(self, scratch):
-        dvc.configure(scratch, remote="nonsense", url="")
-
-        with pytest.raises(dvc.DvcError, match=r"could not pull.*nonsense"):
-            dvc.pull(scratch, "data.csv.dvc")
-
-    def test_a_missing_pointer_is_told(self, scratch):
-        with pytest.raises(dvc.DvcError, match=r"other\.csv\.dvc is not in the commit"):
-            dvc.pull(scratch, "other.csv.dvc")
-
     def test_a_repository_without_dvc_is_told(self, tmp_path):
         with pytest.raises(dvc.DvcError, match="dvc init"):
             dvc.configure(tmp_path, remote="embedded", url="")
@@ -148,10 +128,6 @@ class TestPush:
 
         with pytest.raises(dvc.DvcError, match=r"could not push new\.txt\.dvc.*Not a directory"):
             dvc.push(scratch, dvc.add(scratch, "new.txt"))
-
-    def test_what_is_not_there_cannot_be_added(self, scratch):
-        with pytest.raises(dvc.DvcError, match=r"could not add nothing"):
-            dvc.add(scratch, "nothing")
 
 
 class TestProject:
@@ -193,18 +169,3 @@ class TestProject:
         )
 
         assert status.stdout == ""
-
-    def test_both_remotes_are_there_and_the_embedded_is_the_default(self, clone):
-        told = dict(line.split("=", 1) for line in self.dvc(clone, "config", "--list").split())
-
-        assert told["core.remote"] == "embedded"
-        assert told["remote.embedded.url"] == str(clone / ".dvc" / "embedded")
-        assert told["remote.s3.url"].startswith("s3://")
-
-    def test_git_never_converts_the_ends_of_an_objects_lines(self, root):
-        attribute = subprocess.run(
-            ["git", "check-attr", "text", "--", ".dvc/embedded/files/md5/ab/cdef"],
-            cwd=root, capture_output=True, text=True, check=True,
-        )  # fmt: skip
-
-        assert attribute.stdout.strip().endswith("text: unset")

@@ -12,7 +12,6 @@ from s3fs import S3FileSystem
 from roadworthy.bundles import releases, stores
 from roadworthy.bundles.stores import StoreError
 from roadworthy.data import dvc
-from roadworthy.tracking import records
 
 SECRET = re.compile("access_key|secret|password", re.IGNORECASE)
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE")
@@ -75,13 +74,6 @@ def test_a_pods_identity_is_enough_to_publish_and_to_fetch(
     assert {method for method, _ in sts.requests} == {"POST"}
 
 
-def test_a_pods_identity_is_enough_for_the_records(sts, token, address):
-    records.put(f"{address}/runs", "run-1", "report.json", b"{}")
-
-    assert records.get(f"{address}/runs", "run-1", "report.json") == b"{}"
-    assert sts.requests
-
-
 def test_a_pods_identity_is_enough_to_release(
     sts, token, s3, address, settings, publish, make_bundle
 ):
@@ -93,15 +85,6 @@ def test_a_pods_identity_is_enough_to_release(
     assert commit
     assert s3.keys(address.removeprefix("s3://"), "dvc/files/md5/")
     assert {method for method, _ in sts.requests} == {"POST"}
-
-
-def test_a_token_that_is_gone_is_told(token, address, make_bundle):
-    token.unlink()
-
-    with pytest.raises(StoreError, match="No such file") as caught:
-        stores.publish(f"{address}/bundles", make_bundle())
-
-    assert str(token) in str(caught.value)
 
 
 @pytest.mark.parametrize("of", ["the project", "a run"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from roadworthy.data.validation import DataError, read, validate
 from roadworthy.models import fuel
 
-NAMED = re.compile(r"column (\w+) line (\d+): (.+?) breaks ([^;]+?)(?=;|\. Mend)")
+NAMED = re.compile(r"column (\w+) line (\d+): (.+?) breaks ([^;]+?)(?=;|\. Correct)")
 # A value that breaks each column's rules, and the rule.
 DAMAGE = {
     "mpg": (1000.0, "in_range(5, 60)"),
@@ -52,8 +52,8 @@ def test_one_violation_names_column_line_value_and_rule(raw, column):
     value, rule = DAMAGE[column]
 
     assert complaint(damaged(raw, [(3, column)])) == (
-        f"The data does not keep its schema, 1 violation: column {column} line 5: {value!r} "
-        f"breaks {rule}. Mend the data, or change the schema with the model."
+        f"The data violates its schema, 1 violation: column {column} line 5: {value!r} "
+        f"breaks {rule}. Correct the data, or change the schema with the model."
     )
 
 
@@ -70,7 +70,7 @@ def test_the_first_ten_are_named_and_all_are_counted(raw):
 
     assert "13 violations" in sentence
     assert [int(line) for _, line, _, _ in NAMED.findall(sentence)] == list(range(22, 32))
-    assert "; and 3 more. Mend" in sentence
+    assert "; and 3 more. Correct" in sentence
 
 
 def test_ten_are_all_named(raw):

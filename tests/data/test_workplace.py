@@ -34,15 +34,6 @@ def test_the_home_is_at_the_root_of_the_clone(clone, below):
     assert settings.model_fields_set == set()
 
 
-def test_outside_a_clone_the_home_is_where_one_is(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    settings = settings_here(tmp_path)
-
-    assert settings.home == tmp_path / ".roadworthy"
-    assert settings.dvc_remote_url == ""
-
-
 def test_where_there_is_no_git_it_is_as_outside_a_clone(clone, tmp_path, monkeypatch):
     monkeypatch.chdir(clone)
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
@@ -61,12 +52,6 @@ def test_what_is_said_explicitly_wins(clone, monkeypatch, tmp_path):
     assert settings.dvc_remote_url == "s3://bucket/dvc"
     assert settings.git_remote == str(tmp_path / "home" / "remote.git")
     assert settings.model_fields_set == {"home", "dvc_remote_url", "serving_url"}
-
-
-def test_another_remote_than_the_embedded_keeps_its_own_address(clone, monkeypatch):
-    monkeypatch.setenv("ROADWORTHY_DVC_REMOTE", "s3")
-
-    assert settings_here(clone).dvc_remote_url == ""
 
 
 def test_a_clone_of_another_user_is_told_and_not_passed_over(clone, monkeypatch):
@@ -101,5 +86,5 @@ def test_a_token_that_no_header_can_hold_is_refused_and_not_told(clone, monkeypa
 def test_an_address_of_s3_that_is_none_is_told(clone, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
 
-    with pytest.raises(SettingsError, match=f"{name} is no address that begins with http"):
+    with pytest.raises(SettingsError, match=f"{name} is not an address that begins with http"):
         settings_here(clone)

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from roadworthy.core.settings import Settings
-from roadworthy.doctor.examination import examine
+from roadworthy.doctor.checks import examine
 
 COMMIT = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost", "commit", "--quiet")
 
 
 @pytest.fixture(autouse=True)
 def nobody(monkeypatch, tmp_path_factory):
-    """An environment that says nothing of clusters, buckets and persons."""
+    """An environment without settings of clusters, buckets and users."""
     ours = ("ROADWORTHY_", "AWS_", "KUBECONFIG", "KUBERNETES_", "MLFLOW_", "GIT_AUTHOR_")
     for name in [*os.environ, "EMAIL"]:
         if name.startswith((*ours, "GIT_COMMITTER_", "EMAIL")):

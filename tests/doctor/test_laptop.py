@@ -1,6 +1,5 @@
 """What the doctor says of a laptop: of one where all is well, and with each thing broken."""
 
-import os
 import shutil
 import subprocess
 
@@ -8,7 +7,7 @@ import pytest
 
 from roadworthy.core.settings import Settings
 from roadworthy.doctor import machine, parts
-from roadworthy.doctor.examination import Part
+from roadworthy.doctor.checks import Part
 from tests.doctor.conftest import git
 
 NEEDED = ("Python", "git", "author", "clone", "environment", "home", "page", "data.csv")
@@ -19,7 +18,7 @@ def looks(looked):
     """Look at a laptop but for its registry, which takes seconds."""
 
     def look(settings, directory):
-        around = parts.services(settings, directory, "laptop")
+        around = parts.others(settings, directory, "laptop")
         slow = ("registry", "champions")
         others = tuple(check for check in around.checks if check.name not in slow)
         return looked(parts.laptop(settings, directory), Part(around.name, others))
@@ -169,17 +168,7 @@ def test_nothing_is_changed_by_looking(looks, home, clone):
     assert everything() == before
 
 
-def test_of_browser_and_engine_that_are_not_there(monkeypatch, tmp_path):
+def test_of_a_browser_and_an_engine_that_are_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     for found in (machine.chromium(), machine.docker()):
         assert (found.state, found.remedy.split()[0]) == ("warning", "apt-get")
-
-
-def test_of_an_engine_that_does_not_answer(monkeypatch, tmp_path):
-    docker = tmp_path / "docker"
-    docker.write_text("#!/bin/sh\nexit 1\n")
-    docker.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    assert machine.docker().remedy == "systemctl start docker"
-    docker.write_text("#!/bin/sh\necho 20.10\n")
-    assert machine.docker().told == "20.10"

@@ -7,7 +7,7 @@ from mlflow.version import VERSION
 from pydantic import SecretStr
 
 from roadworthy.core.settings import Settings
-from roadworthy.doctor import buckets, data, parts, reach, registry, remotes, served
+from roadworthy.doctor import parts, services, storage, variables
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Release, Road
 from tests.parts.answering import Reply, answered_by
@@ -37,13 +37,13 @@ class TestGit:
 
     def test_with_its_token(self, git_server, remote, tmp_path):
         settings = Settings(home=tmp_path, git_remote=remote, git_token=git_server.token)
-        found = remotes.git_remote(settings)
+        found = services.git_remote(settings)
         assert found.state == "ok"
         assert remote in found.told
 
     @pytest.mark.parametrize("token", ["", "glpat-wrong"], ids=["none", "wrong"])
     def test_with_another_token(self, remote, tmp_path, token):
-        found = remotes.git_remote(Settings(home=tmp_path, git_remote=remote, git_token=token))
+        found = services.git_remote(Settings(home=tmp_path, git_remote=remote, git_token=token))
         assert found.state == "missing"
         assert "ROADWORTHY_GIT_TOKEN" in found.remedy
         assert "wrong" not in found.told + found.remedy
@@ -51,17 +51,17 @@ class TestGit:
     def test_without_the_branch(self, git_server, remote, tmp_path):
         token = git_server.token
         settings = Settings(home=tmp_path, git_remote=remote, git_token=token, git_branch="old")
-        found = remotes.git_remote(settings)
+        found = services.git_remote(settings)
         assert (found.state, found.remedy) == ("missing", f"git push {remote} HEAD:refs/heads/old")
 
     def test_where_nothing_listens(self, tmp_path):
-        found = remotes.git_remote(Settings(home=tmp_path, git_remote=f"{NOWHERE}/cars.git"))
+        found = services.git_remote(Settings(home=tmp_path, git_remote=f"{NOWHERE}/cars.git"))
         assert found.state == "missing"
-        assert "refused" in found.told
+        assert found.remedy == f"git ls-remote {NOWHERE}/cars.git"
 
     def test_with_a_password_in_its_address(self, tmp_path):
         address = "https://me:word@git.example/cars.git"
-        found = remotes.git_remote(Settings(home=tmp_path, git_remote=address))
+        found = services.git_remote(Settings(home=tmp_path, git_remote=address))
         assert found.state == "missing"
         assert "word@" not in found.told + found.remedy
 
@@ -74,42 +74,42 @@ class TestS3:
         return s3
 
     def test_a_bucket_that_is_there(self, s3_here):
-        assert buckets.bucket(s3_here.bucket(), ["ROADWORTHY_RECORDS"]).state == "ok"
+        assert storage.bucket(s3_here.bucket(), ["ROADWORTHY_RECORDS"]).state == "ok"
 
     def test_a_bucket_that_is_not_there(self, s3_here):
-        found = buckets.bucket("no-such-bucket", ["ROADWORTHY_RECORDS"])
+        found = storage.bucket("no-such-bucket", ["ROADWORTHY_RECORDS"])
         assert found.state == "missing"
         assert found.remedy == "aws s3api create-bucket --bucket no-such-bucket"
 
     def test_without_credentials(self, s3_here, monkeypatch):
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-        found = buckets.bucket("cars", ["ROADWORTHY_RECORDS"])
+        found = storage.bucket("cars", ["ROADWORTHY_RECORDS"])
         assert (found.state, found.told) == ("missing", "there are no credentials")
         assert found.remedy.startswith("read -rs AWS_SECRET_ACCESS_KEY")
 
     def test_refused(self, s3_here, monkeypatch):
         with answering(cars=(403, "")) as url:
             monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-            found = buckets.bucket("cars", ["ROADWORTHY_RECORDS"])
+            found = storage.bucket("cars", ["ROADWORTHY_RECORDS"])
         assert found.state == "missing"
         assert "refuses" in found.told
 
     def test_where_nothing_listens(self, s3_here, monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL", NOWHERE)
-        found = buckets.bucket("cars", ["ROADWORTHY_RECORDS"])
+        found = storage.bucket("cars", ["ROADWORTHY_RECORDS"])
         assert found.state == "missing"
         assert found.remedy.startswith("export AWS_ENDPOINT_URL=")
 
     def test_a_store_is_tried_and_nothing_is_left_in_it(self, s3_here, tmp_path):
         bucket = s3_here.bucket()
-        found = buckets.bundle_store(Settings(home=tmp_path, bundle_store=f"s3://{bucket}/bundles"))
+        found = storage.bundle_store(Settings(home=tmp_path, bundle_store=f"s3://{bucket}/bundles"))
         assert found.state == "ok"
         assert s3_here.keys(bucket) == []
         assert "Uploads" not in s3_here._client().list_multipart_uploads(Bucket=bucket)
 
     def test_a_store_that_no_pod_reaches(self, tmp_path):
-        found = buckets.bundle_store(Settings(home=tmp_path))
+        found = storage.bundle_store(Settings(home=tmp_path))
         assert found.state == "missing"
         assert found.remedy.startswith("export ROADWORTHY_BUNDLE_STORE=")
 
@@ -117,31 +117,31 @@ class TestS3:
         bucket = s3_here.bucket()
         url = f"s3://{bucket}/dvc"
         settings = Settings(home=tmp_path, dvc_remote="s3", dvc_remote_url=url)
-        [absent] = data.data(settings, clone)
+        [absent] = storage.data(settings, clone)
         assert absent.remedy == "dvc push --remote s3 data.csv.dvc"
         s3_here.write(bucket, "dvc/files/md5/a0/666d1ace9a0895d67d4796be989a05", b"")
-        [there] = data.data(settings, clone)
+        [there] = storage.data(settings, clone)
         assert (absent.state, there.state) == ("missing", "ok")
 
     def test_the_data_in_a_bucket_that_is_not_there(self, s3_here, clone, tmp_path):
         settings = Settings(home=tmp_path, dvc_remote="s3", dvc_remote_url="s3://nope-nope/dvc")
-        [found] = data.data(settings, clone)
+        [found] = storage.data(settings, clone)
         assert found.remedy == "aws s3api create-bucket --bucket nope-nope"
 
     def test_a_remote_that_nobody_configured(self, clone, tmp_path):
-        [found] = data.data(Settings(home=tmp_path, dvc_remote="other"), clone)
+        [found] = storage.data(Settings(home=tmp_path, dvc_remote="other"), clone)
         assert found.remedy == "dvc remote add other URL"
 
     def test_each_bucket_has_a_line(self, tmp_path):
         settings = Settings(home=tmp_path, records="s3://a/records", bundle_store="s3://a/bundles")
-        assert buckets.named(settings) == {"a": ["ROADWORTHY_RECORDS", "ROADWORTHY_BUNDLE_STORE"]}
+        assert storage.buckets(settings) == {"a": ["ROADWORTHY_RECORDS", "ROADWORTHY_BUNDLE_STORE"]}
 
 
 class TestRegistry:
     def test_that_no_run_made_yet(self, tmp_path):
         settings = Settings(home=tmp_path)
-        assert registry.registry(settings).state == "warning"
-        assert [(one.state, one.remedy) for one in registry.champions(settings)] == [
+        assert services.registry(settings).state == "warning"
+        assert [(one.state, one.remedy) for one in services.champions(settings)] == [
             ("warning", "roadworthy run fuel")
         ]
         assert not (tmp_path / "mlflow").exists()
@@ -156,8 +156,8 @@ class TestRegistry:
         tags = {"promoted_by": "tester", "promoted_at": "2020-01-01T00:00:00+00:00"}
         version = made.register("fuel", run_id=run, digest="d", tags=tags)
         made.set_alias(version, "champion")
-        assert registry.registry(settings).state == "ok"
-        [found] = registry.champions(settings)
+        assert services.registry(settings).state == "ok"
+        [found] = services.champions(settings)
         assert found.state == "ok"
         assert "version 1, since" in found.told
         assert "days, by tester" in found.told
@@ -165,50 +165,50 @@ class TestRegistry:
     def test_of_a_server(self, tmp_path):
         # A real one takes as long to start as all the tests here together.
         with answering(version=(200, VERSION), search=(200, "{}")) as url:
-            found = registry.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
+            found = services.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
         assert (found.state, found.told) == ("ok", f"MLflow {VERSION} at {url}")
 
     def test_of_another_version(self, tmp_path):
         with answering(version=(200, "2.0.0"), search=(200, "{}")) as url:
-            found = registry.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
+            found = services.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
         assert found.state == "warning"
         assert found.remedy.startswith("pip install mlflow==")
 
     def test_that_lets_nobody_in(self, tmp_path):
         with answering(version=(200, "3.17.2"), search=(401, "who are you?")) as url:
-            found = registry.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
+            found = services.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
         assert found.state == "missing"
         assert found.remedy == "export MLFLOW_TRACKING_USERNAME=NAME"
 
     @pytest.mark.parametrize("url", [NOWHERE, "http://[broken"], ids=["nowhere", "broken"])
     def test_where_nothing_listens(self, tmp_path, url):
-        found = registry.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
+        found = services.registry(Settings(home=tmp_path, mlflow_tracking_uri=url))
         assert found.state == "missing"
         assert found.remedy.startswith("export ROADWORTHY_MLFLOW_TRACKING_URI=")
 
 
 class TestKubeflow:
     def test_that_is_not_named(self):
-        found = remotes.kubeflow()
+        found = services.kubeflow()
         assert found.state == "missing"
         assert found.remedy.startswith("export ROADWORTHY_KFP_URL=")
 
     def test_that_lets_one_in(self, kfp_api, monkeypatch):
         monkeypatch.setenv("ROADWORTHY_KFP_URL", kfp_api.url)
-        assert remotes.kubeflow().state == "ok"
+        assert services.kubeflow().state == "ok"
 
     def test_that_lets_nobody_in(self, kfp_api, monkeypatch):
         monkeypatch.setattr(kfp_api, "token", "the right one")
         monkeypatch.setenv("ROADWORTHY_KFP_URL", kfp_api.url)
         monkeypatch.setenv("ROADWORTHY_KFP_TOKEN", "another one")
-        found = remotes.kubeflow()
+        found = services.kubeflow()
         assert found.state == "missing"
         assert "another one" not in found.told
         assert "TOKEN" in found.remedy
 
     def test_where_nothing_listens(self, monkeypatch):
         monkeypatch.setenv("ROADWORTHY_KFP_URL", NOWHERE)
-        assert remotes.kubeflow().state == "missing"
+        assert services.kubeflow().state == "missing"
 
     @pytest.mark.parametrize(
         ("image", "state"),
@@ -222,12 +222,12 @@ class TestKubeflow:
         ids=["none", "latest", "null", "commit", "digest"],
     )
     def test_of_the_image(self, tmp_path, image, state):
-        assert remotes.image(Settings(home=tmp_path, image=image)).state == state
+        assert services.image(Settings(home=tmp_path, image=image)).state == state
 
 
 class TestPrometheus:
     def found(self, tmp_path, url):
-        return remotes.prometheus(Settings(home=tmp_path, prometheus_url=url))
+        return services.prometheus(Settings(home=tmp_path, prometheus_url=url))
 
     def test_that_is_not_named(self, tmp_path):
         assert self.found(tmp_path, "").state == "warning"
@@ -255,27 +255,27 @@ class TestServer:
     def test_that_answers(self, served_home, packed, clone):
         released = Release(3, str(packed.path), packed.digest, "2026-01-01T00:00:00+00:00")
         routes.write(served_home.road, Road("fuel", champion=released))
-        found = served.server(served_home)
+        found = services.model_server(served_home)
         assert found.state == "ok"
         assert served_home.serving_url in found.told
         # And it was started without the page
-        assert served.page(served_home, clone).state == "warning"
+        assert services.page(served_home, clone).state == "warning"
 
     def test_that_does_not_answer(self, tmp_path, clone):
         settings = Settings(home=tmp_path, serving_url=NOWHERE)
-        for found in (served.server(settings), served.page(settings, clone)):
+        for found in (services.model_server(settings), services.page(settings, clone)):
             assert (found.state, found.remedy) == ("missing", "roadworthy serve")
 
     def test_that_demands_a_token(self, tmp_path):
         with answering(live=(200, "{}"), models=(401, "{}")) as url:
-            found = served.server(Settings(home=tmp_path, serving_url=url))
+            found = services.model_server(Settings(home=tmp_path, serving_url=url))
         assert found.state == "missing"
         assert "ROADWORTHY_TOKEN" in found.remedy
 
     def test_that_was_killed(self, tmp_path):
         (tmp_path / "server.lock").touch()
         (tmp_path / "server.url").write_text(NOWHERE)
-        assert served.server(Settings(home=tmp_path)).state == "warning"
+        assert services.model_server(Settings(home=tmp_path)).state == "warning"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ class TestServer:
     ],
 )
 def test_what_pods_share(value, shared):
-    assert reach.is_shared(value) is shared
+    assert variables.is_shared(value) is shared
 
 
 class TestForPods:
@@ -306,7 +306,7 @@ class TestForPods:
     @pytest.fixture
     def found(self, clone, home, looked):
         def look(target, **changes):
-            return looked(parts.services(of(home, **changes), clone, target))
+            return looked(parts.others(of(home, **changes), clone, target))
 
         return look
 

@@ -105,7 +105,7 @@ def test_other_paths_have_none(project):
     project.change(
         "bundles/fuel.dvc",
         ".dvc/config",
-        "docs/production.md",
+        "docs/how-to/cluster.md",
         "notebooks/fuel.ipynb",
         "requirements/dev.txt",
         "tests/test_gate.py",
@@ -258,7 +258,7 @@ def changes(jobs, job):
 
 def test_features_are_what_a_run_calls_new(jobs):
     told = {path.removesuffix("/**/*") for path in changes(jobs, "feature")}
-    assert told == set(project_git.RECIPE)
+    assert told == set(project_git.SOURCES)
 
 
 @pytest.mark.parametrize("name", contract.available())

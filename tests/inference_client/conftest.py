@@ -1,6 +1,7 @@
 """A real server with a real bundle, and a browser to look at its page."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -100,11 +101,11 @@ class Visit:
         return " ".join(self.page.inner_text(selector).split())
 
     def predict(self) -> dict[str, Any]:
-        """Press the button and return the car that was sent, once the answer is shown."""
-        with self.page.expect_response("**/v1/models/fuel:predict") as response:
+        """Press the button and return the request that was sent, once the answer is shown."""
+        with self.page.expect_response("**/v1/models/*:predict") as response:
             self.page.click("#ask")
         assert response.value.ok, response.value.text()
-        self.page.wait_for_selector("#asked-car")
+        self.page.wait_for_selector("#told:visible")
         self.page.wait_for_selector("#ask[aria-disabled=false]")
         return self.asked[-1]
 
@@ -124,7 +125,9 @@ def small_bundle(
         "golden.json": bundle.encode(
             {"requests": [CAR], "answers": [{name: float(of[0]) for name, of in golden.items()}]}
         ),
-        "profile.json": bundle.encode({"points": fuel.points(cars)}),
+        "profile.json": bundle.encode(
+            {"page": fuel.page(cars).document(fuel.Request, fuel.Answer)}
+        ),
     }
     manifest = Manifest(
         model="fuel",
@@ -184,7 +187,12 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
     """Opens the page of a service, in a window of its own."""
     contexts = []
 
-    def open_page(service: Service, fragment: str = "", **options: Any) -> Visit:
+    def open_page(
+        service: Service,
+        fragment: str = "",
+        before: Callable[[Any], None] = lambda _: None,
+        **options: Any,
+    ) -> Visit:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}} | options)
         context.set_default_timeout(15_000)
         contexts.append(context)
@@ -199,6 +207,7 @@ def visit(browser: Any) -> Iterator[Callable[..., Visit]]:
                 message.type in ("error", "warning") and visited.problems.append(message.text)
             ),
         )
+        before(page)
         page.goto(service.url + fragment)
         return visited
 
@@ -213,6 +222,22 @@ def opened(visit: Callable[..., Visit], service: Service) -> Visit:
     visited = visit(service)
     visited.page.wait_for_selector("#model[data-state=ready]")
     return visited
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Callable[[Visit, str], None]:
+    """Takes a picture of a page, which needs no sideways scroll, for somebody to look at."""
+    folder = Path(os.environ.get("ROADWORTHY_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(visited: Visit, name: str) -> None:
+        root = "document.documentElement"
+        assert visited.page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0
+        visited.page.mouse.move(0, 0)
+        visited.page.evaluate("scrollTo(0, 0)")
+        visited.page.screenshot(path=folder / name, full_page=True)
+
+    return take
 
 
 def _note(visited: Visit, request: Any) -> None:

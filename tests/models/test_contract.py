@@ -1,13 +1,17 @@
 """What a model offers: loading by name, bounds and checks."""
 
+import importlib
 import math
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.models import contract
-from roadworthy.models.contract import Bound, Check
+from roadworthy.models.contract import Bound
 from tests.loading import loaded_by
 
 PARTS = [
@@ -30,10 +34,6 @@ def test_a_model_has_every_part_of_the_contract(name):
     assert model.name == name
 
 
-def test_fuel_is_available():
-    assert "fuel" in contract.available()
-
-
 def test_an_unknown_model_is_told_with_those_there_are_and_what_to_do():
     with pytest.raises(contract.UnknownModelError) as caught:
         contract.load("fule")
@@ -44,9 +44,31 @@ def test_an_unknown_model_is_told_with_those_there_are_and_what_to_do():
     assert "src/roadworthy/models/fule/" in sentence
 
 
-def test_a_module_that_is_no_model_cannot_be_loaded():
-    with pytest.raises(contract.UnknownModelError):
-        contract.load("contract")
+def test_a_model_of_another_distribution_is_found_and_has_every_part(installed_models):
+    assert {"fuel", "ripeness", "shapes", "spikes"} <= set(contract.available())
+
+    model = contract.load("ripeness")
+
+    assert [part for part in PARTS if not hasattr(model, part)] == []
+    assert (model.title, model.task, model.key) == (
+        "Ripeness of a fruit",
+        "classification",
+        ("fruit",),
+    )
+    assert (contract.load("spikes").resources, model.extra, model.routes) == ({}, "", ())
+
+
+def test_a_part_without_a_default_is_named_where_it_lacks(installed_models, monkeypatch):
+    monkeypatch.delattr(importlib.import_module("ripeness"), "split")
+    with pytest.raises(AttributeError, match="'ripeness' has no 'split'"):
+        _ = contract.load("ripeness").split
+    assert not hasattr(contract.load("ripeness"), "ingest")
+
+
+def test_a_package_of_another_name_is_refused(installed_models, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("shapes"), "name", "forms")
+    with pytest.raises(contract.IncompleteModelError, match="Set its `name` to 'shapes'"):
+        contract.load("shapes")
 
 
 def test_reading_the_request_costs_no_training_library():
@@ -75,10 +97,16 @@ def test_not_a_number_never_passes(comparison):
 def test_a_check_is_a_sentence_with_value_bound_and_unit():
     check = Bound("mae_mpg", "at most", 2.6, "mpg").check(2.75)
 
-    assert str(check) == "mae_mpg is 2.75 mpg, at most 2.6 mpg is demanded"
+    assert str(check) == "mae_mpg is 2.75 mpg, at most 2.6 mpg is required"
 
 
-def test_a_check_keeps_everything_of_its_bound():
-    bound = Bound("r2", "at least", 0.84, "", "R² on mpg")
+def test_a_module_named_dataset_does_not_hide_the_dataset(monkeypatch):
+    # given a package whose module of that name was imported, which has no such value
+    package = ModuleType("pears")
+    package.name, package.dataset = "pears", ModuleType("pears.dataset")
+    package.read = lambda path: pd.DataFrame({"path": [str(path)]})
+    point = SimpleNamespace(name="pears", load=lambda: package)
+    monkeypatch.setattr(contract, "entry_points", lambda group: [point])
 
-    assert bound.check(0.9) == Check("r2", "at least", 0.84, "", "R² on mpg", value=0.9)
+    # when its data is read, then its own function does it
+    assert contract.load("pears").dataset.read(Path("a.csv"))["path"].tolist() == ["a.csv"]

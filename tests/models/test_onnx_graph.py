@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import create_model
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
@@ -43,7 +44,9 @@ def test_columns_are_imputed_and_encoded_as_the_transformer_does(transformer, ro
     total = graph.add("ReduceSum", add_columns(graph, transformer), graph.integers(1), keepdims=0)
     weighted = graph.add("Mul", total, graph.constant(2.0), output="sum")
     model = graph.model(
-        "sums", columns=["beam", "never", "hull"], words=["hull"], answer=[weighted]
+        "sums",
+        create_model("Request", beam=(float, 0.0), never=(float, 0.0), hull=(str, "")),
+        create_model("Answer", **{weighted: (float, ...)}),
     )
     frame = pd.DataFrame(rows, columns=["beam", "never", "hull"])
 
@@ -56,7 +59,8 @@ def test_a_column_may_have_any_name_in_small_letters():
     graph = Graph()
     doubled = graph.add("Add", "constant_0", graph.constant(1.0))
     graph.add("Mul", doubled, "add_0", output="mul_1")
-    model = graph.model("odd", columns=["constant_0", "add_0"], words=[], answer=["mul_1"])
+    request = create_model("Request", constant_0=(float, ...), add_0=(float, ...))
+    model = graph.model("odd", request, create_model("Answer", mul_1=(float, ...)))
 
     found = Scorer(model.SerializeToString()).score({"constant_0": [2.0], "add_0": [5.0]})
 

@@ -31,12 +31,12 @@ from pathlib import Path
 
 import joblib
 
-from roadworthy import training
+from roadworthy.training.fitting import fit
 from roadworthy.models import contract
 
 fuel = contract.load("fuel")
 frame = fuel.prepare(fuel.schema.validate(fuel.read(Path(sys.argv[1])))).frame
-fitted = training.fit(fuel, fuel.split(frame).train)
+fitted = fit(fuel, fuel.split(frame).train)
 buffer = io.BytesIO()
 joblib.dump(fitted.estimator, buffer)
 print(fitted.candidate.name, sha256(buffer.getvalue()).hexdigest())

@@ -1,20 +1,13 @@
-"""A stand-in of Kubeflow Pipelines' API: its memory is short, what it asks of a client is not.
+"""A stand-in of Kubeflow Pipelines' API, in memory and as strict as the real one.
 
-It answers with the models of ``kfp_server_api`` and takes nothing that they do not know. A package
+It responds with the models of ``kfp_server_api`` and takes nothing that they do not know. A package
 that is uploaded must be a ``PipelineSpec`` with its platform's part, a run's parameters must be
 those of its pipeline. Runs do nothing: their tasks go on by one each time somebody looks.
-
-As a program, from the root of the repository::
-
-    python -m tests.parts.kfp --port 0 --at-once      # prints its address, serves until it is ended
 """
 
-import argparse
 import json
-import os
-import signal
+import re
 import socket
-import sys
 import threading
 import time
 import uuid
@@ -32,11 +25,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
 _PREFIX = "/apis/v2beta1"
-_TO_THE_GATE = ("checkout", "validate", "prepare", "train", "evaluate", "gate")
-_TO_THE_ROAD = (*_TO_THE_GATE, "register", "push", "roll-out", "verify")
+_TO_THE_GATE = ("checkout", "prepare", "train", "evaluate", "gate")
+_TO_THE_ROAD = (*_TO_THE_GATE, "release", "stage", "canary")
 ENDINGS = {
     "released": (*_TO_THE_ROAD, "promote"),
-    "rolled back": (*_TO_THE_ROAD, "roll-back"),
+    "rolled back": _TO_THE_ROAD,
     "rejected": (*_TO_THE_GATE, "reject"),
     "nothing new": ("checkout",),
     "failed": _TO_THE_GATE[:4],
@@ -47,6 +40,7 @@ ENDINGS = {
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6}
+_CRON = re.compile(r"([0-5]?\d) ([0-5]?\d|[*?]\S*)( [\d*?]\S*){4}")
 _KINDS = {"STRING": str, "BOOLEAN": bool, "NUMBER_INTEGER": int, "NUMBER_DOUBLE": float}
 
 
@@ -82,8 +76,6 @@ class Kubeflow:
         Whether every request is answered by the page where people sign in.
     body
         What every request is answered with, said to be JSON; None for what is right.
-    content_type
-        What such a body is said to be.
     requests
         Method and path of every request.
     """
@@ -106,7 +98,6 @@ class Kubeflow:
         self.cuts = self.refusal = self.lost_answers = 0
         self.page = False
         self.body: bytes | None = None
-        self.content_type = "application/json"
         self.requests: list[tuple[str, str]] = []
         self.pipelines: dict[str, api.V2beta1Pipeline] = {}
         self.versions: dict[str, api.V2beta1PipelineVersion] = {}
@@ -178,7 +169,7 @@ class Kubeflow:
         if self.page:
             return flask.Response("<html>Sign in</html>", content_type="text/html")
         if self.body is not None:
-            return flask.Response(self.body, content_type=self.content_type)
+            return flask.Response(self.body, content_type="application/json")
         if self.refusal:
             return _answer(self.refusal, "It is refused.", {"Location": f"{self.url}/sign-in"})
         if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
@@ -324,8 +315,8 @@ class Kubeflow:
         made = _parsed(request, "V2beta1RecurringRun")
         _found(self.experiments, made.experiment_id or "")
         _check_parameters(self._spec(made.pipeline_version_reference), made.runtime_config)
-        if len((made.trigger.cron_schedule.cron or "").split()) != 6:
-            _refuse("The cron expression needs six fields, the seconds first.")
+        if not _CRON.fullmatch(made.trigger.cron_schedule.cron or ""):
+            _refuse("Schedule cron is not a supported format.")
         made.recurring_run_id, made.created_at = str(uuid.uuid4()), _now()
         made.status = f"{made.mode}D"
         return self.schedules.setdefault(made.recurring_run_id, made)
@@ -487,10 +478,11 @@ def _names(condition: str | None) -> list[str]:
     """Return the names that a filter demands: all that it can demand here."""
     found = []
     for predicate in json.loads(condition or "{}").get("predicates", []):
-        asked = api.V2beta1Predicate(**_known(predicate, "V2beta1Predicate"))
-        if asked.operation != "EQUALS" or asked.key not in ("display_name", "name"):
-            _refuse(f"There is no filter of {asked.key} by {asked.operation}.")
-        found.append(asked.string_value)
+        # The API takes an enumeration by name and number, and a field in both spellings.
+        key, operation = predicate["key"], predicate["operation"]
+        if operation not in ("EQUALS", 1) or key not in ("display_name", "name"):
+            _refuse(f"There is no filter of {key} by {operation}.")
+        found.append(predicate.get("string_value") or predicate["stringValue"])
     return found
 
 
@@ -527,31 +519,3 @@ def kfp_api() -> Iterator[Kubeflow]:
     """A Kubeflow in which nothing was done yet."""
     with Kubeflow() as started:
         yield started
-
-
-def main() -> None:
-    """Serve until the process is ended."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="0 for a free one")
-    parser.add_argument("--namespace", default="", help="the one of a multi-user Kubeflow")
-    parser.add_argument("--token-variable", default="", help="the variable with the token it wants")
-    parser.add_argument("--ending", choices=ENDINGS, default="released", help="how runs end")
-    parser.add_argument("--at-once", action="store_true", help="runs end as soon as they begin")
-    options = parser.parse_args()
-    token = os.environ.get(options.token_variable, "")
-    with Kubeflow(
-        options.port,
-        token=token,
-        namespace=options.namespace,
-        ending=options.ending,
-        at_once=options.at_once,
-    ) as started:
-        sys.stdout.write(f"{started.url}\n")
-        sys.stdout.flush()
-        signal.sigwait({signal.SIGTERM, signal.SIGINT})
-
-
-if __name__ == "__main__":
-    # pytest finds its plugins by their package; a program has its own way.
-    sys.path.append(str(Path(__file__).parents[2]))
-    main()

@@ -11,7 +11,6 @@ from kfp.local import placeholder_utils
 from roadworthy.core.settings import Settings
 from roadworthy.engines.kubeflow.tasks import TITLES
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
-from roadworthy.tracking.records import STEPS
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipelines" / "fuel.yaml"
@@ -19,6 +18,8 @@ PACKAGE = ROOT / "pipelines" / "fuel.yaml"
 sys.path.append(str(ROOT))
 
 from pipelines import cluster, local  # noqa: E402
+
+STEPS = cluster.NEEDS
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +67,17 @@ def settings(pod):
     ("secret", "steps"),
     [
         ("roadworthy-s3", set(STEPS)),
-        ("roadworthy-git", {"checkout", "gate", "push"}),
+        ("roadworthy-git", {"checkout", "gate", "release"}),
         (
             "roadworthy-mlflow",
             {
-                *("checkout", "reject", "register", "roll-out", "verify", "roll-back", "promote"),
+                *("checkout", "reject", "release", "stage", "canary", "promote"),
                 "report",
             },
         ),
         (
             "roadworthy-serving",
-            {"register", "roll-out", "verify", "roll-back", "promote", "report"},
+            {"release", "stage", "canary", "promote", "report"},
         ),
     ],
 )
@@ -95,7 +96,7 @@ def test_the_steps_of_a_rollout_alone_are_let_in_by_models(pods):
         if pod.get("podMetadata", {}).get("labels", {}).get(name) == value
     }
 
-    assert let_in == {"register", "roll-out", "verify", "roll-back", "promote", "report"}
+    assert let_in == {"release", "stage", "canary", "promote", "report"}
 
 
 def test_no_pod_waits_for_a_secret_that_a_cluster_does_without(pods):
@@ -119,14 +120,14 @@ def test_a_step_gets_the_settings_that_it_reads(pods):
     of_kserve = {f"ROADWORTHY_KSERVE_{name.upper()}" for name in KServeSettings.model_fields}
     kept = {key for keys in cluster.SECRETS.values() for key in keys}
 
-    rolling = settings(pods["verify"])
+    rolling = settings(pods["canary"])
     unset = {f"ROADWORTHY_{name}" for name in ("COMMIT", "HOLDER", "IMAGE")}
     assert rolling >= everything - kept - unset
     assert rolling >= of_kserve
-    assert {"ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE"} <= settings(pods["push"])
-    assert not settings(pods["push"]) & of_kserve
+    assert {"ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE"} <= settings(pods["checkout"])
+    assert not settings(pods["checkout"]) & of_kserve
     assert settings(pods["report"]) == rolling
-    for step in ("validate", "prepare", "train", "evaluate"):
+    for step in ("prepare", "train", "evaluate"):
         assert settings(pods[step]) == set(cluster.RECORDING)
 
 
@@ -146,7 +147,7 @@ def test_a_step_says_how_much_it_takes(containers):
 def test_what_talks_to_the_outside_and_may_do_so_twice_is_tried_again(tasks):
     again = {step for step, task in tasks.items() if "retryPolicy" in task}
 
-    outside = {"checkout", "gate", "reject", "register", "push", "roll-back", "promote", "report"}
+    outside = {"checkout", "gate", "reject", "release", "promote", "report"}
     assert again == outside
     for step in again:
         policy = tasks[step]["retryPolicy"]
@@ -176,7 +177,7 @@ def test_every_condition_has_a_name_for_people(documents):
         for name, task in found
         if name.startswith(("condition-", "exit-handler-")) and "branches" not in name
     }
-    assert shown == {"Production", "Something is new", "Passed", "Failed", "Good", "Bad"}
+    assert shown == {"Production", "Something is new", "Passed", "Failed", "Good"}
 
 
 def test_every_task_names_the_engines_id_itself(tasks):

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from roadworthy.models import contract
-from roadworthy.tracking.records import STEPS
 
 ROOT = Path(__file__).parents[2]
 MODELS = contract.available()
@@ -65,11 +64,40 @@ def test_it_is_a_pipeline_that_an_engine_takes(model):
 
     assert spec.pipeline_info.name == f"{model}-production"
     executors = spec.deployment_spec["executors"]
-    assert {name.removeprefix("exec-") for name in executors.keys()} == set(STEPS)  # noqa: SIM118
+    assert {name.removeprefix("exec-") for name in executors.keys()} == set(  # noqa: SIM118
+        cluster.NEEDS
+    )
     inputs = spec.root.input_definitions.parameters
     assert set(inputs) == {"run", "commit", "trigger", "force", "strategy", "model"}
     assert inputs["model"].default_value.string_value == model
     assert all(given.is_optional for given in inputs.values())
+
+
+@pytest.mark.parametrize(
+    ("branches", "at_most"),
+    [
+        ({"Something is new": True, "Passed": True, "Good": True, "Failed": False}, 26),
+        ({"Something is new": False}, 7),
+    ],
+)
+@pytest.mark.parametrize("model", MODELS)
+def test_a_run_takes_few_pods(model, branches, at_most):
+    """A pod for each step, and a driver for each step and each graph, whether taken or not."""
+    spec = parsed(ROOT / "pipelines" / f"{model}.yaml")[0]
+
+    def pods(graph):
+        count = 1
+        for task in graph.tasks.values():
+            inner = spec.components[task.component_ref.name]
+            if not inner.HasField("dag"):
+                count += 2
+            elif task.trigger_policy.condition and not branches[task.task_info.name]:
+                count += 1
+            else:
+                count += pods(inner.dag)
+        return count
+
+    assert pods(spec.root.dag) <= at_most
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -120,7 +148,7 @@ def test_the_command_compiles_for_an_image_to_another_file(place, monkeypatch, c
     assert run(monkeypatch, "--image", chosen, "--output", "there.yaml", MODELS[0]) == 0
 
     assert capsys.readouterr().out == "Compiled there.yaml\n"
-    assert committed.count(null) == len(STEPS)
+    assert committed.count(null) == len(cluster.NEEDS)
     assert Path("there.yaml").read_text() == committed.replace(null, chosen)
     assert (place / f"{MODELS[0]}.yaml").read_text() == committed
 

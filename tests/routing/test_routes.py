@@ -72,6 +72,7 @@ WHOLE = {"model": "fuel", "champion": None, "challenger": None}
         b"[]",
         b"3",
         b"{}",
+        json.dumps({"model": "fuel"}).encode(),
         json.dumps(WHOLE | {"champion": "one"}).encode(),
         json.dumps(WHOLE | {"champion": {"version": 1}}).encode(),
         json.dumps(WHOLE | {"champion": vars(ONE) | {"version": "one"}}).encode(),

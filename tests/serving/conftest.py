@@ -271,7 +271,9 @@ def _bundle(path: Path, candidate, train, cars, requests: list[dict]) -> bundle.
     files = {
         bundle.MODEL: graph,
         bundle.GOLDEN: bundle.encode({"requests": requests, "answers": answers}),
-        bundle.PROFILE: bundle.encode({"points": fuel.points(cars)}),
+        bundle.PROFILE: bundle.encode(
+            {"page": fuel.page(cars).document(fuel.Request, fuel.Answer)}
+        ),
         bundle.CARD: b"# fuel\n",
     }
     return bundle.write(path, manifest, files)

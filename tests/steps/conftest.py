@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
 from roadworthy.steps import training
-from roadworthy.steps.register import register
+from roadworthy.steps.release import register, release
 from roadworthy.tracking.registry import Registry
 
 TAGS = {"commit": "c1", "data_hash": "d1", "trigger": "manual", "pipeline_run": "run-1"}
@@ -33,8 +33,8 @@ class Registered:
         found = client.search_runs([client.get_experiment_by_name("fuel").experiment_id])
         return {run.data.tags["candidate"]: run for run in found}
 
-    def again(self, packed=None):
-        return register(
+    def again(self, packed=None, call=register):
+        return call(
             self.settings,
             "fuel",
             packed=packed or self.packed,
@@ -43,6 +43,9 @@ class Registered:
             verdict=VERDICT,
             tags=TAGS,
         )
+
+    def release(self):
+        return self.again(call=release)
 
     def tags(self, number=1):
         return dict(self.registry.version("fuel", number).tags)

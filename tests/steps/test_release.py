@@ -1,10 +1,13 @@
-"""Register, reject, push, roll out, verify, promote, roll back: what each leaves, also twice."""
+"""Release, reject, stage, canary, promote, roll back: what each leaves, also twice."""
 
 import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow.onnx
+import onnx
+import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
@@ -18,13 +21,12 @@ from roadworthy.rollout.engine.state import RolloutError, Stage
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
+from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
-from roadworthy.steps.push import push
-from roadworthy.steps.register import register
 from roadworthy.steps.reject import reject
+from roadworthy.steps.release import register
 from roadworthy.steps.roll_back import roll_back
-from roadworthy.steps.roll_out import roll_out
-from roadworthy.steps.verify import verify
+from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
 from tests.steps.conftest import TAGS, VERDICT
 
@@ -55,6 +57,24 @@ def test_a_registered_version_is_the_challenger_and_tells_its_origin(registered,
     assert json.loads((artifacts / "gate/run-1.json").read_text())["passed"] is True
     assert (artifacts / "bundles" / packed.digest / bundle.MANIFEST).exists()
     assert (artifacts / "figures/residuals.png").exists()
+
+
+def test_mlflow_loads_a_version_and_it_answers_as_the_bundle(registered, packed, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", registered.settings.mlflow_tracking_uri)
+    requests = pd.DataFrame(packed.golden.requests)
+    expected = [answer["l_per_100km"] for answer in packed.golden.answers]
+
+    loaded = mlflow.pyfunc.load_model("models:/fuel@challenger")
+    graph = mlflow.onnx.load_model("models:/fuel@challenger")
+
+    known = {name: requests[name] for name in loaded.metadata.signature.inputs.input_names()}
+    columns = {
+        name: column.fillna("").to_numpy(str) if name == "origin" else column.to_numpy(float)
+        for name, column in known.items()
+    }
+    assert loaded.predict(columns)["l_per_100km"] == pytest.approx(expected)
+    assert graph.SerializeToString() == onnx.load(packed.path / bundle.MODEL).SerializeToString()
+    assert loaded.input_example is not None
 
 
 def test_registering_again_is_the_same_version(registered, simple):
@@ -106,26 +126,27 @@ def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figure
     artifacts = Path(registered.settings.mlflow_artifacts) / "fuel"
     assert [file.name for file in artifacts.glob("*/artifacts/figures/fit.png")] == ["fit.png"]
     assert "gate" not in other.tags
+    (data,) = runs["support_vectors"].inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("fuel", "d1")
 
 
-def test_a_push_puts_the_bundle_under_the_tag_once(registered, packed):
-    settings = registered.settings
+def test_a_release_puts_the_bundle_under_the_tag_once(candidate, packed):
+    done = candidate.release()
 
-    commit = push(settings, packed=packed.path, tag="fuel-v1")
-
-    assert git.tags(settings.git_remote) == {"fuel-v1": commit}
-    with releases.fetch(settings, "fuel", "fuel-v1") as found:
+    remote = candidate.settings.git_remote
+    assert (done.version, git.tags(remote)) == (1, {"fuel-v1": done.commit})
+    with releases.fetch(candidate.settings, "fuel", done.tag) as found:
         assert found.digest == packed.digest
-    assert push(settings, packed=packed.path, tag="fuel-v1") == commit
+    assert candidate.release() == done
 
 
-def test_a_tag_is_never_given_to_another_bundle(registered, packed, simple):
-    commit = push(registered.settings, packed=packed.path, tag="fuel-v1")
+def test_a_tag_is_never_given_to_another_bundle(candidate, packed, simple):
+    commit = releases.publish(candidate.settings, simple, "fuel-v1")
 
     with pytest.raises(git.GitError, match="nothing was overwritten"):
-        push(registered.settings, packed=simple.path, tag="fuel-v1")
+        candidate.release()
 
-    assert git.tags(registered.settings.git_remote) == {"fuel-v1": commit}
+    assert git.tags(candidate.settings.git_remote) == {"fuel-v1": commit}
 
 
 def pass_stages(registered, number=1, run="run-1"):
@@ -148,9 +169,9 @@ def released(registered, number=1):
 
 
 def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, packed):
-    roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
+    load(live.settings, packed=packed.path, version=1, owner="run-1")
 
-    found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    found = canary(live.settings, packed=packed.path, version=1, owner="run-1")
 
     assert found.good, found.problem
     assert found.golden.requests == 20
@@ -162,9 +183,9 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
 
 
 def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, simple):
-    roll_out(live.settings, packed=simple.path, version=1, owner="run-1")
+    load(live.settings, packed=simple.path, version=1, owner="run-1")
 
-    found = verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    found = canary(live.settings, packed=packed.path, version=1, owner="run-1")
 
     assert not found.good
     assert "differs from the one at training time" in str(found)
@@ -180,7 +201,7 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
     )
 
     with pytest.raises(RolloutError, match="did not come up") as caught:
-        roll_out(settings, packed=packed.path, version=1, owner="run-1")
+        load(settings, packed=packed.path, version=1, owner="run-1")
 
     assert caught.value.exit_code == ExitCode.FAILED
     assert "did not come up" in registered.tags()["rolled_back"]
@@ -190,13 +211,13 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
 
 
 def test_a_second_release_goes_through_its_stages(live, packed, simple):
-    roll_out(live.settings, packed=packed.path, version=1, owner="run-1")
-    verify(live.settings, packed=packed.path, version=1, owner="run-1")
+    load(live.settings, packed=packed.path, version=1, owner="run-1")
+    canary(live.settings, packed=packed.path, version=1, owner="run-1")
     promote(live.settings, "fuel", version=1, owner="run-1")
     live.again(simple.path)
-    roll_out(live.settings, packed=simple.path, version=2, owner="run-1")
+    load(live.settings, packed=simple.path, version=2, owner="run-1")
 
-    found = verify(live.settings, packed=simple.path, version=2, owner="run-1")
+    found = canary(live.settings, packed=simple.path, version=2, owner="run-1")
 
     assert found.good, found.problem
     assert [stage.share for stage in found.rollout.stages] == [0, 10, 50, 100]
@@ -209,7 +230,7 @@ def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
     stage(registered)
     before = routes.read(registered.settings.road, "fuel")
     for step in (
-        lambda: verify(registered.settings, packed=registered.packed, version=1, owner="other"),
+        lambda: canary(registered.settings, packed=registered.packed, version=1, owner="other"),
         lambda: promote(registered.settings, "fuel", version=1, owner="other"),
         lambda: roll_back(registered.settings, "fuel", version=1, problem="bad", owner="other"),
     ):

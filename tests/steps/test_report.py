@@ -13,24 +13,24 @@ from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
+from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
 from roadworthy.steps.report import HTML, JSON, report
-from roadworthy.steps.roll_out import roll_out
-from roadworthy.steps.verify import verify
+from roadworthy.steps.stage import stage as load
 from roadworthy.tracking import records
 from roadworthy.tracking.registry import Registry
 from tests.steps.test_release import pass_stages, stage
 
 PATIENCE_SECONDS = 60
-VERIFY = """
+CANARY = """
 import sys
 from pathlib import Path
 from roadworthy.tracking.records import step
 from roadworthy.core.settings import Settings
-from roadworthy.steps.verify import verify
+from roadworthy.steps.canary import canary
 
-with step(Settings().records, "run-1", "verify"):
-    verify(Settings(), packed=Path(sys.argv[1]), version=2, owner="run-1")
+with step(Settings().records, "run-1", "canary"):
+    canary(Settings(), packed=Path(sys.argv[1]), version=2, owner="run-1")
 """
 REPORT = """
 import sys
@@ -92,7 +92,7 @@ def with_a_share(settings, sign, packed):
     """Begin to verify in a process of its own, and send it a signal when it has a share."""
     paced = settings.model_copy(update={"stage_seconds": 1.0, "quiet_seconds": 600.0})
     process = subprocess.Popen(
-        [sys.executable, "-c", VERIFY, packed.path], env=os.environ | paced.environment()
+        [sys.executable, "-c", CANARY, packed.path], env=os.environ | paced.environment()
     )
     try:
         end = time.monotonic() + PATIENCE_SECONDS
@@ -111,12 +111,12 @@ def with_a_share(settings, sign, packed):
 def second(live, packed, simple):
     """Version 1 is the champion, version 2 is staged."""
     steps = {"packed": packed.path, "version": 1, "owner": "run-1"}
-    roll_out(live.settings, **steps)
-    verify(live.settings, **steps)
+    load(live.settings, **steps)
+    canary(live.settings, **steps)
     promote(live.settings, "fuel", version=1, owner="run-1")
     live.again(simple.path)
-    roll_out(live.settings, packed=simple.path, version=2, owner="run-1")
-    done(live.settings, "register", "push", "roll-out")
+    load(live.settings, packed=simple.path, version=2, owner="run-1")
+    done(live.settings, "release", "stage")
     return live
 
 
@@ -131,7 +131,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
 
     # then the champion answers alone, and the report says why
     assert found.outcome == "failed"
-    assert found.why.startswith("The run was stopped during verify. Run again. ")
+    assert found.why.startswith("The run was stopped during canary. Run again. ")
     assert found.why.endswith("Version 2 of fuel is rolled back: its run ended before it did.")
     assert written(settings)["why"] == found.why
     standing = LocalTarget(settings).status("fuel")
@@ -142,7 +142,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
     # and nothing is left that another run would have to wait for
     assert LocalTarget(settings).records.read("fuel").rollout.settled
     again = report(settings, "run-1", model="fuel", trigger="data")
-    assert again.why == "The run was stopped during verify. Run again."
+    assert again.why == "The run was stopped during canary. Run again."
 
 
 def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
@@ -150,7 +150,7 @@ def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
 
     assert routes.read(second.settings.road, "fuel").challenger is None
     found = report(second.settings, "run-1", model="fuel", trigger="data")
-    assert "verify: KeyboardInterrupt" in found.why
+    assert "canary: KeyboardInterrupt" in found.why
     assert "run-1 broke off" in found.why
 
 
@@ -161,7 +161,7 @@ def test_a_promotion_that_was_killed_is_finished(registered):
         registered.settings, LocalTarget(registered.settings).records, "fuel", 1, "run-1"
     )
     held.move("promoted", share=0)
-    done(registered.settings, "register", "push", "roll-out", "verify")
+    done(registered.settings, "release", "stage", "canary")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
@@ -177,11 +177,11 @@ def test_the_rollout_of_another_is_left_alone(registered):
     )
     lease.take_over(registered.settings, held.records, held.rollout, "ada")
     before = routes.read(registered.settings.road, "fuel")
-    done(registered.settings, "register")
+    done(registered.settings, "release")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
-    assert found.why == "The run was stopped after register. Run again."
+    assert found.why == "The run was stopped after release. Run again."
     assert held.records.read("fuel").rollout.state == "staged"
     assert routes.read(registered.settings.road, "fuel") == before
 
@@ -193,7 +193,7 @@ def test_what_cannot_be_taken_back_is_told_and_the_report_written(registered, er
     def fail(*arguments):
         raise error
 
-    done(registered.settings, "register")
+    done(registered.settings, "release")
     monkeypatch.setattr(Registry, "model_tags", fail)
 
     with pytest.raises(RoadworthyError, match="rollout abort fuel") as caught:
@@ -202,17 +202,17 @@ def test_what_cannot_be_taken_back_is_told_and_the_report_written(registered, er
     assert caught.value.exit_code == ExitCode.FAILED
     told = written(registered.settings)
     assert (told["outcome"], told["exit_code"]) == ("failed", 1)
-    assert told["why"].startswith("The run was stopped after register. Run again. The run's")
+    assert told["why"].startswith("The run was stopped after release. Run again. The run's")
     assert str(caught.value) in told["why"]
 
 
 @pytest.mark.parametrize(
     ("steps", "outcome"),
     [
-        (("checkout", "gate", "register", "push", "roll-out", "verify", "promote"), "released"),
-        (("checkout", "gate", "register", "verify", "roll-back"), "rolled back"),
+        (("checkout", "gate", "release", "stage", "canary", "promote"), "released"),
+        (("checkout", "gate", "release", "canary", "roll-back"), "rolled back"),
         (("checkout", "gate", "reject"), "rejected"),
-        (("checkout", "validate"), "failed"),
+        (("checkout", "prepare"), "failed"),
     ],
 )
 def test_a_run_that_left_nothing_imports_neither_registry_nor_cluster(settings, steps, outcome):

@@ -3,14 +3,13 @@
 import json
 
 import pandas as pd
-import pytest
 
 from roadworthy.bundles import bundle, releases
 from roadworthy.models import fuel
 from roadworthy.steps import training as training_files
 from roadworthy.steps.evaluate import evaluate
 from roadworthy.steps.gate import _champion as champion_scores
-from roadworthy.steps.gate import gate, parity
+from roadworthy.steps.gate import gate
 from roadworthy.steps.train import train
 from tests.conftest import COMMIT, DATA_HASH
 
@@ -46,7 +45,7 @@ def test_the_gate_lets_the_chosen_candidate_pass_before_the_first_release(settin
 
     assert verdict.passed, verdict.reasons
     names = [check.name for check in verdict.checks]
-    assert "onnx_parity" in names
+    assert any(name.startswith("onnx_parity of ") for name in names)
     assert "latency" in names
     assert "r2_with_margin" not in names
 
@@ -78,13 +77,3 @@ def test_a_champion_that_asks_for_other_fields_is_not_compared(packed, rows):
     scores, note = champion_scores(fuel, packed, 1, renamed)
     assert scores is None
     assert note == "not compared with version 1, which asks for weight_kg"
-
-
-@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
-def test_an_answer_that_is_no_number_keeps_no_parity(odd):
-
-    right = pd.DataFrame({"mpg": [20.0, 30.0]})
-
-    assert parity(right, right) == 0
-    assert parity(right * (1 + 1e-4), right) == pytest.approx(1e-4)
-    assert parity(pd.DataFrame({"mpg": [20.0, odd]}), right) > 1e300

@@ -1,14 +1,16 @@
 """A clone of the project as it stands in the work tree, and the command in it."""
 
+import hashlib
 import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -137,20 +139,22 @@ def wait_until(condition, seconds: float = PATIENCE_SECONDS) -> None:
 
 
 @pytest.fixture(scope="session")
-def snapshot(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def snapshot(root: Path, once: Callable[..., Path]) -> Path:
     """The files of the work tree that Git knows or would take, in one commit."""
-    target = tmp_path_factory.mktemp("snapshot") / "roadworthy"
-    listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
-    for name in filter(None, listed.split("\0")):
-        if (root / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, target / name)
-    git(target, "init", "--quiet", "--initial-branch=main")
-    git(target, "config", "user.name", "Somebody")
-    git(target, "config", "user.email", "somebody@localhost")
-    git(target, "add", "--all", "--force")
-    git(target, "commit", "--quiet", "--message", "Begin")
-    return target
+
+    def make(target: Path) -> None:
+        listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+        for name in filter(None, listed.split("\0")):
+            if (root / name).is_file():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, target / name)
+        git(target, "init", "--quiet", "--initial-branch=main")
+        git(target, "config", "user.name", "Somebody")
+        git(target, "config", "user.email", "somebody@localhost")
+        git(target, "add", "--all", "--force")
+        git(target, "commit", "--quiet", "--message", "Begin")
+
+    return once("snapshot", make)
 
 
 def clone(snapshot: Path, target: Path, *options: str) -> Workplace:
@@ -167,10 +171,63 @@ def workplace(snapshot: Path, tmp_path: Path) -> Workplace:
     return clone(snapshot, tmp_path / "clone with space")
 
 
-@pytest.fixture(scope="module")
-def released(snapshot: Path, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A clone after its first run; the tests of a module share it and leave it as it was."""
-    place = clone(snapshot, tmp_path_factory.mktemp("released") / "clone")
-    done = place.roadworthy("run", "fuel")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return place
+@dataclass(frozen=True)
+class FirstRun:
+    """The first run in a clone that has an untracked file, ``notes.txt``."""
+
+    clone: Path
+    stdout: str
+    stderr: str
+    before: dict[str, str]
+    """What a run must not touch, as it was before."""
+    after: dict[str, str]
+
+
+@pytest.fixture(scope="session")
+def first_run(snapshot: Path, once: Callable[..., Path]) -> FirstRun:
+    """A first run, made once. Its clone is copied, not used."""
+
+    def make(target: Path) -> None:
+        target.mkdir()
+        place = clone(snapshot, target / "clone")
+        (place.path / "notes.txt").write_text("mine")
+        before = untouched(place.path)
+        done = place.roadworthy("run", "fuel")
+        assert done.returncode == 0, done.stdout + done.stderr
+        told = {"stdout": done.stdout, "stderr": done.stderr}
+        told |= {"before": before, "after": untouched(place.path)}
+        (target / "told.json").write_text(json.dumps(told))
+
+    made = once("first-run", make)
+    return FirstRun(made / "clone", **json.loads((made / "told.json").read_text()))
+
+
+@pytest.fixture
+def released(first_run: FirstRun, tmp_path: Path) -> Workplace:
+    """A clone after its first run."""
+    place = tmp_path / "released"
+    shutil.copytree(first_run.clone, place, symlinks=True)
+    (place / "notes.txt").unlink()
+    # The path of a home stands in its registry and in what its server reads.
+    moved = str(first_run.clone), str(place)
+    database = place / ".roadworthy" / "mlflow" / "mlflow.db"
+    with closing(sqlite3.connect(database)) as registry:
+        content = "\n".join(registry.iterdump()).replace(*moved)
+    database.unlink()
+    with closing(sqlite3.connect(database)) as registry:
+        registry.executescript(content)
+    for file in (place / ".roadworthy" / "road").glob("*.json"):
+        file.write_text(file.read_text().replace(*moved))
+    return Workplace(place)
+
+
+def untouched(path: Path) -> dict[str, str]:
+    """Everything of a clone that a run must not touch."""
+    return {
+        "head": git(path, "rev-parse", "HEAD"),
+        "refs": git(path, "for-each-ref"),
+        "status": git(path, "status", "--porcelain", "--ignored=no"),
+        "config": (path / ".git" / "config").read_text(),
+        "index": hashlib.sha256((path / ".git" / "index").read_bytes()).hexdigest(),
+        "dvc": (path / "data.csv.dvc").read_text(),
+    }

@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CONNECTIONS = 3
-PAUSE_SECONDS = 0.004
+PAUSE_SECONDS = 0.01
 
 ended = threading.Event()
 

@@ -18,8 +18,8 @@ pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CAR = {"weight_kg": 1200, "year": 1980, "origin": "usa"}
 STEPS = [
-    *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-    *("register", "push", "roll-out", "verify", "promote", "report"),
+    *("checkout", "prepare", "train", "evaluate", "gate"),
+    *("release", "stage", "canary", "promote", "report"),
 ]
 NOBODY = 65532
 

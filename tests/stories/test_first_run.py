@@ -1,8 +1,6 @@
 """A new user's first hour: run, look, run again, ask where an answer came from."""
 
-import hashlib
 import json
-import sys
 from pathlib import Path
 
 import httpx
@@ -14,21 +12,9 @@ from roadworthy.bundles.packing import serialize
 from roadworthy.models import fuel
 from tests.ports import free_port
 
-from .conftest import Workplace, clone, git
+from .conftest import FirstRun, Workplace, git
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
-
-
-def state(path: Path) -> dict[str, str]:
-    """Everything of a clone that a run must not touch."""
-    return {
-        "head": git(path, "rev-parse", "HEAD"),
-        "refs": git(path, "for-each-ref"),
-        "status": git(path, "status", "--porcelain", "--ignored=no"),
-        "config": (path / ".git" / "config").read_text(),
-        "index": hashlib.sha256((path / ".git" / "index").read_bytes()).hexdigest(),
-        "dvc": (path / "data.csv.dvc").read_text(),
-    }
 
 
 def test_first_run_releases_and_says_so(released: Workplace) -> None:
@@ -38,8 +24,8 @@ def test_first_run_releases_and_says_so(released: Workplace) -> None:
     assert report["outcome"] == "released"
     steps = [step["step"] for step in report["steps"]]
     assert steps == [
-        *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-        *("register", "push", "roll-out", "verify", "promote"),
+        *("checkout", "prepare", "train", "evaluate", "gate"),
+        *("release", "stage", "canary", "promote"),
     ]
     assert all(step["state"] == "done" and step["seconds"] >= 0 for step in report["steps"])
     checks = next(step for step in report["steps"] if step["step"] == "gate")["details"]["checks"]
@@ -48,26 +34,24 @@ def test_first_run_releases_and_says_so(released: Workplace) -> None:
     assert page.count("data:image/png;base64,") >= 2
 
 
-def test_nothing_is_said_by_the_engine(workplace: Workplace) -> None:
-    # given a clone, when the pipeline runs, with an untracked file in the work tree
-    (workplace.path / "notes.txt").write_text("mine")
-    before = state(workplace.path)
-    done = workplace.roadworthy("run", "fuel")
+def test_nothing_is_said_by_the_engine(first_run: FirstRun) -> None:
+    # given a first run with an untracked file in the work tree
     # then there is one line a step and none of KFP's, and the file is warned of
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "notes.txt" in done.stderr
-    assert "KFP" not in done.stdout
-    assert "executor" not in done.stdout
-    lines = [line for line in done.stdout.splitlines() if line.startswith("✓")]
-    assert len(lines) == 12
+    assert "notes.txt" in first_run.stderr
+    assert "KFP" not in first_run.stdout
+    assert "executor" not in first_run.stdout
+    lines = [line for line in first_run.stdout.splitlines() if line.startswith("✓")]
+    assert len(lines) == 10
     # and branch, work tree, index and configuration are as they were
-    assert state(workplace.path) == before
-    # and again: nothing new, nothing deployed
-    again = workplace.roadworthy("run", "fuel")
+    assert first_run.after == first_run.before
+
+
+def test_a_second_run_has_nothing_new(released: Workplace) -> None:
+    again = released.roadworthy("run", "fuel")
     assert again.returncode == 0
     assert "nothing new" in again.stdout.lower()
-    assert len(workplace.json("models")) == 1
-    assert git(workplace.path / ".roadworthy" / "remote.git", "tag") == "fuel-v1"
+    assert len(released.json("models")) == 1
+    assert released.remote("tag") == "fuel-v1"
 
 
 def test_where_a_version_came_from(released: Workplace) -> None:
@@ -83,8 +67,9 @@ def test_where_a_version_came_from(released: Workplace) -> None:
     # the tag names a commit that holds the bundle's pointer
     assert "bundles/fuel.dvc" in released.remote("ls-tree", "-r", "--name-only", "fuel-v1")
     assert origin["bundle"] in released.remote("tag", "--list", "--format=%(contents)", "fuel-v1")
-    assert released.roadworthy("lineage", "fuel:7").returncode == 1
-    assert "There is no version 7" in released.roadworthy("lineage", "fuel:7").stderr
+    unknown = released.roadworthy("lineage", "fuel:7")
+    assert unknown.returncode == 1
+    assert "There is no version 7" in unknown.stderr
 
 
 def test_a_release_is_made_again_byte_for_byte(released: Workplace) -> None:
@@ -121,19 +106,6 @@ def test_sample_request_and_three_things_to_try(released: Workplace) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"l_per_100km"' in done.stdout
     assert all(f"  {number}. " in done.stdout for number in (1, 2, 3))
-
-
-def test_a_clone_without_history_or_branch(snapshot: Path, tmp_path: Path) -> None:
-    # given a shallow clone with a detached HEAD, and an environment in a path with a space
-    place = clone(snapshot, tmp_path / "clone", "--depth=1")
-    place.git("checkout", "--quiet", "--detach")
-    environment = tmp_path / "an environment"
-    environment.symlink_to(Path(sys.executable).parents[1])
-    place.python = str(environment / "bin" / "python")
-    # when the pipeline runs, then it releases
-    done = place.roadworthy("run", "fuel")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert place.report()["outcome"] == "released"
 
 
 def test_no_clone_and_no_commit(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import signal
-from contextlib import suppress
+import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -15,21 +17,28 @@ from .conftest import Workplace, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(900)]
 
-STEPS = (
-    *("checkout", "validate", "prepare", "train", "evaluate", "gate"),
-    *("register", "push", "roll-out", "verify", "promote", "report"),
+POINTS = (
+    # What is done before the release leaves nothing but the run's own files; the end of a step is
+    # the beginning of the next one, where that one writes.
+    *(("checkout", "running"), ("checkout", "done"), ("train", "running"), ("release", "running")),
+    *(("release", "registered"), ("stage", "running"), ("canary", "running")),
+    *(("promote", "running"), ("promote", "done"), ("report", "done")),
 )
-WRITING = ("checkout", "train", "register", "push", "roll-out", "promote")
 
 
 def kill(place: Workplace, step: str, *, when: str) -> None:
-    """Start a run and kill its command with SIGKILL when a step has got to a state."""
+    """Start a run and kill its command with SIGKILL when a step has got to a state.
+
+    The release is ``registered`` when the registry has its version, of which no tag tells yet.
+    """
     before = set(place.runs())
     with place.started("run", "fuel") as process:
         wait_until(lambda: set(place.runs()) - before or process.poll() is not None)
         run = (set(place.runs()) - before).pop()
 
         def reached() -> bool:
+            if when == "registered" and is_registered(place):
+                return True
             found = records.read(str(run.parent), run.name)
             states = {record.step: record.state for record in found}
             return states.get(step) in (when, "done") or process.poll() is not None
@@ -37,6 +46,17 @@ def kill(place: Workplace, step: str, *, when: str) -> None:
         wait_until(reached)
         process.kill()
     wait_until(lambda: not processes_of(run), 20)
+
+
+def is_registered(place: Workplace) -> bool:
+    database = place.path / ".roadworthy" / "mlflow" / "mlflow.db"
+    address = f"file:{quote(str(database))}?mode=ro"
+    with (
+        suppress(sqlite3.OperationalError),  # it is not made yet
+        closing(sqlite3.connect(address, uri=True)) as registry,
+    ):
+        return registry.execute("select count(*) from model_versions").fetchone()[0] > 0
+    return False
 
 
 def processes_of(run: Path) -> list[str]:
@@ -48,10 +68,9 @@ def processes_of(run: Path) -> list[str]:
     return [line for line in found if run.name in line]
 
 
-@pytest.mark.parametrize("when", ["done", "running"])
-def test_killed_after_and_during_each_step(workplace: Workplace, when: str) -> None:
-    # given runs that were killed, one after each step, or in the midst of each that writes
-    for step in STEPS if when == "done" else WRITING:
+def test_killed_during_and_after_steps(workplace: Workplace) -> None:
+    # given runs that were killed, each at another point
+    for step, when in POINTS:
         kill(workplace, step, when=when)
     # when it is run once more
     done = workplace.roadworthy("run", "fuel")
@@ -75,11 +94,15 @@ def test_killed_after_and_during_each_step(workplace: Workplace, when: str) -> N
     assert len([path for path in (home / "bundles").iterdir() if path.name[0] != "."]) == 1
 
 
-def test_stopped_by_ctrl_c(workplace: Workplace) -> None:
-    # given a run in its third step
+def test_another_run_is_refused_and_ctrl_c_stops(workplace: Workplace) -> None:
+    # given a run under way
     with workplace.started("run", "fuel") as process:
-        wait_until(lambda: list(workplace.path.glob(".roadworthy/runs/*/step.prepare.json")))
-        # when a person presses Ctrl-C
+        wait_until(lambda: list(workplace.path.glob(".roadworthy/runs/*/step.checkout.json")))
+        # when another is started, then it is refused in a sentence
+        second = workplace.roadworthy("run", "fuel")
+        assert second.returncode == 1
+        assert "Another run of fuel is under way" in second.stderr
+        # when a person presses Ctrl-C in the middle
         os.kill(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=30)
     # then it says so, ends with 130 and leaves no process behind
@@ -87,13 +110,3 @@ def test_stopped_by_ctrl_c(workplace: Workplace) -> None:
     assert "Stopped" in output
     assert workplace.report()["outcome"] == "failed"
     wait_until(lambda: not processes_of(workplace.runs()[0]), 10)
-
-
-def test_two_at_once(workplace: Workplace) -> None:
-    # given a run under way
-    with workplace.started("run", "fuel"):
-        wait_until(lambda: list(workplace.path.glob(".roadworthy/runs/*/step.checkout.json")))
-        # when another is started, then it is refused in a sentence
-        second = workplace.roadworthy("run", "fuel")
-    assert second.returncode == 1
-    assert "Another run of fuel is under way" in second.stderr

@@ -271,8 +271,9 @@ def test_a_rollback_during_a_rollout_aborts_it(place: Place, good: Bundle) -> No
         assert done.returncode == 0, done.stdout + done.stderr
         assert first.wait(30) == 4
     assert (place.road.champion.version, place.road.challenger) == (1, None)
-    assert place.rollout["state"] == "rolled back"
-    assert "rolled back by ada" in place.rollout["problem"]
+    found = place.rollout
+    assert found["state"] == "rolled back"
+    assert "rolled back by ada" in found["problem"]
     assert asked.statuses == {"200"}
 
 
@@ -287,8 +288,9 @@ def test_a_rollout_that_was_killed_is_gone_on_with(place: Place, good: Bundle) -
         # then its death is seen, and after a while the champion answers everybody
         wait_until(lambda: place.road.state == "abandoned", 60)
         assert (place.road.share, place.road.challenger.version) == (0, 2)
-        assert (place.rollout["alive"], place.rollout["state"]) == (False, "shifting")
-        passed = place.rollout["stages"]
+        found = place.rollout
+        assert (found["alive"], found["state"]) == (False, "shifting")
+        passed = found["stages"]
         # when a person resumes it, then it goes on to its end
         done = place.roadworthy("rollout", "resume", "fuel")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -158,12 +158,12 @@ def test_a_team_trains_releases_and_serves(team, member):
         # then it ends with the cause and the remedy
         assert failed.returncode == 1, failed.stdout + failed.stderr
         assert fault.hits
-        assert "DVC could not push bundles/fuel.dvc: S3 has trouble of its own" in failed.stdout
-        assert "Wait until it is mended, and run again." in failed.stdout
+        assert "DVC could not push bundles/fuel.dvc: S3 has an internal error" in failed.stdout
+        assert "Wait until it is fixed, and run again." in failed.stdout
         assert "Traceback" not in failed.stdout + failed.stderr
         # and nothing of it is visible to others
         assert team.repository("tag") == ""
-        assert "bundles" not in team.repository("ls-tree", "-r", "--name-only", "main")
+        assert "bundles/fuel.dvc" not in team.repository("ls-tree", "-r", "--name-only", "main")
         assert team.objects() == before
 
         # when S3 is mended, if slow, and the pipeline runs again

@@ -87,7 +87,7 @@ def test_steps_come_in_the_order_of_the_pipeline(place):
 
 def test_a_step_that_is_done_again_has_one_record(place):
     for summary in ("first", "second"):
-        with step(place, RUN, "push") as record:
+        with step(place, RUN, "release") as record:
             record.summary = summary
 
     assert [record.summary for record in records.read(place, RUN)] == ["second"]
@@ -163,7 +163,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(tmp_path):
     records.put(str(tmp_path), RUN, "report.json", b"old")
     code = """
 import resource, signal, sys
-from roadworthy import records
+from roadworthy.tracking import records
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
 try:

@@ -7,6 +7,8 @@ import sys
 import pytest
 from mlflow.tracking import MlflowClient
 
+from roadworthy.core.settings import Settings
+from roadworthy.tracking.champion import champion
 from roadworthy.tracking.registry import Registry, RegistryError
 from tests.candidate import CANDIDATE
 from tests.together import at_once
@@ -124,8 +126,8 @@ def test_when_the_servers_s3_fails_it_is_told_and_the_next_try_ends_well(
     ("kind", "cause"),
     [
         ("403", r"S3 refuses the credentials \(AccessDenied at PutObject\)"),
-        ("500", r"S3 has trouble of its own \(InternalError at PutObject\)"),
-        ("drop", "the connection to S3 broke off"),
+        ("500", r"S3 has an internal error \(InternalError at PutObject\)"),
+        ("drop", "the connection to S3 broke"),
     ],
 )
 def test_when_our_own_s3_fails_it_is_told_and_the_next_try_ends_well(
@@ -205,3 +207,13 @@ def test_two_processes_that_begin_a_model_at_once_lose_nothing(mlflow, model):
         "first": numbers[0],
         "second": numbers[1],
     }
+
+
+def test_the_champion_is_looked_up_at_a_server(registry, model, mlflow):
+    settings = Settings(mlflow_tracking_uri=mlflow.url)
+    assert champion(settings, model) == (0, "")
+    run = registry.log_candidate(model, **CANDIDATE)
+    made = registry.register(model, run_id=run, digest="d", tags={"recipe": "r"})
+    registry.set_alias(made, "champion")
+
+    assert champion(settings, model) == (1, "r")

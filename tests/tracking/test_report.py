@@ -37,7 +37,6 @@ CHECKS = [
 ]
 DETAILS = {
     "checkout": {"commit": "4f0c" * 10, "data_hash": "a304" * 8, "champion": 0, "new": True},
-    "validate": {"rows": 398},
     "train": {
         "candidate": "ridge",
         "metrics": {"cv_r2": 0.89},
@@ -53,11 +52,11 @@ DETAILS = {
         "checks": [],
     },
     "gate": {"passed": True, "reasons": [], "checks": CHECKS[:1]},
-    "push": {"tag": "fuel-v1", "commit": "abcd"},
+    "release": {"tag": "fuel-v1", "commit": "abcd"},
 }
 FAILED_GATE = {"passed": False, "reasons": ["mae_mpg is nan", "r2 is 0.5"], "checks": CHECKS}
-TRAINED = ("checkout", "validate", "prepare", "train", "evaluate", "gate")
-RELEASED = (*TRAINED, "register", "push", "roll-out", "verify", "promote")
+TRAINED = ("checkout", "prepare", "train", "evaluate", "gate")
+RELEASED = (*TRAINED, "release", "stage", "canary", "promote")
 
 
 def done(*steps, **details):
@@ -135,21 +134,21 @@ def test_a_rollback_is_told_with_the_problem():
 
 def test_a_version_that_the_server_refused_is_told_as_rolled_back():
     refused = Record(
-        *("roll-out", STARTED, ENDED, "failed"), error="It is refused.", details={"exit_code": 4}
+        *("stage", STARTED, ENDED, "failed"), error="It is refused.", details={"exit_code": 4}
     )
 
-    assert told(*done(*RELEASED[:-3]), refused) == ("rolled back", 4, "roll-out: It is refused.")
+    assert told(*done(*RELEASED[:-3]), refused) == ("rolled back", 4, "stage: It is refused.")
 
 
 def test_a_failure_is_told_with_step_cause_and_remedy():
-    failed = Record("validate", STARTED, ENDED, "failed", error="Column mpg is missing. Mend it.")
+    failed = Record("prepare", STARTED, ENDED, "failed", error="Column mpg is missing. Mend it.")
 
     assert told(*done("checkout"), failed) == (
         "failed",
         1,
-        "validate: Column mpg is missing. Mend it.",
+        "prepare: Column mpg is missing. Mend it.",
     )
-    assert told(Record("validate", STARTED, ENDED, "failed"))[2] == "validate: it gave no reason"
+    assert told(Record("prepare", STARTED, ENDED, "failed"))[2] == "prepare: it gave no reason"
 
 
 def test_a_run_that_was_stopped_tells_where():
@@ -161,7 +160,7 @@ def test_a_run_that_was_stopped_tells_where():
         "The run was stopped during train. Run again.",
     )
     assert told(*done(*TRAINED))[2] == "The run was stopped after gate. Run again."
-    assert told(*done(*RELEASED[:-1]))[2] == "The run was stopped after verify. Run again."
+    assert told(*done(*RELEASED[:-1]))[2] == "The run was stopped after canary. Run again."
     assert told()[::2] == ("failed", "The run was stopped after its start. Run again.")
 
 
@@ -204,7 +203,7 @@ def test_json_is_strict_stable_and_complete():
     assert (found["format"], found["outcome"], found["exit_code"]) == (1, "rejected", 3)
     assert [step["step"] for step in found["steps"]] == [*TRAINED, "reject"]
     assert found["steps"][0]["seconds"] == 1.5
-    assert found["steps"][5]["details"]["checks"][1]["value"] is None
+    assert found["steps"][4]["details"]["checks"][1]["value"] is None
 
 
 def test_json_of_a_step_that_has_not_ended_has_no_seconds():
@@ -246,7 +245,7 @@ def test_the_page_loads_nothing_from_elsewhere():
     "word", ["<script>alert(1)</script>", '" onload="x', "</style><b>", "&amp;"]
 )
 def test_what_steps_say_is_text_and_never_markup(word):
-    failed = Record("validate", STARTED, ENDED, "failed", word, word)
+    failed = Record("prepare", STARTED, ENDED, "failed", word, word)
     checks = [{**CHECKS[0], "name": word, "description": word, "unit": word}]
     records = done(*TRAINED, gate={"passed": False, "reasons": [word], "checks": checks})
     report = conclude(word, word, word, [*records, failed])
@@ -322,7 +321,7 @@ def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds():
     quiet = stage(0, figures=[], rows=0, requests=0, champion_requests=0)
     details = rolled_out(quiet, stage(10, bad), problem=bad)
 
-    found = Page(page(done(*RELEASED[:-1], "roll-back", verify=details))).text
+    found = Page(page(done(*RELEASED[:-1], "roll-back", canary=details))).text
 
     assert "Rollout: rolled back Version 4 on the road beside version 3, canary." in found
     assert found.count(bad) == 1
@@ -336,8 +335,8 @@ def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds():
 
 def test_a_rollout_that_passed_says_so_and_a_first_release_has_none():
     details = rolled_out(stage(0, figures=[]), stage(100, figures=[], golden=None))
-    good = Page(page(done(*RELEASED, verify=details))).text
-    first = Page(page(done(*RELEASED, verify=rolled_out()))).text
+    good = Page(page(done(*RELEASED, canary=details))).text
+    first = Page(page(done(*RELEASED, canary=rolled_out()))).text
 
     assert "Rollout: passed every stage" in good
     assert "Rollout" not in first
@@ -346,7 +345,7 @@ def test_a_rollout_that_passed_says_so_and_a_first_release_has_none():
 def test_a_clock_that_was_set_back_gives_no_negative_bar():
     back = Record("checkout", ENDED, STARTED, "done", "", "", DETAILS["checkout"])
 
-    text = page([back, *done("validate")])
+    text = page([back, *done("prepare")])
 
     assert 'width="-' not in text
     assert Page(text).text.count("0.00") == 1

@@ -18,7 +18,6 @@ CRITERIA = Criteria(
     error="mae",
     slice_tolerance=0.1,
     simplicity=0.002,
-    parity=1e-5,
     latency_ms=1,
 )
 BOUND = Bound("heavier_is_thriftier", "at most", 0.02)

@@ -17,7 +17,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models.agreement import Agreement, Columns, Tolerance, agree
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -35,7 +37,7 @@ class BundleError(RoadworthyError):
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """The description of a bundle.
 
     Parameters
     ----------
@@ -55,27 +57,53 @@ class Manifest:
         The versions of the packages that training used.
     files
         The sha256 of every other file, by its path in the bundle.
+    tolerance
+        ``relative`` and ``absolute`` by answer field: when two answers are the same. A bundle of
+        before it was written has none, which means the default.
+    task, title
+        The model's task, and its name for people.
+    routes
+        Its GET addresses, see :class:`roadworthy.models.contract.Route`.
     """
 
     model: str
     commit: str
     data_hash: str
     candidate: str
-    parameters: Mapping[str, float | str]
+    parameters: Mapping[str, int | float | str]
     metrics: Mapping[str, float]
     request: Mapping[str, Any]
     answer: Mapping[str, Any]
-    packages: Mapping[str, str]
+    packages: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    task: str = "regression"
+    title: str = ""
+    routes: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def tolerances(self) -> dict[str, Tolerance]:
+        """The tolerance of each answer field that has its own."""
+        return {name: Tolerance(**limits) for name, limits in self.tolerance.items()}
 
 
 @dataclass(frozen=True)
 class Golden:
-    """Requests of the hold-out, and the answers that the estimator gave at training time."""
+    """Requests of the hold-out, and the answers that the estimator gave at training time.
+
+    ``tolerance`` is how far an answer may differ from them, by field.
+    """
 
     requests: list[dict[str, Any]]
-    answers: list[dict[str, float]]
+    answers: list[dict[str, Any]]
+    tolerance: Mapping[str, Tolerance] = field(default_factory=dict)
+
+    def agreement(self, answers: Columns) -> Agreement:
+        """Return how far other answers to these requests differ."""
+        names = self.answers[0] if self.answers else ()
+        expected = {name: [answer.get(name) for answer in self.answers] for name in names}
+        return agree(expected, answers, self.tolerance)
 
 
 @dataclass(frozen=True)
@@ -89,11 +117,12 @@ class Bundle:
     @cached_property
     def golden(self) -> Golden:
         """The golden batch."""
-        return Golden(**json.loads((self.path / GOLDEN).read_bytes()))
+        raw = json.loads((self.path / GOLDEN).read_bytes())
+        return Golden(raw["requests"], raw["answers"], self.manifest.tolerances)
 
     @cached_property
     def profile(self) -> dict[str, Any]:
-        """Distributions of features, target and prediction, and the points of the page."""
+        """Distributions of features, target and prediction, and the model's page."""
         profile: dict[str, Any] = json.loads((self.path / PROFILE).read_bytes())
         return profile
 
@@ -105,7 +134,9 @@ class Bundle:
     @property
     def figures(self) -> dict[str, bytes]:
         """The PNG figures by name."""
-        return {file.stem: file.read_bytes() for file in sorted((self.path / FIGURES).iterdir())}
+        return {
+            file.stem: file.read_bytes() for file in sorted((self.path / FIGURES).glob("*.png"))
+        }
 
 
 def write(target: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
@@ -165,9 +196,8 @@ def read(path: Path, digest: str | None = None) -> Bundle:
             f"Use the version of roadworthy that made it."
         )
     try:
-        manifest = Manifest(**raw)
-        files = dict(manifest.files)
-    except (ValueError, TypeError) as error:
+        manifest = stored.decode(Manifest, body)
+    except ValueError as error:
         raise _unreadable(path, error) from error
     found = sha256(body).hexdigest()
     if digest not in {None, found}:
@@ -175,7 +205,7 @@ def read(path: Path, digest: str | None = None) -> Bundle:
             f"The bundle {path} has the digest {found[:12]}, not {digest[:12]}. "
             f"Fetch the bundle again."
         )
-    _check_files(path, files)
+    _check_files(path, manifest.files)
     return Bundle(path, manifest, found)
 
 

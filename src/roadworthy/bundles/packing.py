@@ -1,23 +1,26 @@
-"""Makes the bundle of a trained model: everything in it but the manifest's hashes."""
+"""Make the bundle of a trained model: everything in it but the manifest's hashes."""
 
 from __future__ import annotations
 
 import io
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from roadworthy.bundles import bundle
 from roadworthy.bundles.bundle import Bundle, Golden, Manifest
-from roadworthy.bundles.scoring import Scorer
+from roadworthy.bundles.scoring import Scorer, from_frame, to_frame
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models import tensors
 from roadworthy.models.contract import Evaluation, Model
 
 PACKAGES = (
@@ -36,10 +39,11 @@ PACKAGES = (
 """The packages whose versions decide what training gives."""
 GOLDEN_ROWS = 20
 _BINS = 20
+_MOST_LABELS = 100
 
 
 class PackingError(RoadworthyError):
-    """There is no bundle to be made of what was trained."""
+    """No bundle can be made of what was trained."""
 
 
 def pack(
@@ -77,12 +81,17 @@ def pack(
         request=model.Request.model_json_schema(),
         answer=model.Answer.model_json_schema(),
         packages={name: version(name) for name in PACKAGES},
+        tolerance={name: asdict(limits) for name, limits in model.tolerance.items()},
+        task=model.task,
+        title=model.title,
+        routes=tuple(asdict(route) for route in model.routes),
     )
+    batch = golden(model, estimator, test[inputs])
     whole = pd.concat([train, test], ignore_index=True)
     files = {
         bundle.MODEL: graph,
         bundle.ESTIMATOR: serialize(estimator),
-        bundle.GOLDEN: bundle.encode(vars(golden(model, estimator, test[inputs]))),
+        bundle.GOLDEN: bundle.encode({"requests": batch.requests, "answers": batch.answers}),
         bundle.PROFILE: bundle.encode(profile(model, estimator, whole, inputs)),
         bundle.CARD: card(manifest, evaluation, len(train), len(test)).encode(),
         **{f"{bundle.FIGURES}/{name}.png": png for name, png in evaluation.figures.items()},
@@ -91,73 +100,87 @@ def pack(
 
 
 def golden(model: Model, estimator: Any, inputs: pd.DataFrame) -> Golden:
-    """Return some twenty requests that keep the request's bounds, with the estimator's answers.
+    """Return some twenty requests within the request's bounds, with the estimator's answers.
 
-    They are spread evenly over the hold-out, and every third says only what a request must say.
+    They are spread evenly over the hold-out, and every third has only the required fields.
 
     Raises
     ------
     PackingError
         No row of the hold-out is a request that the model takes.
     """
-    schema = model.Request.model_json_schema()
-    required = schema["required"]
-    requests = (
-        _request(row, schema["properties"], model.Request) for row in inputs.to_dict("records")
-    )
-    valid = [request for request in requests if request is not None]
+    fields = tensors.parse(model.Request.model_json_schema())
+    required = {name: fields[name] for name in fields if fields[name].required}
+    requests = tensors.records(from_frame(inputs, fields), fields)
+    valid = [row for row, request in enumerate(requests) if _is_valid(model, request)]
     if not valid:
         raise PackingError(
-            f"None of the {len(inputs)} rows that were held out is a request that {model.name} "
-            f"takes, so there is nothing to verify a server with. Widen the bounds of its Request, "
-            f"or look at its split."
+            f"None of the {len(inputs)} rows of the hold-out is a valid request of {model.name}, "
+            f"so there is nothing to verify a server with. Widen the bounds of its Request, or "
+            f"check its split."
         )
     spread = np.linspace(0, len(valid) - 1, min(GOLDEN_ROWS, len(valid))).round().astype(int)
     chosen = [valid[index] for index in spread]
-    for index, request in enumerate(chosen):
-        if index % 3 == 2:
-            chosen[index] = {name: request[name] for name in required}
-    rows = pd.DataFrame(
-        [
-            {
-                name: row.get(name, "" if inputs[name].dtype == object else math.nan)
-                for name in inputs.columns
-            }
-            for row in chosen
-        ]
-    )
-    answers = estimator.predict(rows)
-    return Golden(
-        chosen, [{k: float(v) for k, v in row.items()} for row in answers.to_dict("records")]
-    )
+    golden = [requests[row] for row in chosen]
+    for index in range(2, len(golden), 3):
+        least = {name: value for name, value in golden[index].items() if name in required}
+        golden[index] = least if _is_valid(model, least) else golden[index]
+    rows = to_frame(tensors.columns(fields, golden))
+    answers = estimator.predict(rows[list(inputs.columns)])
+    return Golden(golden, tensors.records(from_frame(answers, answers.columns)))
 
 
 def profile(model: Model, estimator: Any, frame: pd.DataFrame, inputs: list[str]) -> dict[str, Any]:
-    """Return the distribution of every feature and prediction, and the points of the page."""
+    """Return the distribution of every feature and prediction, and the model's page."""
     answers = estimator.predict(frame[inputs])
-    target = frame.select_dtypes("number").drop(columns=inputs, errors="ignore")
+    targets = [name for name in frame.columns if name not in inputs and _is_target(frame[name])]
     return {
         "rows": len(frame),
         "features": {name: distribution(frame[name]) for name in inputs},
-        "target": {name: distribution(target[name]) for name in target.columns},
+        "target": {name: distribution(frame[name]) for name in targets},
         "prediction": {name: distribution(answers[name]) for name in answers.columns},
-        "points": model.points(frame),
+        "page": _page(model, frame),
     }
 
 
-def distribution(values: pd.Series) -> dict[str, Any]:
-    """Return a histogram and moments of numbers, or the share of each word.
+def _page(model: Model, frame: pd.DataFrame) -> dict[str, Any]:
+    try:
+        return model.page(frame).document(model.Request, model.Answer)
+    except ValueError as error:
+        raise PackingError(f"The page of {model.name} cannot be packed: {error}.") from error
 
-    ``edges`` has one figure more than ``counts``; they cover the whole range of the values. Where
-    no value is known there are neither.
+
+def distribution(values: pd.Series) -> dict[str, Any]:
+    """Return how values are distributed, by their ``kind``.
+
+    ``numbers`` have a histogram and moments: ``edges`` has one number more than ``counts``, and
+    they cover the whole range of the values; where no value is known there are neither. ``labels``
+    (strings and booleans) have the share of each. ``lists`` have the distribution of all their
+    elements, and that of their ``lengths``; ``images`` that of their mean brightness.
     """
-    if values.dtype == object:
-        shares = values.value_counts(normalize=True).sort_index()
-        return {
-            "kind": "words",
-            "shares": {str(word): float(share) for word, share in shares.items()},
-        }
-    numbers = values.to_numpy(dtype=np.float64)
+    (column,) = from_frame(values.to_frame("column"), ["column"]).values()
+    if column.ndim > 2:
+        return {**_numbers(column.reshape(len(column), -1).mean(axis=1)), "kind": "images"}
+    if not len(column) or not np.ndim(column[0]):
+        return _labels(column) if column.dtype.kind in "Ob" else _numbers(column)
+    lists = [np.asarray(one) for one in column]
+    elements = np.concatenate(lists)
+    found = _labels(elements) if elements.dtype.kind in "OUb" else _numbers(elements)
+    return {**found, "kind": "lists", "lengths": _numbers(np.array([len(one) for one in lists]))}
+
+
+def _labels(values: npt.NDArray[Any]) -> dict[str, Any]:
+    named = {True: "true", False: "false"} if values.dtype == np.bool_ else {}
+    labels = pd.Series([named.get(value, str(value)) for value in values.tolist()], dtype=object)
+    shares = labels.value_counts(normalize=True).sort_index()
+    return {
+        "kind": "labels",
+        "shares": {str(label): float(share) for label, share in shares.items()},
+    }
+
+
+def _numbers(values: npt.NDArray[Any]) -> dict[str, Any]:
+    numbers = values.astype(np.float64)
     known = numbers[np.isfinite(numbers)]
     if not len(known):
         return {"kind": "numbers", "missing": len(numbers), "edges": [], "counts": []}
@@ -175,12 +198,20 @@ def distribution(values: pd.Series) -> dict[str, Any]:
     }
 
 
+def _is_target(values: pd.Series) -> bool:
+    """Return whether a column may be what is learnt: numbers, or labels that repeat."""
+    if values.dtype != object:
+        return values.dtype.kind in "iufb"
+    strings = values.map(lambda value: isinstance(value, str)).all()
+    return bool(strings) and values.nunique() <= _MOST_LABELS
+
+
 def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int) -> str:
     """Return the model card in Markdown."""
     lines = [
-        f"# {manifest.model}: {manifest.candidate}",
+        f"# {manifest.title or manifest.model}: {manifest.candidate}",
         "",
-        f"Trained on {trained} rows, examined on {held_out} that it never saw.",
+        f"Trained on {trained} rows, evaluated on {held_out} that it never saw.",
         "",
         f"- commit `{manifest.commit}`",
         f"- data `{manifest.data_hash}`",
@@ -198,7 +229,7 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         "## Behaviour",
         "",
-        "| check | found | demanded | passed |",
+        "| check | found | required | passed |",
         "| --- | ---: | --- | --- |",
         *(
             f"| {check.name}: {check.description} | {check.value:.4g} {check.unit} "
@@ -208,12 +239,11 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         "## Request",
         "",
-        "| field | unit | bounds | needed |",
+        "| field | unit | bounds | required |",
         "| --- | --- | --- | --- |",
         *(
-            f"| {name} | {field.get('unit', '')} | {_bounds(field)} "
-            f"| {'yes' if name in manifest.request['required'] else 'no'} |"
-            for name, field in manifest.request["properties"].items()
+            f"| {name} | {field.unit} | {field.bound} | {'yes' if field.required else 'no'} |"
+            for name, field in tensors.parse(manifest.request).items()
         ),
         "",
         *(f"![{name}](figures/{name}.png)" for name in sorted(evaluation.figures)),
@@ -236,30 +266,12 @@ def _slices(slices: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
-def _bounds(field: dict[str, Any]) -> str:
-    if "enum" in field:
-        return ", ".join(field["enum"])
-    ends = (("from", field.get("minimum")), ("to", field.get("maximum")))
-    return " ".join(f"{word} {end:g}" for word, end in ends if end is not None)
-
-
-def _request(
-    row: Mapping[Any, Any], properties: dict[str, Any], request_type: type[BaseModel]
-) -> dict[str, Any] | None:
-    """Return a row as a request, or None when it breaks the request's bounds."""
-    request: dict[str, Any] = {}
-    for name, value in row.items():
-        if isinstance(value, str):
-            if value:
-                request[name] = value
-        elif not math.isnan(value):
-            whole = properties[name].get("type") == "integer" and float(value).is_integer()
-            request[name] = int(value) if whole else float(value)
+def _is_valid(model: Model, request: Mapping[str, Any]) -> bool:
     try:
-        request_type.model_validate(request)
+        model.Request.model_validate(request)
     except ValidationError:
-        return None
-    return request
+        return False
+    return True
 
 
 def serialize(estimator: Any) -> bytes:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from roadworthy.bundles import bundle
-from roadworthy.bundles.bundle import Bundle
+from roadworthy.bundles.bundle import Bundle, Manifest
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.data.access import Access
@@ -26,14 +26,14 @@ def source(settings: Settings, commit: str = "") -> Iterator[Path]:
 
 @contextmanager
 def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
-    """Give the bundle of a release, from the DVC remote, every hash checked.
+    """Give the bundle of a release from the DVC remote, with every hash checked.
 
     Raises
     ------
     GitError, DvcError
         A remote does not have it.
     BundleError
-        It is not the one that the tag names.
+        The tag names another one.
     """
     with source(settings, tag) as repository:
         fetched = bundle.read(dvc.pull(repository, _pointer(model)))
@@ -45,10 +45,28 @@ def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
         yield fetched
 
 
-def publish(settings: Settings, released: Bundle, tag: str) -> str:
-    """Push a bundle and return the commit that its tag names; once is enough.
+@contextmanager
+def origin(settings: Settings, made_of: Manifest, pointer: str) -> Iterator[tuple[Path, Path]]:
+    """Give a scratch clone of the commit that a release was made from, and its raw data in it.
 
-    The objects are in the DVC remote before anything in Git names them.
+    Raises
+    ------
+    GitError, DvcError
+        A remote does not have it, or the commit's ``.dvc`` file names other data.
+    """
+    with source(settings, made_of.commit) as repository:
+        if dvc.content_hash(repository / pointer) != made_of.data_hash:
+            raise dvc.DvcError(
+                f"{pointer} at {made_of.commit[:12]} names other data than the release was made "
+                f"of: run this with the code of that commit."
+            )
+        yield repository, dvc.pull(repository, pointer)
+
+
+def publish(settings: Settings, released: Bundle, tag: str) -> str:
+    """Push a bundle and return the commit of its tag; a released one is not pushed again.
+
+    The objects are in the DVC remote before anything in Git refers to them.
 
     Raises
     ------
@@ -91,8 +109,8 @@ def _check_whole(pointer: Path, released: Bundle) -> None:
     found = dvc.files(pointer)
     if found != expected:
         raise dvc.DvcError(
-            f"DVC took {found} of the {expected} files of a bundle: take the pattern that leaves "
-            f"out the others from .dvcignore, and commit it."
+            f"DVC took {found} of the {expected} files of a bundle: remove the pattern that "
+            f"excludes the others from .dvcignore, and commit it."
         )
 
 

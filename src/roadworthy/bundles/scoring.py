@@ -1,13 +1,16 @@
-"""Answers from an ONNX graph, column by column: the same for every model."""
+"""Run an ONNX graph on columns: the same for every model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Columns = Mapping[str, npt.NDArray[Any]]
 
@@ -15,6 +18,9 @@ _DTYPES: dict[str, Any] = {
     "tensor(double)": np.float64,
     "tensor(float)": np.float32,
     "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(uint8)": np.uint8,
+    "tensor(bool)": np.bool_,
     "tensor(string)": object,
 }
 
@@ -67,10 +73,10 @@ class Scorer:
         self.outputs = [node.name for node in self._session.get_outputs()]
 
     def columns(self, requests: Iterable[Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return requests as columns: what one leaves out is not a number, or an empty word."""
+        """Return requests as columns: what one leaves out is NaN, or an empty string."""
         rows = list(requests)
         return {
-            name: np.array(_column(rows, name, dtype), dtype) for name, dtype in self.inputs.items()
+            name: _array(_column(rows, name, dtype), dtype) for name, dtype in self.inputs.items()
         }
 
     def score(self, columns: Columns, stop: Stop | None = None) -> dict[str, npt.NDArray[Any]]:
@@ -79,7 +85,8 @@ class Scorer:
         Parameters
         ----------
         columns
-            The input columns by name.
+            The input columns by name, with a leading batch dimension. Lists of unequal length are
+            an object array of arrays: the graph is called once for each length.
         stop
             By which another thread can end the call early, which then raises what onnxruntime does.
 
@@ -88,14 +95,87 @@ class Scorer:
         KeyError
             A column is missing.
         """
-        feed = {name: np.asarray(columns[name], dtype) for name, dtype in self.inputs.items()}
-        answers = self._session.run(self.outputs, feed, stop and stop.options)
+        feed = {name: np.asarray(columns[name]) for name in self.inputs}
+        ragged = [
+            name
+            for name, dtype in self.inputs.items()
+            if feed[name].dtype == object and feed[name].ndim == 1 and _holds_lists(feed[name])
+        ]
+        if not ragged:
+            return self._run(feed, stop)
+        parts = [
+            (rows, self._run({name: _stacked(feed[name][rows]) for name in feed}, stop))
+            for rows in _of_one_length([feed[name] for name in ragged])
+        ]
+        return {
+            name: _merged([(rows, found[name]) for rows, found in parts]) for name in parts[0][1]
+        }
+
+    def _run(self, feed: Columns, stop: Stop | None) -> dict[str, npt.NDArray[Any]]:
+        typed = {name: np.asarray(feed[name], dtype) for name, dtype in self.inputs.items()}
+        answers = self._session.run(self.outputs, typed, stop and stop.options)
         return dict(zip(self.outputs, answers, strict=True))
+
+
+def from_frame(frame: pd.DataFrame, names: Iterable[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return columns of a frame as arrays; cells that are arrays of one shape are stacked."""
+    return {name: _stacked(frame[name].to_numpy()) for name in names}
+
+
+def to_frame(columns: Columns, index: pd.Index | None = None) -> pd.DataFrame:
+    """Return columns as a frame, in which a cell may be an array."""
+    import pandas as pd
+
+    cells = {name: list(one) if one.ndim > 1 else one for name, one in columns.items()}
+    return pd.DataFrame(cells, index=index)
+
+
+def _stacked(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if values.dtype != object or not _holds_lists(values):
+        return values
+    arrays = [np.asarray(value) for value in values]
+    return np.stack(arrays) if len({array.shape for array in arrays}) == 1 else values
+
+
+def _holds_lists(values: npt.NDArray[Any]) -> bool:
+    return len(values) > 0 and not isinstance(values[0], str) and np.ndim(values[0]) > 0
 
 
 def _column(rows: Sequence[Mapping[str, Any]], name: str, dtype: Any) -> list[Any]:
     try:
         return [row[name] for row in rows]  # most requests leave out the same, or nothing
     except KeyError:
-        left_out = "" if dtype is object else np.nan
-        return [row.get(name, left_out) for row in rows]
+        missing = "" if dtype is object else np.nan
+        return [row.get(name, missing) for row in rows]
+
+
+def _array(values: list[Any], dtype: Any) -> npt.NDArray[Any]:
+    if len({len(value) for value in values if isinstance(value, list)}) < 2:
+        return np.array(values, dtype)
+    ragged = np.empty(len(values), object)
+    ragged[:] = [np.array(value, dtype) for value in values]
+    return ragged
+
+
+def _of_one_length(ragged: Sequence[npt.NDArray[Any]]) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield the positions of the rows that have the same lengths."""
+    lengths = np.array([[len(value) for value in column] for column in ragged]).T
+    _, groups = np.unique(lengths, axis=0, return_inverse=True)
+    for group in range(groups.max() + 1):
+        yield np.flatnonzero(groups.ravel() == group)
+
+
+def _merged(
+    parts: Sequence[tuple[npt.NDArray[np.intp], npt.NDArray[Any]]],
+) -> npt.NDArray[Any]:
+    """Return the answers to groups of rows in the order of the rows."""
+    if len({found.shape[1:] for _, found in parts}) == 1:
+        stacked = np.concatenate([found for _, found in parts])
+        merged = np.empty_like(stacked)
+        merged[np.concatenate([positions for positions, _ in parts])] = stacked
+        return merged
+    merged = np.empty(sum(len(positions) for positions, _ in parts), object)
+    for positions, found in parts:
+        for position, row in zip(positions, found, strict=True):
+            merged[position] = row
+    return merged

@@ -1,7 +1,7 @@
-"""The store of bundles: where a cluster fetches them from, each at an address that never changes.
+"""The bundle store: a cluster fetches bundles from it, each at an address that never changes.
 
-A bundle is at ``STORE/MODEL/DIGEST``. Its manifest is put there last, so it is complete when its
-manifest is there; a directory appears whole. What is complete is never written again: pods may be
+A bundle is at ``STORE/MODEL/DIGEST``. Its manifest is written last, so a bundle with a manifest is
+complete; a local directory appears whole. A complete bundle is never overwritten: pods may be
 reading it.
 """
 
@@ -25,13 +25,13 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.data import s3
 
 _SHOWN = 200
-"""How many characters of a store's own words a sentence quotes."""
+"""How many characters of a store's own message are quoted."""
 
 log = logging.getLogger(__name__)
 
 
 class StoreError(RoadworthyError):
-    """The store cannot take or give a bundle, or holds another one in its place."""
+    """The store cannot write or read a bundle, or holds another one in its place."""
 
 
 def address(store: str, model: str, digest: str) -> str:
@@ -40,10 +40,10 @@ def address(store: str, model: str, digest: str) -> str:
 
 
 def publish(store: str, published: Bundle) -> str:
-    """Put a bundle into a store, and return its address when it is complete there.
+    """Write a bundle to a store and return its address.
 
-    What is there already is read and checked, and not sent again. As long as the manifest is not
-    there, nobody was given the address, so what another attempt left half sent is replaced.
+    Files that exist are read, checked and not sent again. While the manifest is missing, nobody has
+    the address, so the rest of an interrupted attempt is replaced.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def publish(store: str, published: Bundle) -> str:
     Raises
     ------
     StoreError
-        The store cannot be reached, refuses, or holds something else at the address, which is left
-        as it is.
+        The store cannot be reached, refuses, or holds something else at the address, which stays
+        unchanged.
     """
     whole = address(store, published.manifest.model, published.digest)
     with _opened(whole) as (files, root):
@@ -65,14 +65,14 @@ def publish(store: str, published: Bundle) -> str:
 
 
 def fetch(store: str, model: str, digest: str, target: Path) -> Bundle:
-    """Copy a bundle from a store to a directory that is not there yet, and return it.
+    """Copy a bundle from a store to a new directory and return it.
 
     Raises
     ------
     StoreError
         The store cannot be reached, or refuses.
     BundleError
-        It is not there, or not complete, or not the one that the digest names.
+        It does not exist, is incomplete, or has another digest.
     """
     whole = address(store, model, digest)
     with _opened(whole) as (files, root):
@@ -82,7 +82,7 @@ def fetch(store: str, model: str, digest: str, target: Path) -> Bundle:
         manifest = files.cat_file(f"{root}/{MANIFEST}")
         if sha256(manifest).hexdigest() != digest:
             raise BundleError(f"The {MANIFEST} in {whole} is not the one that was put there.")
-        # The names are those of a manifest that was checked: none leads out of the directory.
+        # The digest of the manifest is checked, so none of its names leads out of the directory.
         for name in (MANIFEST, *(name for name in json.loads(manifest)["files"] if name in found)):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(files.cat_file(f"{root}/{name}"))
@@ -90,7 +90,7 @@ def fetch(store: str, model: str, digest: str, target: Path) -> Bundle:
 
 
 def _make_directory(files: Any, target: Path, published: Bundle) -> None:
-    """Make the directory of a bundle that is not there yet, in one step for those who look."""
+    """Create the directory of a bundle in one step, if it does not exist."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -99,20 +99,20 @@ def _make_directory(files: Any, target: Path, published: Bundle) -> None:
         _complete(files, str(scratch / "bundle"), published)
         (scratch / "bundle").rename(target)
     except OSError:
-        if not target.exists():  # another one was faster: what it made is checked like any other
+        if not target.exists():  # otherwise another process was faster; its files are checked
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _complete(files: Any, root: str, published: Bundle) -> None:
-    """Put what is missing, the manifest last; refuse what does not belong there."""
+    """Write the missing files, the manifest last; refuse files that the bundle does not have."""
     expected = {**published.manifest.files, MANIFEST: published.digest}
     found = _listed(files, root)
     if strange := sorted(found - set(expected)):
         raise StoreError(
             f"{_shown(files, root)} holds what the bundle does not name: {', '.join(strange)}, and "
-            f"a server would refuse it. Take that away, and run again."
+            f"a server would refuse it. Remove that, and run again."
         )
     for name, digest in expected.items():
         if name in found:
@@ -123,14 +123,14 @@ def _complete(files: Any, root: str, published: Bundle) -> None:
 
 
 def _check_open(root: str, name: str, found: set[str]) -> None:
-    """Refuse to write over a part of a bundle that was complete."""
+    """Refuse to overwrite a file of a complete bundle."""
     if MANIFEST in found:
         raise StoreError(
             f"{root}/{name} is not what was put there: its sha256 is another. It was left as it "
             f"is, as a server may be reading it. Find out who can write there, delete {root}, and "
             f"run again."
         )
-    log.warning("%s/%s was sent in part: it is sent again.", root, name)
+    log.warning("%s/%s was sent in part and is sent again.", root, name)
 
 
 def _content(published: Bundle, name: str, digest: str) -> bytes:
@@ -144,7 +144,7 @@ def _content(published: Bundle, name: str, digest: str) -> bytes:
 
 
 def _put(files: Any, path: str, content: bytes) -> None:
-    # An object store makes what leads to an object, and shows it when it is whole.
+    # An object store needs no directories, and shows an object when it is complete.
     if _is_directory(files):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     files.pipe_file(path, content)
@@ -154,7 +154,7 @@ def _listed(files: Any, root: str) -> set[str]:
     """Return the names of the files there, as a manifest names them."""
     files.invalidate_cache()
     found = map(str, files.find(root))
-    # Of what begins to be there in that moment, the place itself may be among them.
+    # A path that is being created may be listed itself.
     return {path.removeprefix(f"{root}/") for path in found if path.startswith(f"{root}/")}
 
 
@@ -168,16 +168,16 @@ def _is_directory(files: Any) -> bool:
 
 @contextmanager
 def _opened(whole: str) -> Iterator[tuple[Any, str]]:
-    """Give the file system of an address and the path in it; what fails there is a sentence."""
+    """Give the file system of an address and the path in it; translate its errors."""
     try:
-        # Others write there too: what an earlier look found is not kept.
+        # Others write there too: no listing is cached.
         files, root = fsspec.core.url_to_fs(whole, skip_instance_cache=True, **s3.options(whole))
         yield files, str(root)
     except RoadworthyError:
         raise
     except FileNotFoundError as error:
         raise StoreError(
-            f"There is no place for {whole} ({_cause(error)}). Make its bucket or directory, or "
+            f"There is no place for {whole} ({_cause(error)}). Create its bucket or directory, or "
             f"name another one in ROADWORTHY_BUNDLE_STORE, and run again."
         ) from error
     except PermissionError as error:
@@ -188,9 +188,9 @@ def _opened(whole: str) -> Iterator[tuple[Any, str]]:
     except Exception as error:  # each kind of store raises its own
         known = s3.explained(error)
         cause = known.cause if known else _cause(error)
-        remedy = known.remedy if known else "see that it answers, and check AWS_ENDPOINT_URL"
+        remedy = known.remedy if known else "check that it responds, and AWS_ENDPOINT_URL"
         raise StoreError(
-            f"The store did not do what it was asked at {whole} ({cause}). It is named by "
+            f"The bundle store failed at {whole} ({cause}). It is named by "
             f"ROADWORTHY_BUNDLE_STORE: {remedy}, and run again. What is there is not sent again."
         ) from error
 

@@ -1,4 +1,4 @@
-"""The command that looks at everything: ``roadworthy doctor``."""
+"""The command ``roadworthy doctor``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import HERE, print_json
-from roadworthy.data.workplace import settings_here
 
 if TYPE_CHECKING:
-    from roadworthy.doctor.examination import Told
+    from roadworthy.doctor.checks import Told
     from roadworthy.doctor.finding import Finding
 
 _WIDE = 1000
@@ -35,17 +35,17 @@ def doctor(
     *,
     target: Annotated[
         Literal["laptop", "cluster", "all"] | None,
-        typer.Option(help="What to look at.", show_default="what the settings use"),
+        typer.Option(help="What to check.", show_default="what the settings use"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Say what is there, what is missing, and the command that mends it.
+    """Check this machine or a cluster; show what is missing, and the command that fixes it.
 
-    It changes nothing. It ends with 0 if nothing is missing that is needed: a warning (!) is about
-    what only some need.
+    Nothing is changed. The exit status is 0 if nothing is missing that is needed: a warning (!) is
+    about what only some need.
     """
     from roadworthy.doctor import parts
-    from roadworthy.doctor.examination import examine
+    from roadworthy.doctor.checks import examine
 
     here = Path.cwd()
     shown = Console(highlight=False, quiet=as_json, width=None if sys.stdout.isatty() else _WIDE)
@@ -64,7 +64,7 @@ def doctor(
 
 
 def show(console: Console, found: Finding) -> None:
-    """Print a finding: its words within the width, its command in one piece, to be copied."""
+    """Print a finding within the width, and its command in one line, to be copied."""
     mark, style = _MARKS[found.state]
     words = Text.assemble((found.name, "bold"), f": {found.told}")
     width = max(1, console.width - _INDENT)

@@ -1,9 +1,14 @@
-"""The commands about Kubeflow: ``roadworthy submit``, ``schedule`` and ``runs``."""
+"""The commands of Kubeflow: ``roadworthy submit``, ``schedule`` and ``runs``.
+
+What asks Kubeflow is imported within the commands: kfp takes a second or two.
+"""
 
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,18 +17,15 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli.rollout import named
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import KUBEFLOW, harmless, print_json
-from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:
-    from roadworthy.engines.kubeflow.connection import Connection
+    from roadworthy.engines.kubeflow.client import Client
     from roadworthy.engines.kubeflow.following import State
     from roadworthy.engines.kubeflow.scheduling import Schedule
-    from roadworthy.engines.kubeflow.settings import KubeflowSettings
-    from roadworthy.engines.kubeflow.submission import Submitted
-    from roadworthy.engines.kubeflow.verdict import Verdict
     from roadworthy.engines.local.runs import Listed
 
 _WIDE = 1000
@@ -58,17 +60,17 @@ def mount(app: typer.Typer) -> None:
 def submit(
     model: Model,
     *,
-    trigger: Annotated[Trigger, typer.Option(help="Why it is run.")] = "manual",
+    trigger: Annotated[Trigger, typer.Option(help="What triggered the run.")] = "manual",
     timestamp: Annotated[
         str, typer.Option(help="When it was triggered, ISO 8601; part of its name. [now]")
     ] = "",
-    commit: Annotated[str, typer.Option(help="The commit that is run. [the one here]")] = "",
+    commit: Annotated[str, typer.Option(help="The commit to run. [the one checked out]")] = "",
     image: Annotated[
         str, typer.Option(help="The image of that commit. [ROADWORTHY_IMAGE]", show_default=False)
     ] = "",
-    strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
+    strategy: Annotated[Strategy, typer.Option(help="How traffic moves to it.")] = "canary",
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
-    wait: Annotated[bool, typer.Option(help="Wait for its end, and end as it did.")] = True,
+    wait: Annotated[bool, typer.Option(help="Wait for its end, and exit as it ended.")] = True,
     timeout: Annotated[
         float | None, typer.Option(help="Seconds to wait at most.", min=0, show_default="none")
     ] = None,
@@ -76,51 +78,60 @@ def submit(
 ) -> None:
     """Run the production pipeline of a commit on Kubeflow.
 
-    The same again, with the timestamp of before, takes up its run, unless that failed: a job may be
-    run again. The run is Kubeflow's: Ctrl-C ends the waiting only.
+    Repeated with the same timestamp, it follows the run of before, unless that failed: a job can be
+    retried. Ctrl-C stops the waiting, not the run.
     """
     from roadworthy.engines.kubeflow import submission
-    from roadworthy.engines.kubeflow.connection import Connection
+    from roadworthy.engines.kubeflow.client import Client
+    from roadworthy.engines.kubeflow.following import conclude
     from roadworthy.engines.kubeflow.packaging import package
     from roadworthy.engines.kubeflow.settings import required
 
     moment = _moment(timestamp)
     kubeflow, settings = required(), settings_here(Path.cwd())
-    connection = Connection(kubeflow)
     made = package(settings, Path.cwd(), model, commit=commit, image=image)
     arguments: dict[str, Any] = {"commit": made.commit, "trigger": trigger}
     arguments |= {"force": True} if force else {}
     arguments |= {"strategy": strategy} if strategy != "canary" else {}
     name = submission.run_name(trigger, moment)
-    submitted = submission.submit(connection, made, name, arguments)
+    client = Client(kubeflow)
+    with redirect_stdout(StringIO()):  # kfp prints the address of each object that it makes
+        submitted = submission.submit(client, made, name, arguments)
     shown = Console(quiet=True) if as_json else _console
-    _print_start(shown, submitted)
+
+    def say(sentence: str) -> None:
+        shown.print(harmless(sentence), soft_wrap=True, markup=False)
+
+    verb = "Found" if submitted.found else "Started"
+    say(f"{verb} the run {name} of {model} at commit {made.commit[:12]}.")
+    say(f"See {submitted.address}")
     told = {
         "run": submitted.run,
-        "name": submitted.name,
+        "name": name,
         "model": model,
-        "commit": submitted.commit,
+        "commit": made.commit,
         "image": made.image,
-        "version": submitted.version,
+        "version": made.version,
         "address": submitted.address,
         "found": submitted.found,
     }
     if not wait:
         _finish(told, as_json=as_json, code=ExitCode.DONE)
-    from roadworthy.engines.kubeflow.verdict import conclude
-
     try:
-        state = _follow(shown, connection, submitted, timeout)
+        state = _follow(shown, client, submitted.run, timeout)
         verdict = conclude(settings, submitted.run, state)
     except KeyboardInterrupt:
         _aside.print(
-            f"The run goes on. See {submitted.address}, or say the same again with "
+            f"The run continues. See {submitted.address}, or run the same command with "
             f"--timestamp {submission.timestamp(moment)} to wait for its end.",
             soft_wrap=True,
             markup=False,
         )
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    _print_end(shown, submitted, verdict)
+    style = "green" if verdict.exit_code == ExitCode.DONE else "red"
+    shown.print((verdict.outcome or "done").capitalize(), style=style, end="")
+    say(f": {verdict.why}")
+    say(f"See {submitted.address}")
     told |= {"state": state.state, "outcome": verdict.outcome, "why": verdict.why}
     _finish(told, as_json=as_json, code=verdict.exit_code)
 
@@ -131,30 +142,33 @@ def schedule(
     cron: Annotated[
         str, typer.Option(help="When: the five fields of crontab, or six with the second first.")
     ] = "",
-    trigger: Annotated[Trigger, typer.Option(help="Why its runs say that they run.")] = "data",
-    remove: Annotated[bool, typer.Option("--remove", help="Let it run no more.")] = False,
+    trigger: Annotated[Trigger, typer.Option(help="The trigger of its runs.")] = "data",
+    remove: Annotated[bool, typer.Option("--remove", help="Delete the schedule.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the pipeline of a model again and again, or see when it is run.
+    """Schedule the pipeline of a model on Kubeflow, or show its schedule.
 
-    With --cron the schedule is made or changed, with --remove it is removed, without either it is
-    shown. A run takes the latest version that was submitted, and the tip of the branch. The clock
-    is that of Kubeflow's controller, which is UTC unless its CRON_SCHEDULE_TIMEZONE is set.
+    --cron makes or changes the schedule, --remove deletes it. Each run takes the latest submitted
+    version of the pipeline, and the tip of the branch. The clock is that of Kubeflow's controller:
+    UTC unless its CRON_SCHEDULE_TIMEZONE is set.
     """
     from roadworthy.engines.kubeflow import scheduling
-    from roadworthy.engines.kubeflow.connection import Connection
+    from roadworthy.engines.kubeflow.client import Client
     from roadworthy.engines.kubeflow.settings import required
 
     if cron and remove:
-        raise typer.BadParameter("--cron makes a schedule and --remove removes it: give one.")
-    connection = Connection(required())
+        raise typer.BadParameter(
+            "--cron makes a schedule and --remove deletes it: give one of them."
+        )
+    client = Client(required())
     found: Schedule | None
-    if cron:
-        found = scheduling.put(connection, model, cron=cron, trigger=trigger)
-    elif remove:
-        found = scheduling.remove(connection, model)
-    else:
-        found = scheduling.current(connection, model)
+    with redirect_stdout(StringIO()):  # kfp prints the address of each object that it makes
+        if cron:
+            found = scheduling.put(client, model, cron=cron, trigger=trigger)
+        elif remove:
+            found = scheduling.remove(client, model)
+        else:
+            found = scheduling.current(client, model)
     if as_json:
         print_json({"model": model, "schedule": found and found.to_dict(), "removed": remove})
     else:
@@ -164,36 +178,33 @@ def schedule(
 
 def runs(
     *,
-    model: Annotated[str, typer.Option(help="Of this model alone.", show_default=False)] = "",
-    limit: Annotated[int, typer.Option(help="How many, the latest first.", min=1)] = 20,
+    model: Annotated[str, typer.Option(help="List its runs only.", show_default=False)] = "",
+    limit: Annotated[int, typer.Option(help="List at most so many.", min=1)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List the runs on Kubeflow; where ROADWORTHY_KFP_URL is not set, those of this machine."""
+    """List the latest runs on Kubeflow; without ROADWORTHY_KFP_URL, those of this machine."""
     from roadworthy.engines.kubeflow.settings import from_environment
 
-    found = _listed(from_environment(), model, limit)
+    kubeflow, now = from_environment(), datetime.now(UTC)
+    if kubeflow.url:
+        from roadworthy.engines.kubeflow.client import Client
+        from roadworthy.engines.kubeflow.listing import on_kubeflow
+
+        found = on_kubeflow(Client(kubeflow), model, limit, now)
+    else:
+        from roadworthy.engines.local.runs import on_this_machine
+
+        found = on_this_machine(settings_here(Path.cwd()), model, limit, now)
     if as_json:
         print_json([run.to_dict() for run in found])
     elif not found:
-        _console.print("There was no run yet. `roadworthy run fuel` starts one here.")
+        _console.print("There are no runs yet. `roadworthy run fuel` starts one here.")
     else:
         _print_runs(found)
 
 
-def _listed(kubeflow: KubeflowSettings, model: str, limit: int) -> list[Listed]:
-    now = datetime.now(UTC)
-    if not kubeflow.url:
-        from roadworthy.engines.local.runs import on_this_machine
-
-        return on_this_machine(settings_here(Path.cwd()), model, limit, now)
-    from roadworthy.engines.kubeflow.connection import Connection
-    from roadworthy.engines.kubeflow.listing import on_kubeflow
-
-    return on_kubeflow(Connection(kubeflow), model, limit, now)
-
-
 def _moment(told: str) -> datetime:
-    """Return a time that a person or GitLab wrote; without one, now."""
+    """Return a time given as text, in UTC; without one, now."""
     if not told:
         return datetime.now(UTC)
     try:
@@ -203,50 +214,30 @@ def _moment(told: str) -> datetime:
     except (ValueError, OverflowError):  # with its offset it may be before year 1, or after 9999
         pass
     raise typer.BadParameter(
-        f"{told!r} is no time with its offset: write e.g. 2026-11-21T10:00:00Z."
+        f"{told!r} is no time with an offset: write e.g. 2026-11-21T10:00:00Z."
     )
 
 
-def _follow(
-    shown: Console, connection: Connection, submitted: Submitted, timeout: float | None
-) -> State:
-    """Tell what a run's steps do until it has ended."""
+def _follow(shown: Console, client: Client, run: str, timeout: float | None) -> State:
+    """Print what a run's steps do until it has ended."""
     from roadworthy.engines.kubeflow.following import State, watch
 
     def tell(sentence: str) -> None:
         _aside.print(harmless(sentence), soft_wrap=True, markup=False)
 
     last = State("PENDING")
-    with shown.status("The run waits for a place.") as status:
-        for state in watch(connection, submitted.run, timeout=timeout, tell=tell):
+    with shown.status("The run is pending.") as status:
+        for state in watch(client, run, timeout=timeout, tell=tell):
             for step, task in state.tasks.items():
                 if str(last.tasks.get(step, "")) == str(task):
                     continue
                 told = harmless(task)
                 status.update(escape(told))
-                # A terminal shows what runs in the line that changes.
+                # A terminal shows what is running in the line that changes.
                 if not (shown.is_terminal and task.state in ("PENDING", "RUNNING")):
                     shown.print(told, soft_wrap=True, markup=False)
             last = state
     return last
-
-
-def _print_start(shown: Console, submitted: Submitted) -> None:
-    verb = "Found" if submitted.found else "Started"
-    shown.print(
-        f"{verb} the run {submitted.name} of {submitted.model} at commit {submitted.commit[:12]}.",
-        soft_wrap=True,
-        markup=False,
-    )
-    shown.print(f"See {submitted.address}", soft_wrap=True, markup=False)
-
-
-def _print_end(shown: Console, submitted: Submitted, verdict: Verdict) -> None:
-    style = "green" if verdict.exit_code == ExitCode.DONE else "red"
-    outcome = (verdict.outcome or "done").capitalize()
-    shown.print(outcome, style=style, end="")
-    shown.print(f": {harmless(verdict.why)}", soft_wrap=True, markup=False)
-    shown.print(f"See {submitted.address}", soft_wrap=True, markup=False)
 
 
 def _finish(told: dict[str, Any], *, as_json: bool, code: ExitCode) -> None:
@@ -261,16 +252,17 @@ def _scheduled(model: str, found: Schedule | None, *, removed: bool) -> str:
             f"{model} has no schedule. Make one with `roadworthy schedule {model} --cron "
             f'"0 3 * * 1"`.'
         )
-    verb = "is no longer run" if removed else "is run"
-    off = "" if found.active or removed else ", but its schedule is switched off in Kubeflow"
-    return f"{model} {verb} at {found.cron} (trigger {found.trigger}){off}."
+    what = f"{found.cron} (trigger {found.trigger})"
+    if removed:
+        return f"Deleted the schedule of {model}: {what}."
+    return f"{model} runs at {what}{'' if found.active else ', but is disabled in Kubeflow'}."
 
 
 def _print_runs(found: list[Listed]) -> None:
-    """Print a line for each: on a terminal its name is a link, elsewhere its address follows."""
+    """Print a line for each: on a terminal its name is a link, elsewhere it ends in its address."""
     from rich.text import Text
 
-    from roadworthy.core.terminal import harmless, table
+    from roadworthy.core.terminal import table
 
     on_terminal = _console.is_terminal
     columns = ("name", "model", "trigger", "state", "started", ">duration")

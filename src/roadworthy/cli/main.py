@@ -15,9 +15,9 @@ from rich.markup import escape
 
 from roadworthy.cli import doctor, kubeflow, preview, rollout
 from roadworthy.cli.rollout import named
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, harmless, print_json
-from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:
@@ -291,8 +291,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Show two versions side by side, on the same hold-out: metrics, rows, and a page."""
-    from roadworthy.review.comparison import compare as side_by_side
-    from roadworthy.review.comparison import write
+    from roadworthy.review import comparison
 
     settings = settings_here(Path.cwd())
     model, reference = _reference(version)
@@ -302,11 +301,12 @@ def compare(
         else ((model, "@champion"), (model, reference))
     )
     if not as_json:
-        # Beside what is told: it takes some ten seconds, and what is told may go to a file.
+        # On standard error: it takes some ten seconds, and the output may go to a file.
         names = " and ".join("".join(of) for of in (first, second))
         complaints.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
-    found = side_by_side(settings, first, second)
-    page = write(settings, found, html)
+    found = comparison.compare(settings, first, second)
+    file = html or comparison.default_file(settings, found)
+    page = preview.save(found.to_html(), file, option="--html")
     if as_json:
         print_json(found.to_dict() | {"page": str(page)})
         return
@@ -315,7 +315,8 @@ def compare(
 
 
 @app.command(
-    epilog="Example:  roadworthy new boats --data boats.csv --target length_m",
+    epilog="Examples:  roadworthy new boats --data boats.csv --target length_m    "
+    "roadworthy new iris --data iris.csv --target species",
     rich_help_panel=MODELS,
 )
 def new(
@@ -323,24 +324,30 @@ def new(
     *,
     data: Annotated[Path, typer.Option(help="A CSV file with a header.", show_default=False)],
     target: Annotated[str, typer.Option(help="The column to predict.", show_default=False)],
+    task: Annotated[
+        Literal["regression", "classification"] | None,
+        typer.Option(help="Whether TARGET is a number or a class.", show_default="what it holds"),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Begin a model: package, notebook, data under DVC and compiled pipeline."""
+    """Start a new model: package, notebook, data under DVC and compiled pipeline."""
     from roadworthy.scaffolding import scaffold
 
-    begun = scaffold(Path.cwd(), name, data, target)
+    started = scaffold(Path.cwd(), name, data, target, task)
+    chosen, reached = started.chosen, started.reached
     if as_json:
-        print_json({"name": begun.name, "written": begun.written, "next": begun.steps})
+        facts = {"name": name, "task": chosen.task, "why": chosen.reason}
+        print_json(facts | {"written": started.written, "next": started.steps})
         return
-    reached = begun.reached
+    metrics = ("accuracy", "macro_f1") if chosen.task == "classification" else ("r2", "mae")
     lines = (
-        f"Begun {name}:",
-        *(f"  {path}" for path in begun.written),
-        f"By cross-validation {reached.candidate} reaches R² {reached.r2:.3f} and a mean absolute "
-        f"error of {reached.mae:.3g}.",
+        f"Started {name}, a {chosen.task}: {chosen.reason}. `--task` overrules that.",
+        *(f"  {path}" for path in started.written),
+        f"By cross-validation {reached.candidate} reaches "
+        f"{' and '.join(f'{metric} {reached.of(metric):.4g}' for metric in metrics)}.",
         "",
         "Do next:",
-        *(f"  {number}. {step}" for number, step in enumerate(begun.steps, start=1)),
+        *(f"  {number}. {step}" for number, step in enumerate(started.steps, start=1)),
     )
     console.print("\n".join(lines), soft_wrap=True, markup=False)
 
@@ -478,46 +485,37 @@ def _print_comparison(found: Comparison) -> None:
 
     one, other = found.first.name, found.second.name
     console.print(f"[bold]{escape(found.verdict)}[/bold]", soft_wrap=True)
-    for told in (f"On {found.rows} rows that {found.held_out} held out of its data.", *found.notes):
-        console.print(told, soft_wrap=True, markup=False)
+    for note in (f"On {found.rows} rows that {found.held_out} held out of its data.", *found.notes):
+        console.print(note, soft_wrap=True, markup=False)
     console.print()
     columns = ("slice", "metric", f">{one}", f">{other}", ">difference", ">95 % interval", "better")
-    console.print(
-        table(
-            columns,
-            (
-                (
-                    line.part or "all",
-                    line.metric,
-                    number(line.first),
-                    number(line.second),
-                    signed(line.difference),
-                    f"{signed(line.low)} to {signed(line.high)}",
-                    f"{line.better}{'' if line.certain or not line.better else ', may be chance'}",
-                )
-                for line in found.lines
-            ),
+    lines = (
+        (
+            line.part or "all",
+            line.metric,
+            number(line.first),
+            number(line.second),
+            signed(line.difference),
+            f"{signed(line.low)} to {signed(line.high)}",
+            f"{line.better}{'' if line.certain or not line.better else ', may be chance'}",
         )
+        for line in found.lines
     )
+    console.print(table(columns, lines))
     if not found.differing:
         return
     console.print(f"\nWhere they differ most, in {found.output}:", markup=False)
     known = list(dict.fromkeys(name for row in found.differing for name in row.known))
-    console.print(
-        table(
-            (*known, f">{one}", f">{other}", ">difference", "asked"),
-            (
-                (
-                    *(cell(row.known.get(name, "")) for name in known),
-                    number(row.first[found.output]),
-                    number(row.second[found.output]),
-                    signed(row.difference),
-                    ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
-                )
-                for row in found.differing
-            ),
+    rows = (
+        (
+            *(cell(row.known.get(name, "")) for name in known),
+            cell(row.first.get(found.output, "")),
+            cell(row.second.get(found.output, "")),
+            ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
         )
+        for row in found.differing
     )
+    console.print(table((*known, f">{one}", f">{other}", "request"), rows))
 
 
 def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
-from roadworthy.core.settings import Settings
 from roadworthy.core.terminal import ROAD, print_json
-from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import RolloutError, Strategy
-from roadworthy.rollout.local import server
 
 if TYPE_CHECKING:
+    from roadworthy.core.settings import Settings
     from roadworthy.rollout.engine.state import Rollout, Verb
     from roadworthy.tracking.registry import Registry
 
@@ -307,6 +306,8 @@ def _with_server(settings: Settings) -> Settings:
     """Return the settings with the server of this machine, where that is what is rolled out to."""
     if settings.target != "local":
         return settings
+    from roadworthy.rollout.local import server
+
     url = server.address(settings)
     if not url:
         raise RolloutError(

@@ -1,4 +1,4 @@
-"""Errors that are told to a person: what happened, where, and what to do."""
+"""Errors that are told to a user: what happened, where, and what to do."""
 
 from enum import IntEnum
 
@@ -6,15 +6,24 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """What the command line ends with. Stable: scripts may rely on it."""
 
-    DONE = 0
-    FAILED = 1
-    USAGE = 2
-    GATE = 3
-    ROLLED_BACK = 4
-    INTERRUPTED = 130
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> "ExitCode":
+        """Make a member of a code and its meaning."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done: released, or nothing new"
+    FAILED = 1, "failed: the error says why and what to do, the log has the traceback"
+    USAGE = 2, "the command was used wrongly"
+    GATE = 3, "the gate refused the candidate; the report says why"
+    ROLLED_BACK = 4, "a version was rolled back: its analysis failed, or a user aborted it"
+    INTERRUPTED = 130, "stopped by Ctrl-C"
 
 
 class RoadworthyError(Exception):
-    """What a person can act upon. The message is one or two sentences: the cause and the remedy."""
+    """An error that a user can act on. The message is one or two sentences: cause and remedy."""
 
     exit_code = ExitCode.FAILED

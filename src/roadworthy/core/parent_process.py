@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -23,7 +24,10 @@ def end_with_parent(*, group: bool = False) -> None:
         Kill the process group that this process leads, at once. Otherwise this process alone gets
         SIGTERM, and SIGKILL if it is still there 10 seconds later.
     """
-    threading.Thread(target=_end_group if group else _end, daemon=True).start()
+    if group:  # beside this process, not a thread in it: a process that has any must not fork
+        multiprocessing.get_context("fork").Process(target=_end_group, daemon=True).start()
+    else:
+        threading.Thread(target=_end, daemon=True).start()
 
 
 def _end_group() -> None:

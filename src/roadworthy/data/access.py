@@ -1,4 +1,4 @@
-"""How Git enters the remote: with a token, or as the person's own Git does."""
+"""Access to the Git remote: by a token, or as the user's own Git does it."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.data.credentials import is_private
 
-_DEMANDS = ("Authentication failed", "could not read Username", "could not read Password")
+_REQUIRES = ("Authentication failed", "could not read Username", "could not read Password")
 _REFUSES = "The requested URL returned error: 403"
 _NONE = SecretStr("")
 
 
 class AccessError(RoadworthyError):
-    """The Git remote cannot be entered as the settings say, or does not let us in."""
+    """The settings of the Git remote are invalid, or it refuses access."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """The way into a Git remote.
+    """Access to a Git remote.
 
     Parameters
     ----------
     remote
         Its address.
     user, token
-        What is shown there. Without a token it is what the person's own credential helpers say.
+        The credentials. Without a token the user's own credential helpers give them.
 
     Raises
     ------
     AccessError
-        The address is none, holds a password, or the token would go to it unencrypted.
+        The address is invalid, holds a password, or the token would be sent unencrypted.
     """
 
     remote: str
@@ -54,10 +54,10 @@ class Access:
             address = self._address
             address.port  # noqa: B018 - whether it is a number is seen when it is asked for
         except ValueError:
-            # What is no address may hold a password all the same, so it is not told.
+            # An invalid address may hold a password all the same, so it is not shown.
             raise AccessError(
-                "ROADWORTHY_GIT_REMOTE is no address: write it like https://git.example/cars.git, "
-                "or name a directory."
+                "ROADWORTHY_GIT_REMOTE is not an address: write it like "
+                "https://git.example/cars.git, or name a directory."
             ) from None
         if address.scheme in ("http", "https") and (address.query or address.fragment):
             raise AccessError(
@@ -79,17 +79,17 @@ class Access:
 
     @property
     def configuration(self) -> tuple[tuple[str, str], ...]:
-        """Git's settings that make it ask us for the token, and nobody else."""
+        """The Git settings by which it asks our credential helper for the token, and no other."""
         if not self._has_token:
             return ()
         key = f"credential.{self._address.scheme}://{self._address.netloc}.helper"
         program = f"{shlex.quote(sys.executable)} -m roadworthy.data.credentials"
-        # Empty, it takes away the person's own helpers, one of which would write the token down.
+        # The empty value removes the user's own helpers, which might store the token.
         return (key, ""), (key, f"!{program}")
 
     @property
     def variables(self) -> dict[str, str]:
-        """What our credential helper reads: the one place in which the token stands."""
+        """The environment of our credential helper: the only place that has the token."""
         if not self._has_token:
             return {}
         return {
@@ -99,8 +99,8 @@ class Access:
         }
 
     def refusal(self, output: str) -> str:
-        """Return a sentence if Git was not let in, or nothing if it failed for another reason."""
-        if any(word in output for word in _DEMANDS):
+        """Return a sentence if the remote refused access, or nothing if Git failed otherwise."""
+        if any(word in output for word in _REQUIRES):
             if self._has_token:
                 return (
                     f"The Git remote {self.remote} refuses the token: put one that may read and "
@@ -108,13 +108,13 @@ class Access:
                     f"and run again."
                 )
             return (
-                f"The Git remote {self._shown or 'of this clone'} demands a password: put a token "
+                f"The Git remote {self._shown or 'of this clone'} requires a password: put a token "
                 f"into ROADWORTHY_GIT_TOKEN, or give git a credential helper, and run again."
             )
         if _REFUSES in output:
             return (
-                f"The Git remote {self._shown or 'of this clone'} forbids it (403): let the token "
-                f"in ROADWORTHY_GIT_TOKEN read and write there, and run again."
+                f"The Git remote {self._shown or 'of this clone'} refuses access (403): allow the "
+                f"token in ROADWORTHY_GIT_TOKEN to read and write there, and run again."
             )
         return ""
 
@@ -136,5 +136,5 @@ class Access:
         return address._replace(netloc=netloc, query="", fragment="").geturl()
 
 
-PERSONS_OWN = Access("")
-"""The access of a repository on this machine, or as the person's own Git has it."""
+USERS_OWN = Access("")
+"""The access to a repository on this machine, or as the user's own Git has it."""

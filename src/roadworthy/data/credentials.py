@@ -1,8 +1,8 @@
-"""Git's credential helper of a run: it hands the token to Git, and to nobody else.
+"""Git's credential helper of a run: it gives the token to Git for the remote alone.
 
-Git starts ``python -m roadworthy.data.credentials get`` and writes to it whom it wants to enter;
-see gitcredentials(7). The token comes from the environment, so that it stands in no argument, no
-address and no file.
+Git starts ``python -m roadworthy.data.credentials get`` and writes the host to its standard input;
+see gitcredentials(7). The token comes from the environment, so that it is in no argument, address
+or file.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""The hosts that are this machine, to which nothing has to be encrypted."""
+"""The hosts of this machine, for which no encryption is required."""
 
 
 def main() -> None:
-    """Answer Git; that it may forget or should keep the token is let go."""
+    """Answer Git's ``get``; ``store`` and ``erase`` are ignored."""
     if sys.argv[1:] == ["get"]:
         sys.stdout.write(answer(sys.stdin.read(), os.environ))
 
 
-def answer(question: str, environment: Mapping[str, str]) -> str:
-    """Return user and token in Git's words, or nothing where they are not for whom Git asks."""
-    asked = dict(line.split("=", 1) for line in question.splitlines() if "=" in line)
-    # A secret that was made from a file often ends with the end of its line.
+def answer(request: str, environment: Mapping[str, str]) -> str:
+    """Return user and token in Git's format, or nothing for another host."""
+    asked = dict(line.split("=", 1) for line in request.splitlines() if "=" in line)
+    # A secret that was made from a file often ends with a line break.
     token = environment.get("ROADWORTHY_GIT_TOKEN", "").strip()
     remote = urlsplit(environment.get("ROADWORTHY_GIT_REMOTE", ""))
     same = (asked.get("protocol"), asked.get("host")) == (remote.scheme, remote.netloc)
@@ -35,7 +35,7 @@ def answer(question: str, environment: Mapping[str, str]) -> str:
 
 
 def is_private(scheme: str, host: str) -> bool:
-    """Return whether nobody on the way to a host can read what is sent."""
+    """Return whether the connection to a host is encrypted, or stays on this machine."""
     return scheme == "https" or (scheme == "http" and host in LOOPBACK)
 
 

@@ -1,4 +1,4 @@
-"""DVC: data and bundles by content, in the remote that the settings name."""
+"""DVC: data and bundles by content, in the remote of the settings."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from roadworthy.data import s3
 from roadworthy.data.git import ELSEWHERE
 
 _HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
-# DVC's words where an object is not there, and where one was fetched and then refused.
+# DVC's messages where an object is missing, and where it was fetched and then refused.
 _MISSING = "Missing cache files"
 _DAMAGED = "Checkout failed"
 
 
 class DvcError(RoadworthyError):
-    """DVC cannot give or take what is asked of it."""
+    """DVC cannot fetch, add or push."""
 
 
 def configure(repository: Path, *, remote: str, url: str) -> None:
@@ -30,7 +30,7 @@ def configure(repository: Path, *, remote: str, url: str) -> None:
 
     What is downloaded is checked against its hash, wherever it comes from.
     """
-    # Written here: to have DVC write it costs a process for each line.
+    # Written directly: DVC itself takes a process for each line.
     address = [f"    url = {_quoted(url)}"] if url else []
     if url.startswith("s3://"):
         address += [f"    connect_timeout = {s3.CONNECT_SECONDS}"]
@@ -55,12 +55,12 @@ def configure(repository: Path, *, remote: str, url: str) -> None:
 
 
 def content_hash(pointer: Path) -> str:
-    """Return the hash by which DVC knows the output of a ``.dvc`` file.
+    """Return the hash of the output of a ``.dvc`` file.
 
     Raises
     ------
     DvcError
-        There is no such file, or it is no ``.dvc`` file.
+        There is no such file, or it is not a ``.dvc`` file.
     """
     found = str(_output(pointer).get("md5"))
     if not _HASH.fullmatch(found):
@@ -89,7 +89,7 @@ def pull(repository: Path, pointer: str) -> Path:
             f"Push it where it was added, with `dvc push {pointer}`, or check the remote's address "
             f"and credentials"
         )
-        raise DvcError(_told(f"pull {pointer}", error, remedy)) from error
+        raise DvcError(_sentence(f"pull {pointer}", error, remedy)) from error
     return repository / pointer.removesuffix(".dvc")
 
 
@@ -99,7 +99,7 @@ def add(repository: Path, path: str) -> str:
         _dvc("add", path, cwd=repository)
     except CommandError as error:
         raise DvcError(
-            f"DVC could not add {path}: {_cause(error)}. Mend that and run again."
+            f"DVC could not add {path}: {_cause(error)}. Fix that and run again."
         ) from error
     return f"{path}.dvc"
 
@@ -119,11 +119,11 @@ def push(repository: Path, pointer: str) -> None:
             "Check the remote's address, its credentials and the space on it, and run again: what "
             "is there is not sent twice"
         )
-        raise DvcError(_told(f"push {pointer}", error, remedy)) from error
+        raise DvcError(_sentence(f"push {pointer}", error, remedy)) from error
 
 
 def _output(pointer: Path) -> dict[str, Any]:
-    """Return what a ``.dvc`` file says of its one output."""
+    """Return the entry of a ``.dvc`` file for its one output."""
     try:
         output = dict(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0])
     except FileNotFoundError as error:
@@ -155,8 +155,8 @@ def _dvc(*arguments: str, cwd: Path) -> str:
     return call([sys.executable, "-m", "dvc", *arguments], cwd=cwd, environment=environment)
 
 
-def _told(asked: str, error: CommandError, remedy: str) -> str:
-    """Return what DVC did not do, why, and what to do about it."""
+def _sentence(asked: str, error: CommandError, remedy: str) -> str:
+    """Return what DVC did not do, the cause and the remedy."""
     cause = _cause(error)
     known = s3.trouble(cause)
     if known is not None:
@@ -166,7 +166,7 @@ def _told(asked: str, error: CommandError, remedy: str) -> str:
 
 
 def _cause(error: CommandError) -> str:
-    """Return why DVC failed. Its last line is an address, and its last but one a question."""
+    """Return why DVC failed. The last two lines of its output are a question and an address."""
     lines = [line.strip() for line in error.output.splitlines() if line.strip()]
     for number, line in enumerate(lines):
         if _MISSING in line:
@@ -174,8 +174,8 @@ def _cause(error: CommandError) -> str:
             return f"the remote has no undamaged object {', '.join(objects[:3])}"
         if _DAMAGED in line:
             return "the remote's object is damaged: its content has another hash than its name"
-    told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
-    return (told or lines[-1:] or [f"it ended with status {error.status}"])[0].removesuffix(".")
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR")]
+    return (errors or lines[-1:] or [f"it ended with status {error.status}"])[0].removesuffix(".")
 
 
 def _quoted(value: str) -> str:

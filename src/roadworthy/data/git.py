@@ -1,12 +1,11 @@
-"""Git: the clone a person works in, the remote that a run reads and releases to.
+"""Git: the clone that a user works in, and the remote that a run reads and releases to.
 
-A run never touches the person's branch or work tree. The embedded remote is a bare repository that
+A run never touches the user's branch or work tree. The embedded remote is a bare repository that
 follows the clone's HEAD; a release adds a commit and a tag to it, as it would on a server.
 """
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import tarfile
@@ -22,28 +21,19 @@ import tenacity
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.subprocesses import CommandError, call
-from roadworthy.data.access import PERSONS_OWN, Access
+from roadworthy.data.access import USERS_OWN, Access
 
-RECIPE = ("src", "components", "pipelines", "requirements/pipeline.txt")
-"""The paths that decide what a run makes of the data."""
+SOURCES = ("src", "components", "pipelines", "requirements/pipeline.txt")
+"""The paths that decide what a run makes of the data: the source fingerprint covers them."""
 RELEASES = "bundles"
 """The directory of the releases' ``.dvc`` files, which only a run writes."""
 
 # Git tells a hook, and what it starts, which repository it is in; a run works in others.
-ELSEWHERE: Mapping[str, None] = dict.fromkeys(
-    (
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_COMMON_DIR",
-        "GIT_DIR",
-        "GIT_INDEX_FILE",
-        "GIT_NAMESPACE",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_PREFIX",
-        "GIT_QUARANTINE_PATH",
-        "GIT_SHALLOW_FILE",
-        "GIT_WORK_TREE",
-    )
-)
+ELSEWHERE: Mapping[str, None] = dict.fromkeys((
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_DIR", "GIT_INDEX_FILE",
+    "GIT_NAMESPACE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_QUARANTINE_PATH",
+    "GIT_SHALLOW_FILE", "GIT_WORK_TREE",
+))  # fmt: skip
 """The variables that would make Git work in another repository than the one it is started in."""
 
 _ENVIRONMENT: Mapping[str, str | None] = {
@@ -54,34 +44,25 @@ _ENVIRONMENT: Mapping[str, str | None] = {
     "GIT_COMMITTER_NAME": "Roadworthy",
     "GIT_COMMITTER_EMAIL": "roadworthy@localhost",
     "GIT_TERMINAL_PROMPT": "0",
-    # What Git says is read here, so it must not say it in another language.
+    # Its messages are parsed here, so they must be in one language.
     "LC_ALL": "C",
 }
-# What a person may have chosen for their own repositories, and would break a run or change what it
-# makes. The rest stays: credentials, proxies and addresses are the person's to choose.
-_OWN_CHOICES: Mapping[str, str] = {
-    "clone.rejectShallow": "false",
-    "color.ui": "false",
-    "commit.gpgSign": "false",
-    "core.attributesFile": os.devnull,
-    "core.autocrlf": "false",
+# User settings that would break a run or change what it makes. The rest stays: credentials, proxies
+# and addresses are the user's to choose.
+_SETTINGS: Mapping[str, str] = {
+    **dict.fromkeys(("core.attributesFile", "core.excludesFile", "core.hooksPath"), os.devnull),
+    **dict.fromkeys((
+        "clone.rejectShallow", "color.ui", "commit.gpgSign", "core.autocrlf", "core.fsmonitor",
+        "fetch.prune", "fetch.pruneTags", "maintenance.auto", "push.followTags", "push.gpgSign",
+        "submodule.recurse", "tag.gpgSign",
+    ), "false"),
     "core.eol": "lf",
-    "core.excludesFile": os.devnull,
-    "core.fsmonitor": "false",
-    "core.hooksPath": os.devnull,
-    "fetch.prune": "false",
-    "fetch.pruneTags": "false",
     "gc.auto": "0",
     "init.templateDir": "",
-    "maintenance.auto": "false",
     "protocol.file.allow": "always",
     "protocol.version": "2",
-    "push.followTags": "false",
-    "push.gpgSign": "false",
     "safe.bareRepository": "all",
-    "submodule.recurse": "false",
-    "tag.gpgSign": "false",
-}
+}  # fmt: skip
 _PUSH_ATTEMPTS = 5
 _UNREACHED = "Check the access to the Git remote and run again: what is there is not pushed twice."
 _CONTENDED = (
@@ -106,7 +87,7 @@ class MovedError(GitError):
 
 @dataclass(frozen=True)
 class Clone:
-    """The state of a clone that a person works in."""
+    """The state of a clone that a user works in."""
 
     root: Path
     commit: str
@@ -119,9 +100,9 @@ def git(
     cwd: Path | None = None,
     remedy: str = "",
     stdin: str | None = None,
-    access: Access = PERSONS_OWN,
+    access: Access = USERS_OWN,
 ) -> str:
-    """Run git, whatever the person's own choices are, and return what it printed.
+    """Run git independent of the user's settings and return its output.
 
     Parameters
     ----------
@@ -201,7 +182,7 @@ def publish(clone: Clone, bare: Path, branch: str) -> None:
 
 @contextmanager
 def checkout(
-    remote: str, *, branch: str, commit: str = "", access: Access = PERSONS_OWN
+    remote: str, *, branch: str, commit: str = "", access: Access = USERS_OWN
 ) -> Iterator[Path]:
     """Give a scratch clone of the remote at a commit or tag, or at the tip of its branch.
 
@@ -232,7 +213,7 @@ def checkout(
 
 
 def export(repository: Path, commit: str, target: Path) -> Path:
-    """Write the recipe's files at a commit to a directory named by the commit, and return it.
+    """Write :data:`SOURCES` at a commit to a directory named by the commit, and return it.
 
     Raises
     ------
@@ -247,20 +228,22 @@ def export(repository: Path, commit: str, target: Path) -> Path:
         if directory.exists():
             return directory
         _trees(repository, commit)
-        # Named without chance, so that what a killed run left is found and replaced.
+        # Its name is fixed, so that what a killed run left is found and replaced.
         scratch = target / f".{commit}"
         shutil.rmtree(scratch, ignore_errors=True)
         try:
-            with tarfile.open(fileobj=io.BytesIO(_archive(repository, commit))) as files:
-                files.extractall(scratch, filter="data")
+            with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
+                git("archive", f"--output={archive.name}", commit, *SOURCES, cwd=repository)
+                with tarfile.open(archive.name) as files:
+                    files.extractall(scratch, filter="data")
             scratch.rename(directory)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return directory
 
 
-def recipe(repository: Path, commit: str, data_hash: str) -> str:
-    """Return a hash that changes when the code, the lock file or the data does.
+def fingerprint(repository: Path, commit: str, data_hash: str) -> str:
+    """Return a hash of the code, the lock file and the data: the source fingerprint of a run.
 
     A release's own commit does not change it, so a run after a release finds nothing new.
 
@@ -291,7 +274,7 @@ def has_commit(repository: Path, commit: str) -> bool:
     return not told.endswith("missing")
 
 
-def tags(remote: str, access: Access = PERSONS_OWN) -> dict[str, str]:
+def tags(remote: str, access: Access = USERS_OWN) -> dict[str, str]:
     """Return the commit that each tag of the remote names."""
     listed = git("ls-remote", "--tags", "--", remote, access=access).splitlines()
     found = {}
@@ -314,7 +297,7 @@ def release(
     tag: str,
     message: str,
     files: list[str],
-    access: Access = PERSONS_OWN,
+    access: Access = USERS_OWN,
 ) -> str:
     """Commit files on top of the remote's branch, tag the commit, push both; return the commit.
 
@@ -351,7 +334,7 @@ def release(
         git("add", "--force", "--", *files, cwd=repository)
         subject = message.splitlines()[0]
         git("commit", "--quiet", "--allow-empty", "-m", f"{subject} [skip ci]", cwd=repository)
-        # Verbatim, because else a line that starts with the person's core.commentChar is lost.
+        # Verbatim: otherwise lines that start with the user's core.commentChar are lost.
         options = ("--force", "--annotate", "--cleanup=verbatim")
         git("tag", *options, "-m", message, tag, cwd=repository)
         _push(repository, branch=branch, tag=tag, base=base, access=access)
@@ -367,7 +350,7 @@ def _git(
     cwd: Path | None,
     remedy: str = "",
     stdin: str | None = None,
-    access: Access = PERSONS_OWN,
+    access: Access = USERS_OWN,
 ) -> str:
     command: list[str | Path] = ["git", *arguments]
     try:
@@ -386,16 +369,16 @@ def _git(
 
 
 def _look(*arguments: str, cwd: Path) -> str:
-    """Ask a person's clone something, as they would, and without a change to its index."""
+    """Query a user's clone with the user's settings and without a change to its index."""
     return _git(arguments, {**_ENVIRONMENT, "GIT_OPTIONAL_LOCKS": "0"}, cwd=cwd)
 
 
 def _configuration(count: str, access: Access) -> dict[str, str]:
-    """Return the variables that add our choices to a person's, of which there are ``count``."""
+    """Return the variables that add our settings to the user's, of which there are ``count``."""
     first = int(count) if count.isdigit() else 0
-    choices = (*_OWN_CHOICES.items(), *access.configuration)
-    variables = {"GIT_CONFIG_COUNT": str(first + len(choices))}
-    for number, (key, value) in enumerate(choices, first):
+    settings = (*_SETTINGS.items(), *access.configuration)
+    variables = {"GIT_CONFIG_COUNT": str(first + len(settings))}
+    for number, (key, value) in enumerate(settings, first):
         variables[f"GIT_CONFIG_KEY_{number}"] = key
         variables[f"GIT_CONFIG_VALUE_{number}"] = value
     return variables
@@ -408,7 +391,7 @@ def _make(bare: Path, branch: str, *, like: Path) -> None:
     hashes = git("rev-parse", "--show-object-format", cwd=like)
     options = ("--quiet", "--bare", f"--initial-branch={branch}", f"--object-format={hashes}")
     git("init", *options, scratch)
-    # Its own hooks and no one else's: what serves a push does not see the choices above.
+    # Its own hooks and no one else's: what serves a push does not see the settings above.
     git("config", "core.hooksPath", "hooks", cwd=scratch)
     try:
         scratch.rename(bare)
@@ -486,27 +469,11 @@ def _merge(bare: Path, tip: str, commit: str) -> str:
 
 
 def _with_releases(bare: Path, commit: str, tip: str) -> str:
-    """Return the tree of a commit, its releases and the tip's together; the tip's are newer."""
-    releases = _entries(bare, commit, f"{RELEASES}/") | _entries(bare, tip, f"{RELEASES}/")
-    entries = _entries(bare, commit)
-    if releases:
-        entries[RELEASES] = f"040000 tree {_tree(bare, releases)}"
-    return _tree(bare, entries)
-
-
-def _entries(bare: Path, commit: str, directory: str = "") -> dict[str, str]:
-    """Return mode, type and hash of what a directory of a commit holds, by name."""
-    listed = git("ls-tree", "-z", commit, *filter(None, [directory]), cwd=bare)
-    found = {}
-    for entry in filter(None, listed.split("\0")):
-        facts, _, path = entry.partition("\t")
-        found[path.removeprefix(directory)] = facts
-    return found
-
-
-def _tree(bare: Path, entries: Mapping[str, str]) -> str:
-    listed = "".join(f"{facts}\t{name}\0" for name, facts in entries.items())
-    return git("mktree", "-z", cwd=bare, stdin=listed)
+    """Return the tree of a commit and the tip's releases, which are newer than its own."""
+    git("read-tree", commit, cwd=bare)
+    releases = git("ls-tree", "-r", "-z", tip, f"{RELEASES}/", cwd=bare)
+    git("update-index", "-z", "--index-info", cwd=bare, stdin=releases)
+    return git("write-tree", cwd=bare)
 
 
 def _is_ancestor(repository: Path, ancestor: str, commit: str) -> bool:
@@ -520,22 +487,16 @@ def _is_ancestor(repository: Path, ancestor: str, commit: str) -> bool:
 
 
 def _trees(repository: Path, commit: str) -> list[str]:
-    """Return the hash of each part of the recipe."""
-    names = [f"{commit}:{path}" for path in RECIPE]
+    """Return the hash of each of :data:`SOURCES`."""
+    names = [f"{commit}:{path}" for path in SOURCES]
     found = git("cat-file", "--batch-check", cwd=repository, stdin="\n".join([*names, ""]))
     lines = found.splitlines()
-    lacking = [path for path, line in zip(RECIPE, lines, strict=True) if line.endswith(" missing")]
+    lacking = [path for path, line in zip(SOURCES, lines, strict=True) if line.endswith(" missing")]
     if lacking:
         raise GitError(
             f"The commit {commit[:12]} has no {', '.join(lacking)}: a run needs it. Commit it."
         )
     return [line.split()[0] for line in lines]
-
-
-def _archive(repository: Path, commit: str) -> bytes:
-    with tempfile.NamedTemporaryFile(suffix=".tar") as file:
-        git("archive", f"--output={file.name}", commit, *RECIPE, cwd=repository)
-        return Path(file.name).read_bytes()
 
 
 def _paths(status: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""S3: what it means when it fails, and how long it is waited for."""
+"""S3: time-outs, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -7,109 +7,70 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 PATIENCE: Mapping[str, str] = {"AWS_MAX_ATTEMPTS": "3", "AWS_RETRY_MODE": "standard"}
-"""How often its clients try, which some take from the environment alone."""
+"""How often its clients try; some read that from the environment alone."""
 CONNECT_SECONDS, READ_SECONDS = 10, 20
-"""How long they wait each time: to reach it, and for each part of its answer."""
+"""The time-outs of one try: to connect, and for each part of the response."""
 ATTEMPTS = 2
-"""How often those try that are told here; s3fs tries again what they give up."""
+"""How often fsspec's client tries; s3fs repeats some of what it gives up."""
 
 
 class Trouble(NamedTuple):
-    """Why S3 did not do what it was asked, and what a person may do before the next try.
-
-    Both are parts of a sentence.
-    """
+    """Why S3 failed, and what to do before the next try, as parts of a sentence."""
 
     cause: str
     remedy: str
 
 
-_ANSWER = r"\((?:{})\) when calling the \w+ operation"
-
-# What botocore says, in its own words and S3's. The first that is found is meant.
-_KNOWN: tuple[tuple[str, Trouble], ...] = (
+_KEYS = "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the rights of the pod's identity"
+_NONE = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod an identity"
+_NETWORK = "check AWS_ENDPOINT_URL, that S3 runs, and the network to it"
+_REFUSED = "AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|40[13]"
+_BROKEN = "Connection was closed before|reading from response stream|[Pp]ayload is not completed"
+# Messages of botocore, which quote S3's own codes. The first match counts.
+_KNOWN = (
+    ("Unable to locate cred|Partial cred", Trouble("there are no credentials for S3", _NONE)),
+    (rf"\(({_REFUSED})\) when calling", Trouble("S3 refuses the credentials", _KEYS)),
+    (r"\(NoSuchBucket\)", Trouble("S3 has no such bucket", "create it, or name another one")),
     (
-        r"Unable to locate credentials|Partial credentials found",
-        Trouble(
-            "there are no credentials for S3",
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the pod an identity",
-        ),
+        r"\((InternalError|ServiceUnavailable|SlowDown|50[0-4])\) when calling",
+        Trouble("S3 has an internal error", "wait until it is fixed"),
     ),
-    (
-        _ANSWER.format(
-            "AccessDenied|InvalidAccessKeyId|SignatureDoesNotMatch|ExpiredToken|InvalidToken|40[13]"
-        ),
-        Trouble(
-            "S3 refuses the credentials",
-            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what the pod's identity may do "
-            "there",
-        ),
-    ),
-    (
-        _ANSWER.format("NoSuchBucket"),
-        Trouble("S3 has no such bucket", "make it, or name another one in the address"),
-    ),
-    (
-        r"Could not connect to the endpoint URL|Connect timeout on endpoint URL",
-        Trouble("S3 cannot be reached", "check AWS_ENDPOINT_URL and the network to it"),
-    ),
-    (
-        _ANSWER.format("InternalError|ServiceUnavailable|SlowDown|50[0-4]"),
-        Trouble("S3 has trouble of its own", "wait until it is mended"),
-    ),
-    (
-        r"Read timeout on endpoint URL",
-        Trouble("S3 gives no answer in time", "see that it runs, and check the network to it"),
-    ),
-    (
-        r"Connection was closed before we received"
-        r"|reading from response stream|[Pp]ayload is not completed",
-        Trouble("the connection to S3 broke off", "check the network to it"),
-    ),
+    ("Could not connect to|Connect timeout on", Trouble("S3 cannot be reached", _NETWORK)),
+    ("Read timeout on endpoint", Trouble("S3 does not respond in time", _NETWORK)),
+    (_BROKEN, Trouble("the connection to S3 broke", _NETWORK)),
 )
-_WORDS = re.compile(r"\((\w+)\) when calling the (\w+) operation")
+_CODE = re.compile(r"\((\w+)\) when calling the (\w+) operation")
 
 
 def options(address: str) -> dict[str, Any]:
-    """Return what fsspec is to be told beside an address: not to wait for S3 for many minutes."""
+    """Return the time-outs for fsspec's client of an address; none where it is not S3."""
     if not address.startswith("s3://"):
         return {}
-    return {
-        "config_kwargs": {
-            "connect_timeout": CONNECT_SECONDS,
-            "read_timeout": READ_SECONDS,
-            "retries": {"total_max_attempts": ATTEMPTS, "mode": "standard"},
-        }
-    }
+    retries = {"total_max_attempts": ATTEMPTS, "mode": "standard"}
+    patience = {"connect_timeout": CONNECT_SECONDS, "read_timeout": READ_SECONDS}
+    return {"config_kwargs": {**patience, "retries": retries}}
 
 
-def trouble(told: str) -> Trouble | None:
-    """Return what the words of a client of S3 mean; None where they are not of S3.
-
-    Parameters
-    ----------
-    told
-        What it printed or raised.
-    """
+def trouble(message: str) -> Trouble | None:
+    """Return what the message of a client of S3 means; None where it is not of S3."""
     for pattern, known in _KNOWN:
-        if re.search(pattern, told):
-            found = _WORDS.search(told)
-            # Two words of S3's own, by which it can be found in a log of its server.
-            words = f" ({found[1]} at {found[2]})" if found else ""
-            return Trouble(f"{known.cause}{words}", known.remedy)
+        if re.search(pattern, message):
+            # Code and operation, by which it is found in the log of the server.
+            code = f" ({of[1]} at {of[2]})" if (of := _CODE.search(message)) else ""
+            return Trouble(f"{known.cause}{code}", known.remedy)
     return None
 
 
 def explained(error: BaseException) -> Trouble | None:
     """Return what an error means; None where it is not of S3.
 
-    s3fs raises an error of the system, and keeps S3's own behind it.
+    s3fs raises an OSError, whose cause is S3's.
     """
     return trouble(f"{error} {error.__cause__}")
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what the clients of S3 raise. They are imported here: only who fails needs to know."""
+    """Return the exceptions of the clients of S3, which are imported only after a failure."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
 

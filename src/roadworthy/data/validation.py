@@ -1,4 +1,4 @@
-"""Whether raw data keeps a model's schema; if not, which column, row and rule."""
+"""Validate raw data against a model's schema, and name the column, row and rule it violates."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def read(model: Model, file: Path) -> pd.DataFrame:
         The file is not of the model's format.
     """
     try:
-        return model.read(file)
+        return model.dataset.read(file)
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         raise DataError(
             f"The data cannot be read ({str(error).strip()}). "
-            f"Mend the file that its .dvc file names, and add and push it again."
+            f"Correct the file that its .dvc file names, and add and push it again."
         ) from error
 
 
@@ -63,7 +63,7 @@ def _all_cases(
 ) -> list[dict[Any, Any]]:
     """Return each violation once: what concerns whole columns first, then line by line.
 
-    A value of the wrong type keeps the column from being examined, so the column is examined again
+    A value of the wrong type prevents the checks of its column, so the column is checked again
     without it.
     """
     coercion = cases["check"].astype(str).str.startswith(_COERCION)
@@ -100,8 +100,8 @@ def _sentence(cases: list[dict[Any, Any]]) -> str:
     more = f"; and {len(cases) - SHOWN} more" if len(cases) > SHOWN else ""
     count = "1 violation" if len(cases) == 1 else f"{len(cases)} violations"
     return (
-        f"The data does not keep its schema, {count}: {'; '.join(shown)}{more}. "
-        f"Mend the data, or change the schema with the model."
+        f"The data violates its schema, {count}: {'; '.join(shown)}{more}. "
+        f"Correct the data, or change the schema with the model."
     )
 
 

@@ -1,4 +1,4 @@
-"""The settings of a command: those of the environment, filled in from the clone one is in."""
+"""The settings of a command: of the environment, with defaults from the current clone."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from roadworthy.data import git
 
 
 def settings_here(directory: Path) -> Settings:
-    """Return the settings for a command that is given in a directory.
+    """Return the settings for a command in a directory.
 
-    In a clone, ``home`` is ``.roadworthy`` at its root, wherever in it one is, and the embedded
-    DVC remote is the clone's own, also for the scratch clones that a run makes.
+    In a clone, ``home`` is ``.roadworthy`` at its root, and the embedded DVC remote is the clone's
+    own, also for the scratch clones of a run.
 
     Raises
     ------
     SettingsError
-        A variable has a value that cannot be used.
+        A variable has an invalid value.
     GitError
-        The clone belongs to someone else.
+        The clone belongs to another user.
     """
     secret = {name for name, of in Settings.model_fields.items() if of.annotation is SecretStr}
     settings = from_environment(Settings, Settings.model_fields.keys() - secret)
@@ -41,13 +41,13 @@ def settings_here(directory: Path) -> Settings:
     if "dvc_remote_url" not in chosen and settings.dvc_remote == "embedded":
         found["dvc_remote_url"] = str(root / ".dvc" / "embedded")
     filled = Settings(**found)  # type: ignore[arg-type]
-    # What was found is not what a person chose: running.start asks that of serving_url.
+    # The defaults do not count as chosen: running.start checks that of serving_url.
     filled.model_fields_set.intersection_update(chosen)
     return filled
 
 
 def _check_endpoint() -> None:
-    """See that S3's address is one: the clients of S3 take it from the environment themselves."""
+    """Check S3's address, which the clients of S3 read from the environment themselves."""
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         value = os.environ.get(name, "")
         try:
@@ -58,6 +58,6 @@ def _check_endpoint() -> None:
             well = False
         if value and not well:
             raise SettingsError(
-                f"{name} is no address that begins with http:// or https://: set it to the one of "
+                f"{name} is not an address that begins with http:// or https://: set it to that of "
                 f"your S3, or unset it."
             )

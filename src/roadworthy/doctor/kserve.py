@@ -7,136 +7,99 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from roadworthy.core.settings import Settings
-from roadworthy.doctor.api import Api, RefusedError
+from roadworthy.doctor.cluster import AbsentError, Api, RefusedError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.doctor.objects import forbidden
 from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.kserve.kserve_settings import MODES, KServeSettings
 
-KINDS = {"inferenceservices": "v1beta1", "servingruntimes": "v1alpha1"}
 _GROUP = "serving.kserve.io"
-_KIND = "InferenceService"
-_EXPLAIN = "kubectl explain inferenceservice.spec"
+_KINDS = {"inferenceservices": "v1beta1", "servingruntimes": "v1alpha1"}
 _OURS = "app.kubernetes.io/managed-by=roadworthy"
 _INSTALL = "kubectl apply --server-side --filename KSERVE.yaml"
 _CONFIG = "/api/v1/namespaces/kserve/configmaps/inferenceservice-config"
 _SECONDS = 5.0
-_DOES = {
-    "Knative": "shares the traffic by canaryTrafficPercent",
-    "Standard": "shares the traffic by spec.canary",
-}
+_SPLITS = {"Knative": "canaryTrafficPercent", "Standard": "spec.canary"}
 
 
 def kinds(api: Api) -> Sequence[Finding]:
-    """Look whether the cluster has KServe's kinds, and knows ``spec.canary``."""
+    """Check that the cluster has KServe's kinds, and knows ``spec.canary``."""
     found = []
-    for plural, version in KINDS.items():
+    for plural, version in _KINDS.items():
         try:
             listed = api.get(f"/apis/{_GROUP}/{version}")["resources"]
-            there = plural in {one["name"] for one in listed}
-        except RefusedError as error:
-            if not error.is_absent:
-                raise
-            there = False
+        except AbsentError:
+            listed = []
         name = f"kind {plural}"
         made = ok(name, f"{_GROUP}/{version}")
-        found.append(made if there else missing(name, "not there: KServe is not here", _INSTALL))
-    return [*found, *([canary(api)] if found[0].state == "ok" else [])]
-
-
-def canary(api: Api) -> Finding:
-    """Look whether an InferenceService may have ``spec.canary``, from KServe 0.20 on."""
-    name = "spec.canary"
-    path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/inferenceservices.{_GROUP}"
-    try:
-        versions = api.get(path)["spec"]["versions"]
-        schema = next(one for one in versions if one["name"] == KINDS["inferenceservices"])
-        spec = schema["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-    except RefusedError as error:
-        if not error.is_forbidden:
-            raise
-        spec = _described(api)
-    if spec is None:
-        return warning(name, "the cluster does not tell whether it knows it", f"{_EXPLAIN}.canary")
-    if "canary" in spec:
-        return ok(name, "known: versions can share traffic in the mode Standard")
-    return warning(name, "not known: in the mode Standard versions cannot share traffic", _INSTALL)
+        there = plural in {one["name"] for one in listed}
+        found.append(made if there else missing(name, "KServe is not installed", _INSTALL))
+    return [*found, *([_canary(api)] if found[0].state == "ok" else [])]
 
 
 def mode(api: Api, kserve: KServeSettings) -> Finding:
-    """Look which mode an InferenceService gets that names none, and what that mode can do."""
+    """Check the mode of an InferenceService that names none, and what that mode can do."""
     name = "KServe's mode"
-    try:
-        told = api.get(_CONFIG).get("data") or {}
-    except RefusedError as error:
-        if error.is_absent:
-            return missing(name, "there is no ConfigMap kserve/inferenceservice-config", _INSTALL)
-        if error.is_forbidden:
-            return forbidden(name, kserve.namespace)
-        raise
-    return _judged(name, told, kserve)
-
-
-def models(api: Api, settings: Settings, kserve: KServeSettings) -> Sequence[Finding]:
-    """Look how each model stands that KServe serves."""
-    path = f"/apis/{_GROUP}/{KINDS['inferenceservices']}/namespaces/{kserve.namespace}"
-    try:
-        listed = api.get(f"{path}/inferenceservices?labelSelector={_OURS}")["items"]
-    except RefusedError as error:
-        if error.is_forbidden:
-            return [forbidden("models on KServe", kserve.namespace)]
-        return []  # that the kind is not there has a line of its own
-    names = [one["metadata"]["name"] for one in listed]
-    if not names:
-        told = "none is served yet"
-        return [warning("models on KServe", told, "roadworthy submit fuel --trigger data")]
-    return [_standing(settings, name) for name in names]
-
-
-def _judged(name: str, config: Mapping[str, str], kserve: KServeSettings) -> Finding:
-    """Judge the mode that KServe's settings name."""
     remedy = "kubectl --namespace kserve edit configmap inferenceservice-config"
     try:
-        chosen = json.loads(config["deploy"])["defaultDeploymentMode"]
-    except (KeyError, TypeError, ValueError):
+        config = api.get(_CONFIG).get("data") or {}
+    except AbsentError:
+        return missing(name, "there is no ConfigMap kserve/inferenceservice-config", _INSTALL)
+    chosen = _setting(config, "deploy", "defaultDeploymentMode")
+    if chosen is None:
         return missing(name, "kserve/inferenceservice-config names no default mode", remedy)
-    known = MODES.get(chosen)
+    known = MODES.get(str(chosen))
     if known is None:
-        told = f"{chosen}, in which nothing can be rolled out"
-        return missing(name, told, remedy)
+        return missing(name, f"{chosen}, in which nothing can be rolled out", remedy)
     try:
         kserve.check(known)
     except RolloutError as error:
         return missing(name, str(error), "env | grep ROADWORTHY_KSERVE_")
-    if known == "Standard" and not _has_gateway_api(config):
-        words = "Standard without enableGatewayApi: versions get no share of the traffic"
-        return missing(name, words, remedy)
-    return ok(name, f"{known}, which {_DOES[known]}")
+    if known == "Standard" and _setting(config, "ingress", "enableGatewayApi") is not True:
+        told = "Standard without enableGatewayApi: traffic cannot be split"
+        return missing(name, told, remedy)
+    return ok(name, f"{known}, which splits traffic by {_SPLITS[known]}")
 
 
-def _has_gateway_api(config: Mapping[str, str]) -> bool:
-    """Return whether KServe makes routes of the Gateway API; what is not told is off."""
+def models(api: Api, settings: Settings, kserve: KServeSettings) -> Sequence[Finding]:
+    """Check each model that KServe serves."""
+    path = f"/apis/{_GROUP}/{_KINDS['inferenceservices']}/namespaces/{kserve.namespace}"
     try:
-        told: object = json.loads(config["ingress"])["enableGatewayApi"]
-    except (KeyError, TypeError, ValueError):
-        return False
-    return told is True
+        listed = api.get(f"{path}/inferenceservices?labelSelector={_OURS}")["items"]
+    except AbsentError:  # which has a line of its own
+        return []
+    if not listed:
+        told = "none is served yet"
+        return [warning("models on KServe", told, "roadworthy submit fuel --trigger data")]
+    return [_model(settings, one["metadata"]["name"]) for one in listed]
 
 
-def _described(api: Api) -> Mapping[str, Any] | None:
-    """Return the fields of a spec by the description of the API, which every account may read."""
-    version = KINDS["inferenceservices"]
+def _canary(api: Api) -> Finding:
+    """Check that an InferenceService may have ``spec.canary``, from KServe 0.20 on."""
+    name, version = "spec.canary", _KINDS["inferenceservices"]
     try:
-        kinds = api.get(f"/openapi/v3/apis/{_GROUP}/{version}")["components"]["schemas"]
-    except RefusedError:  # an old one tells everything at once
-        kinds = api.get("/openapi/v2")["definitions"]
-    named = (found for key, found in kinds.items() if key.endswith(f"{version}.{_KIND}"))
+        known = api.get(f"/openapi/v3/apis/{_GROUP}/{version}")["components"]["schemas"]
+    except RefusedError:  # before Kubernetes 1.24 all kinds are described at once
+        known = api.get("/openapi/v2")["definitions"]
+    named = (one for key, one in known.items() if key.endswith(f"{version}.InferenceService"))
     kind: Mapping[str, Any] = next(named, {})
-    fields: Mapping[str, Any] | None = kind.get("properties", {}).get("spec", {}).get("properties")
-    return fields
+    spec = kind.get("properties", {}).get("spec", {}).get("properties")
+    if spec is None:
+        told = "the cluster does not tell whether it knows it"
+        return warning(name, told, "kubectl explain inferenceservice.spec.canary")
+    if "canary" in spec:
+        return ok(name, "known: the mode Standard can split traffic")
+    return warning(name, "not known: the mode Standard cannot split traffic", _INSTALL)
 
 
-def _standing(settings: Settings, model: str) -> Finding:
+def _setting(config: Mapping[str, str], section: str, key: str) -> Any:
+    """Return one of KServe's own settings, or None."""
+    try:
+        return json.loads(config[section])[key]
+    except (LookupError, TypeError, ValueError):
+        return None
+
+
+def _model(settings: Settings, model: str) -> Finding:
     from roadworthy.rollout.actions.targets import target
 
     # An API server that goes away meanwhile is not waited for as a rollout waits.
@@ -146,5 +109,5 @@ def _standing(settings: Settings, model: str) -> Finding:
     if standing.problem or not standing.ready:
         told = standing.problem or f"{standing.place} is not ready"
         return missing(name, told, f"roadworthy status {model}")
-    beside = f", {standing.challenger} has {standing.share} %" if standing.challenger else ""
+    beside = f", {standing.challenger} gets {standing.share} %" if standing.challenger else ""
     return ok(name, f"version {standing.champion} at {standing.url}{beside}")

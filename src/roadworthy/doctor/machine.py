@@ -1,4 +1,4 @@
-"""The laptop itself: Python, Git, the clone, its environment, the home, and what tests need."""
+"""The machine: Python, Git, the clone, its environment, the home, and what tests need."""
 
 from __future__ import annotations
 
@@ -9,35 +9,31 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from roadworthy.core.errors import RoadworthyError
+from packaging.specifiers import SpecifierSet
+
 from roadworthy.core.settings import Settings
 from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import git
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 
 SPACE = 500_000_000
-"""How many bytes a home needs to be of use: some runs, and the tables of MLflow."""
+"""The bytes that a home needs: for some runs, and the tables of MLflow."""
 _MEGABYTE = 1_000_000
-_SECONDS = 10
-_CONTENT = "git add --all && git commit"
+_INSTALL = "make .venv/.installed"
+_COMMIT = "git add --all && git commit"
 
 
 def python(version: str = platform.python_version()) -> Finding:
-    """Look whether Python is one that the package is made for."""
-    from packaging.specifiers import SpecifierSet
-
+    """Check that the package supports this Python."""
     wanted = importlib.metadata.metadata("roadworthy")["Requires-Python"]
     if version in SpecifierSet(wanted):
         return ok("Python", version)
-    return missing(
-        "Python",
-        f"{version}, and the package needs {wanted}",
-        "apt-get install python3.11 python3.11-venv && make .venv/.installed",
-    )
+    remedy = f"apt-get install python3.11 python3.11-venv && {_INSTALL}"
+    return missing("Python", f"{version}, and the package needs {wanted}", remedy)
 
 
 def git_program() -> Finding:
-    """Look whether Git is there."""
+    """Check that Git is installed."""
     try:
         return ok("git", git.git("--version").removeprefix("git version "))
     except CommandError as error:
@@ -45,122 +41,90 @@ def git_program() -> Finding:
 
 
 def identity(directory: Path) -> Finding:
-    """Look whether a person's commits have an author. A run's own commits have one."""
+    """Check that the user's commits have an author. A run's own commits have one."""
     try:
-        # As the person has it: git.git() commits under the pipeline's own name.
+        # As the user has it: git.git() commits under the pipeline's own name.
         author = call(
             ["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"], cwd=directory
         )
     except CommandError:
-        return warning(
-            "author",
-            "your commits would have none",
-            'git config --global user.name "YOUR NAME" && '
-            "git config --global user.email YOU@company.example",
-        )
+        set_ = "git config --global user."
+        remedy = f'{set_}name "YOUR NAME" && {set_}email YOU@company.example'
+        return warning("author", "your commits would have none", remedy)
     return ok("author", author.rpartition(">")[0] + ">")
 
 
 def clone(directory: Path) -> Finding:
-    """Look at the clone one is in: its commit, and what is not committed."""
+    """Check the clone around a directory: its commit, and what is not committed."""
     try:
         found = git.inspect(directory)
     except git.NoCloneError:
         told = f"{directory} is in no Git repository, and a run needs a commit"
-        return missing("clone", told, f"git init && {_CONTENT}")
+        return missing("clone", told, f"git init && {_COMMIT}")
     except git.GitError as error:
         cause = error.__cause__
         if isinstance(cause, CommandError) and "dubious ownership" in cause.output:
             remedy = f"git config --global --add safe.directory {directory}"
             return missing("clone", f"Git does not trust {directory}", remedy)
-        return missing("clone", "it has no commit, and a run names one", _CONTENT)
-    at = f"{found.root} at {found.commit[:12]}"
-    if not found.changes:
+        return missing("clone", "it has no commit, and a run names one", _COMMIT)
+    at, count = f"{found.root} at {found.commit[:12]}", len(found.changes)
+    if not count:
         return ok("clone", f"{at}, everything committed")
-    names = ", ".join(found.changes[:3]) + (" ..." if len(found.changes) > 3 else "")
-    count = len(found.changes)
-    told = f"{at}, {count} path{'s' if count > 1 else ''} not committed, so no part of a run: "
-    return warning("clone", told + names, _CONTENT)
+    names = ", ".join(found.changes[:3]) + (" ..." if count > 3 else "")
+    told = f"{at}, {count} path{'s' if count > 1 else ''} not committed, so no part of a run"
+    return warning("clone", f"{told}: {names}", _COMMIT)
 
 
 def environment(directory: Path) -> Finding:
-    """Look whether the clone's virtual environment holds what the lock file says."""
-    name, remedy = "environment", "make .venv/.installed"
-    root = git.inspect_root(directory)
-    venv, lock = root / ".venv", root / "requirements" / "dev.txt"
-    if not lock.is_file():
-        return missing(name, f"{lock} is not there", "git checkout -- requirements")
-    if not (venv / "bin" / "python").exists():
-        return missing(name, f"{venv} is not there", remedy)
-    if not (venv / "bin" / "uv").exists():
-        return missing(name, f"{venv} has no uv, so it was not installed to its end", remedy)
+    """Check that the clone's virtual environment equals the lock file."""
+    name, root = "environment", git.inspect_root(directory)
+    lock, bin_ = Path("requirements", "dev.txt"), root / ".venv" / "bin"
+    for path, remedy in (
+        (root / lock, "git checkout -- requirements"),
+        (bin_ / "python", _INSTALL),
+        (bin_ / "uv", _INSTALL),
+    ):
+        if not path.exists():
+            return missing(name, f"{path} is not there", remedy)
     options = ("--dry-run", "--offline", "--no-deps", "--require-hashes", "--no-config")
-    command: list[str | Path] = [venv / "bin" / "uv", "pip", "install", *options]
     done = subprocess.run(
-        [*command, "--python", venv / "bin" / "python", "--requirement", lock],
+        [bin_ / "uv", "pip", "install", *options, "--python", bin_ / "python", "-r", lock],
         cwd=root,
         check=False,
         capture_output=True,
         text=True,
-        timeout=_SECONDS,
     )
     if done.returncode == 0 and "Would make no changes" in done.stderr:
-        return ok(name, f"{venv} equals {lock.relative_to(root)}")
-    told = f"{venv} is not what {lock.relative_to(root)} says"
-    return missing(name, told, f"touch {lock.relative_to(root)} && {remedy}")
+        return ok(name, f"{bin_.parent} equals {lock}")
+    return missing(name, f"{bin_.parent} differs from {lock}", f"touch {lock} && {_INSTALL}")
 
 
 def home(settings: Settings, needed: int = SPACE) -> Finding:
-    """Look whether runs can write, and have the space for it; ``needed`` is in bytes."""
-    remedy = "export ROADWORTHY_HOME=DIRECTORY"
-    place = _nearest(settings.home)
+    """Check that runs can write, and have the space for it; ``needed`` is in bytes."""
+    remedy, told = "export ROADWORTHY_HOME=DIRECTORY", str(settings.home)
+    place = next(one for one in (settings.home, *settings.home.parents) if one.exists())
     if not (place.is_dir() and os.access(place, os.W_OK | os.X_OK)):
-        return missing("home", f"{settings.home} cannot be written, because of {place}", remedy)
+        return missing("home", f"{told} cannot be written, because of {place}", remedy)
     if odd := settings.odd_signs:
-        told = f"{settings.home}: {odd} means something else in an address"
-        return missing("home", told, remedy)
+        return missing("home", f"{told}: {odd} means something else in an address", remedy)
     free = shutil.disk_usage(place).free
-    told = f"{settings.home}, {free // _MEGABYTE} MB free"
+    told += f", {free // _MEGABYTE} MB free"
     if free < needed:
-        return missing("home", f"{told}, and runs want {needed // _MEGABYTE} MB", remedy)
+        return missing("home", f"{told}, and runs need {needed // _MEGABYTE} MB", remedy)
     return ok("home", told if place == settings.home else f"{told}; the first run makes it")
 
 
 def chromium() -> Finding:
-    """Look whether the tests of the page find their browser."""
-    found = shutil.which("chromium")
-    if found:
+    """Check that the tests of the page find their browser."""
+    if found := shutil.which("chromium"):
         return ok("Chromium", found)
     return warning("Chromium", "only the tests of the page need it", "apt-get install chromium")
 
 
 def docker() -> Finding:
-    """Look whether a container engine answers."""
-    name, told = "Docker", "only `make image` and its tests need it"
-    if not shutil.which("docker"):
-        return warning(name, f"{told}, and it is not installed", "apt-get install docker.io")
+    """Check that a container engine responds."""
     try:
-        done = subprocess.run(
-            ["docker", "version", "--format", "{{.Server.Version}}"],
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return warning(name, f"{told}, and no engine answers", "systemctl start docker")
-    return ok(name, done.stdout.strip())
-
-
-def _nearest(path: Path) -> Path:
-    """Return the path itself, or what would hold it once it is made."""
-    return next(place for place in (path, *path.parents) if place.exists() or place == Path("/"))
-
-
-def is_clone(directory: Path) -> bool:
-    """Return whether a directory is in a clone that can be looked at."""
-    try:
-        git.inspect_root(directory)
-    except RoadworthyError:
-        return False
-    return True
+        return ok("Docker", call(["docker", "version", "--format", "{{.Server.Version}}"]))
+    except CommandError:
+        told = "no engine responds, and only `make image` and its tests need one"
+        return warning("Docker", told, "apt-get install docker.io && systemctl start docker")

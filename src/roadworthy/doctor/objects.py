@@ -1,15 +1,17 @@
-"""What a cluster must have: accounts, secrets, settings and the runtime.
+"""What a cluster must have: namespace, accounts, secrets, settings and the runtime.
 
-Models are served in one namespace, and the steps of a pipeline run in one. It is the same where
-Kubeflow has several users, each with a namespace; with a single one it is Kubeflow's own.
+Models are served in one namespace, and the steps of a pipeline run in one. It is the same in a
+multi-user Kubeflow; in a single-user one the steps run in Kubeflow's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
-from roadworthy.doctor.api import Api, RefusedError
+from roadworthy.doctor.checks import Look
+from roadworthy.doctor.cluster import AbsentError, Api, ForbiddenError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.variables import examples, wrong
 from roadworthy.engines.kubeflow.image import NULL_COMMIT, ImageError, pinned
@@ -17,165 +19,160 @@ from roadworthy.engines.kubeflow.secrets import GIT, S3, SECRETS, SERVING
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
 APPLY = 'deploy/render OVERLAY "$(git rev-parse HEAD)" | kubectl apply --server-side --filename -'
-"""What makes all but the values of secrets. The overlay is a person's choice."""
+"""The command that makes all but the values of secrets."""
 SINGLE_USER = "kubeflow"
-"""The namespace in which a Kubeflow of a single user runs the steps."""
+"""The namespace in which a single-user Kubeflow runs the steps."""
 _ADDRESS = f'"$EDITOR" deploy/overlays/OVERLAY/*.yaml && {APPLY}'
-
 _ACCOUNTS = ("roadworthy-serving", "roadworthy-client")
 _FETCHING = "roadworthy-s3-read"
-_OF_MODELS = {_FETCHING: SECRETS[S3], SERVING: SECRETS[SERVING]}
-"""Those of the model servers."""
-NEEDED = (GIT, S3, _FETCHING)
-"""Those without which no release can be pushed and no bundle fetched. The others have defaults, but
-for the token, where the ServingRuntime demands it."""
+_NEEDED = (GIT, S3, _FETCHING)
+"""The secrets without which no release can be pushed and no bundle fetched. The others have
+defaults, but for the token where the ServingRuntime requires it."""
 _NAME = "roadworthy"
-_HIDDEN = "one may not look (403)"
+_LABELS = {"serviceaccounts": "account", "secrets": "secret", "configmaps": "ConfigMap"}
 _ENDPOINT = "serving.kserve.io/s3-endpoint"
-_RUNTIMES = "/apis/serving.kserve.io/v1alpha1/namespaces"
 
 
-def namespace(api: Api, kserve: KServeSettings) -> Finding:
-    """Look whether the namespace is there."""
-    name = kserve.namespace
-    return _there(
-        api,
-        name,
-        missing("namespace", f"{name} is not there", APPLY),
-        f"/api/v1/namespaces/{name}",
-        lambda found: ok("namespace", f"{name}, {found['status'].get('phase', '')}".rstrip(", ")),
-    )
+class _Object(NamedTuple):
+    """An object: the name of its line, what to say if it is absent, and its path."""
+
+    line: str
+    absent: str
+    path: str
 
 
-def runtime(api: Api, kserve: KServeSettings) -> Finding:
-    """Look whether the ServingRuntime is there, and names an image that stays the same."""
-    name = f"ServingRuntime {kserve.runtime}"
+class Place(NamedTuple):
+    """Where the checks look: KServe's settings, and the namespace and account of the steps."""
 
-    def judged(found: Any) -> Finding:
-        spec = found["spec"]
-        formats = [one.get("name") for one in spec.get("supportedModelFormats") or []]
-        images = [one.get("image", "") for one in spec.get("containers") or []]
-        if spec.get("disabled"):
-            return missing(name, "it is disabled", APPLY)
-        if _NAME not in formats:
-            return missing(name, f"it serves no model of the format {_NAME}", APPLY)
-        for image in images:
-            problem = unpinned(image)
-            if problem:
-                return missing(name, problem, APPLY)
-        return ok(name, ", ".join(images))
+    kserve: KServeSettings
+    runs: str
+    account: str
 
-    absent = missing(name, "not there", APPLY)
-    return _there(api, kserve.namespace, absent, _runtime(kserve), judged)
+    def object(self, kind: str, name: str, namespace: str) -> _Object:
+        """Return an object of a namespace."""
+        path = f"/api/v1/namespaces/{namespace}/{kind}/{name}"
+        line = f"{_LABELS[kind]} {name}"
+        if namespace == self.kserve.namespace:
+            return _Object(line, "not there", path)
+        return _Object(f"{line} in {namespace}", "not there, where the steps run", path)
 
 
-def accounts(api: Api, kserve: KServeSettings, runs: str, account: str) -> Sequence[Finding]:
-    """Look whether each service account is there; the one of the servers with its secret.
-
-    Parameters
-    ----------
-    runs
-        The namespace in which the steps run.
-    account
-        The account of the steps.
-    """
-
-    def judge(served_by: str, name: str) -> Callable[[Any], Finding]:
-        def judged(found: Any) -> Finding:
-            named = {one.get("name") for one in found.get("secrets") or []}
-            if served_by == kserve.service_account and _FETCHING not in named:
-                told = f"it names no secret {_FETCHING}: only a pod's own identity can fetch"
-                return warning(name, told, APPLY)
-            return ok(name, "there")
-
-        return judged
-
-    served = dict.fromkeys((*_ACCOUNTS, kserve.service_account))
-    found = []
-    for one, place in ((account, runs), *((one, kserve.namespace) for one in served)):
-        name, absent = _placed(f"account {one}", place, kserve)
-        path = f"/api/v1/namespaces/{place}/serviceaccounts/{one}"
-        found.append(_there(api, place, missing(name, absent, APPLY), path, judge(one, name)))
-    return _together("accounts", found, kserve)
+def checks(api: Api, place: Place) -> Mapping[str, Look]:
+    """Return the checks of objects by the names of their lines."""
+    served = place.kserve.namespace
+    accounts = [
+        (place.account, place.runs),
+        *((one, served) for one in dict.fromkeys((*_ACCOUNTS, place.kserve.service_account))),
+    ]
+    secrets = [
+        *((name, place.runs, keys) for name, keys in SECRETS.items()),
+        (_FETCHING, served, SECRETS[S3]),
+        (SERVING, served, SECRETS[SERVING]),
+    ]
+    return {
+        "namespace": partial(namespace, api, served),
+        f"ServingRuntime {place.kserve.runtime}": partial(runtime, api, place),
+        **{
+            place.object("serviceaccounts", *one).line: partial(account, api, place, *one)
+            for one in accounts
+        },
+        **{
+            place.object("secrets", *one[:2]).line: partial(secret, api, place, *one)
+            for one in secrets
+        },
+        place.object("configmaps", _NAME, place.runs).line: partial(settings_of_steps, api, place),
+    }
 
 
-def secrets(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
-    """Look whether each secret is there and has its keys. Its values are never asked for.
+def namespace(api: Api, name: str) -> Finding:
+    """Check that the namespace exists."""
+    found = _read(api, f"/api/v1/namespaces/{name}")
+    if found is None:
+        return missing("namespace", f"{name} is not there", APPLY)
+    return ok("namespace", f"{name}, {found['status'].get('phase', '')}".rstrip(", "))
 
-    Parameters
-    ----------
-    runs
-        The namespace in which the steps run.
-    """
-    demanded = _demanded(api, kserve)
 
-    def unfilled(name: str, secret: str, told: str, keys: Sequence[str], place: str) -> Finding:
-        remedy = _filling(secret, keys, place)
-        if secret in demanded:
-            return missing(name, f"{told}, and the ServingRuntime demands it", remedy)
-        if secret in NEEDED:
-            return missing(name, told, remedy)
-        return warning(name, f"{told}; some installations need it", remedy)
+def runtime(api: Api, place: Place) -> Finding:
+    """Check that the ServingRuntime exists, and names a pinned image."""
+    name = f"ServingRuntime {place.kserve.runtime}"
+    found = _read(api, _runtime(place.kserve))
+    if found is None:
+        return missing(name, "not there", APPLY)
+    spec = found["spec"]
+    images = [one.get("image", "") for one in spec.get("containers") or []]
+    problems = [
+        "it is disabled" if spec.get("disabled") else "",
+        ""
+        if _NAME in [one.get("name") for one in spec.get("supportedModelFormats") or []]
+        else f"it serves no model of the format {_NAME}",
+        *map(unpinned, images),
+    ]
+    problem = next(filter(None, problems), "")
+    return missing(name, problem, APPLY) if problem else ok(name, ", ".join(images))
 
-    def judge(secret: str, keys: Sequence[str], name: str, place: str) -> Callable[[Any], Finding]:
-        def judged(found: Any) -> Finding:
-            metadata = found["metadata"]
-            notes = metadata.get("annotations") or {}
-            named = notes.get("roadworthy/keys", "").split() or keys
-            lacking = sorted(set(named) - _keys(metadata))
-            if lacking:
-                told = f"it has no {' and '.join(lacking)}"
-                return unfilled(name, secret, told, named, place)
+
+def account(api: Api, place: Place, account: str, namespace: str) -> Finding:
+    """Check that a service account exists; the one of the servers with its secret."""
+    name, absent, path = place.object("serviceaccounts", account, namespace)
+    found = _read(api, path)
+    if found is None:
+        return missing(name, absent, APPLY)
+    secrets = {one.get("name") for one in found.get("secrets") or []}
+    if account == place.kserve.service_account and _FETCHING not in secrets:
+        told = f"it names no secret {_FETCHING}: only a pod's own identity can fetch"
+        return warning(name, told, APPLY)
+    return ok(name, "there")
+
+
+def secret(api: Api, place: Place, secret: str, namespace: str, keys: Sequence[str]) -> Finding:
+    """Check that a secret exists and has its keys. Its values are never asked for."""
+    name, told, path = place.object("secrets", secret, namespace)
+    found = _read(api, path, metadata=True)
+    if found is not None:
+        notes = found["metadata"].get("annotations") or {}
+        keys = notes.get("roadworthy/keys", "").split() or keys
+        lacking = sorted(set(keys) - _keys(found["metadata"]))
+        if not lacking:
             if examples(notes.get(_ENDPOINT, "")):
                 told = f"KServe is told to fetch from {notes[_ENDPOINT]}, which is an example"
                 return missing(name, told, _ADDRESS)
-            return ok(name, f"has {' and '.join(named)}")
+            return ok(name, f"has {' and '.join(keys)}")
+        told = f"it has no {' and '.join(lacking)}"
+    # From files: a value is never typed in a command.
+    files = " ".join(f"--from-file={key}=FILE" for key in keys)
+    remedy = (
+        f"kubectl --namespace {namespace} create secret generic {secret} {files} "
+        f"--dry-run=client --output yaml | "
+        f"kubectl apply --server-side --field-manager=person --filename -"
+    )
+    if secret in _required(api, place.kserve):
+        return missing(name, f"{told}, and the ServingRuntime requires it", remedy)
+    if secret in _NEEDED:
+        return missing(name, told, remedy)
+    return warning(name, f"{told}; some installations need it", remedy)
 
-        return judged
 
-    wanted = {(secret, runs): keys for secret, keys in SECRETS.items()}
-    wanted |= {(secret, kserve.namespace): keys for secret, keys in _OF_MODELS.items()}
-    found = []
-    for (secret, place), keys in wanted.items():
-        name, told = _placed(f"secret {secret}", place, kserve)
-        path = f"/api/v1/namespaces/{place}/secrets/{secret}"
-        absent = unfilled(name, secret, told, keys, place)
-        look = judge(secret, keys, name, place)
-        found.append(_there(api, place, absent, path, look, metadata=True))
-    return _together("secrets", found, kserve)
-
-
-def settings_of_steps(api: Api, kserve: KServeSettings, runs: str) -> Sequence[Finding]:
-    """Look whether what the steps are told are settings that there are, and all they need.
-
-    Parameters
-    ----------
-    runs
-        The namespace in which the steps run.
-    """
-    name, absent = _placed(f"ConfigMap {_NAME}", runs, kserve)
-    left: list[Finding] = []
-
-    def judged(found: Any) -> Finding:
-        told = dict(found.get("data") or {})
-        unreplaced = [key for key in sorted(told) if examples(told[key])]
-        if unreplaced:
-            words = f"still an example in {', '.join(unreplaced)}"
-            left.append(missing("addresses", words, _ADDRESS))
-        problems = wrong(told)
-        if problems:
-            remedy = f"kubectl --namespace {runs} edit configmap {_NAME}"
-            return missing(name, "; ".join(problems), remedy)
-        return ok(name, f"{len(told)} settings, all known")
-
-    path = f"/api/v1/namespaces/{runs}/configmaps/{_NAME}"
-    return [_there(api, runs, missing(name, absent, APPLY), path, judged), *left]
+def settings_of_steps(api: Api, place: Place) -> Finding | list[Finding]:
+    """Check that the settings of the steps are valid, complete, and no examples."""
+    name, absent, path = place.object("configmaps", _NAME, place.runs)
+    found = _read(api, path)
+    if found is None:
+        return missing(name, absent, APPLY)
+    told = dict(found.get("data") or {})
+    problems = wrong(told)
+    remedy = f"kubectl --namespace {place.runs} edit configmap {_NAME}"
+    line = missing(name, "; ".join(problems), remedy)
+    lines = [line if problems else ok(name, f"{len(told)} settings, all known")]
+    if unreplaced := [key for key in sorted(told) if examples(told[key])]:
+        words = f"still an example in {', '.join(unreplaced)}"
+        lines.append(missing("addresses", words, _ADDRESS))
+    return lines
 
 
 def unpinned(image: str) -> str:
     """Return what is wrong with an image's name, or nothing."""
     if NULL_COMMIT in image:
-        return f"{image} is no image: it stands for one that is to be named"
+        return f"{image} is a placeholder for an image"
     try:
         pinned(image)
     except ImageError as error:
@@ -183,44 +180,12 @@ def unpinned(image: str) -> str:
     return ""
 
 
-def forbidden(name: str, namespace: str) -> Finding:
-    """Return that one may not look."""
-    remedy = f"kubectl --namespace {namespace} auth can-i --list"
-    return warning(name, _HIDDEN, remedy)
-
-
-def _together(name: str, found: Sequence[Finding], kserve: KServeSettings) -> Sequence[Finding]:
-    """Return the findings, or one in their place where nothing of it may be looked at."""
-    hidden = all(one.told == _HIDDEN for one in found)
-    return [forbidden(name, kserve.namespace)] if hidden else found
-
-
-def _placed(name: str, place: str, kserve: KServeSettings) -> tuple[str, str]:
-    """Return the name of a line, and that the thing is not there."""
-    if place == kserve.namespace:
-        return name, "not there"
-    return f"{name} in {place}", "not there, where the steps run"
-
-
-def _there(
-    api: Api,
-    namespace: str,
-    absent: Finding,
-    path: str,
-    judge: Callable[[Any], Finding],
-    *,
-    metadata: bool = False,
-) -> Finding:
-    """Judge what is at a path; say so where it is absent, or may not be looked at."""
+def _read(api: Api, path: str, *, metadata: bool = False) -> Any:
+    """Return an object, or None where it is absent."""
     try:
-        found = api.get(path, metadata=metadata)
-    except RefusedError as error:
-        if error.is_absent:
-            return absent
-        if error.is_forbidden:
-            return forbidden(absent.name, namespace)
-        raise
-    return judge(found)
+        return api.get(path, metadata=metadata)
+    except AbsentError:
+        return None
 
 
 def _keys(metadata: Any) -> set[str]:
@@ -234,28 +199,17 @@ def _keys(metadata: Any) -> set[str]:
     }
 
 
-def _demanded(api: Api, kserve: KServeSettings) -> set[str]:
+def _required(api: Api, kserve: KServeSettings) -> set[str]:
     """Return the secrets without which no pod of the ServingRuntime starts."""
     try:
-        spec = api.get(_runtime(kserve))["spec"]
-    except RefusedError as error:
-        if error.is_absent or error.is_forbidden:  # that has a line of its own
-            return set()
-        raise
-    variables = (one for each in spec.get("containers") or [] for one in each.get("env") or [])
+        found = api.get(_runtime(kserve))
+    except (AbsentError, ForbiddenError):  # which has a line of its own
+        return set()
+    variables = [v for one in found["spec"].get("containers") or [] for v in one.get("env") or []]
     named = ((one.get("valueFrom") or {}).get("secretKeyRef") for one in variables)
     return {str(one.get("name")) for one in named if one and not one.get("optional")}
 
 
 def _runtime(kserve: KServeSettings) -> str:
-    return f"{_RUNTIMES}/{kserve.namespace}/servingruntimes/{kserve.runtime}"
-
-
-def _filling(secret: str, keys: Sequence[str], namespace: str) -> str:
-    """Return the command that fills a secret from files: a value is never typed in a command."""
-    files = " ".join(f"--from-file={key}=FILE" for key in keys)
-    return (
-        f"kubectl --namespace {namespace} create secret generic {secret} {files} "
-        f"--dry-run=client --output yaml | "
-        f"kubectl apply --server-side --field-manager=person --filename -"
-    )
+    path = "/apis/serving.kserve.io/v1alpha1/namespaces"
+    return f"{path}/{kserve.namespace}/servingruntimes/{kserve.runtime}"

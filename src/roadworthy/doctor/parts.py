@@ -1,76 +1,55 @@
-"""Which checks there are, and which of them concern one."""
+"""The table of checks, and which of them are run."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from roadworthy.core.environment import SettingsError
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
-from roadworthy.doctor import (
-    buckets,
-    data,
-    kserve,
-    machine,
-    objects,
-    reach,
-    registry,
-    remotes,
-    rights,
-    served,
-)
-from roadworthy.doctor.api import Api, Connection, NotReachedError
-from roadworthy.doctor.connecting import connect
-from roadworthy.doctor.examination import Check, Part
-from roadworthy.doctor.finding import Finding, missing, ok
+from roadworthy.data import git
+from roadworthy.doctor import kserve, machine, objects, rights, services, storage
+from roadworthy.doctor.checks import Check, Look, Part
+from roadworthy.doctor.cluster import Api, ForbiddenError, UnreachableError
+from roadworthy.doctor.finding import Finding, missing, ok, warning
+from roadworthy.doctor.variables import is_shared, unshared
 from roadworthy.engines.kubeflow import settings as kubeflow_settings
 from roadworthy.rollout.kserve import kserve_settings
 
 Target = Literal["laptop", "cluster", "all"]
 
-_DVC, _S3 = ("dvc.fs", "dvc.config", "boto3"), ("boto3",)
-_KUBERNETES = ("roadworthy.rollout.kserve.cluster",)
-_KUBEFLOW = ("roadworthy.engines.kubeflow.connection",)
+_INSTALL = "make .venv/.installed"
 _REGISTRY = ("roadworthy.tracking.registry",)
-_INFO = "kubectl cluster-info"
 
 
 def chosen(settings: Settings, directory: Path, target: Target | None) -> list[Part]:
-    """Return the parts that are looked at.
-
-    Parameters
-    ----------
-    directory
-        Where one is; a laptop's checks look at the clone around it.
-    target
-        What to look at; None for what the settings use.
-    """
+    """Return the checks of a target in a directory; None is what the settings use."""
     wanted = target or ("cluster" if settings.target == "kserve" else "laptop")
-    parts = []
-    if wanted in ("laptop", "all"):
-        parts.append(laptop(settings, directory))
-    if wanted in ("cluster", "all"):
-        parts.append(cluster(settings))
-    return [*parts, services(settings, directory, wanted)]
+    return [
+        *([laptop(settings, directory)] if wanted != "cluster" else []),
+        *([cluster(settings)] if wanted != "laptop" else []),
+        others(settings, directory, wanted),
+    ]
 
 
 def laptop(settings: Settings, directory: Path) -> Part:
-    """Return the checks of the machine one sits at."""
-    install = "make .venv/.installed"
+    """Return the checks of this machine."""
     return Part(
         "Laptop",
         (
-            Check("Python", machine.python, install),
+            Check("Python", machine.python, _INSTALL),
             Check("git", machine.git_program, "apt-get install git"),
             Check("author", partial(machine.identity, directory), "git config --list"),
             Check("clone", partial(machine.clone, directory), "git status"),
-            Check("environment", partial(machine.environment, directory), install),
+            Check("environment", partial(machine.environment, directory), _INSTALL),
             Check("home", partial(machine.home, settings), "export ROADWORTHY_HOME=DIRECTORY"),
-            Check("model server", partial(served.server, settings), "roadworthy serve"),
-            Check("page", partial(served.page, settings, directory), "roadworthy serve"),
+            Check("model server", partial(services.model_server, settings), "roadworthy serve"),
+            Check("page", partial(services.page, settings, directory), "roadworthy serve"),
             Check("Chromium", machine.chromium, "apt-get install chromium"),
             Check("Docker", machine.docker, "apt-get install docker.io"),
         ),
@@ -78,92 +57,90 @@ def laptop(settings: Settings, directory: Path) -> Part:
 
 
 def cluster(settings: Settings) -> Part:
-    """Return the checks of the cluster: of its API server, and of what is asked of that."""
+    """Return the checks of the cluster; its API server is connected to at once."""
     try:
         where, kubeflow = kserve_settings.from_environment(), kubeflow_settings.from_environment()
+        api = Api(where.context)
     except SettingsError as error:
-        found = missing("settings", str(error), "env | grep ROADWORTHY_")
-        return Part("Cluster", (Check("settings", lambda: found, found.remedy),))
-    runs, account = kubeflow.namespace or objects.SINGLE_USER, kubeflow.service_account
-    connection = Connection(partial(connect, where.context))
-    asked: dict[str, Callable[[Api], Finding | Sequence[Finding]]] = {
-        "namespace": lambda api: objects.namespace(api, where),
-        "KServe's kinds": kserve.kinds,
-        "KServe's mode": lambda api: kserve.mode(api, where),
-        "ServingRuntime": lambda api: objects.runtime(api, where),
-        "accounts": lambda api: objects.accounts(api, where, runs, account),
-        "secrets": lambda api: objects.secrets(api, where, runs),
-        "ConfigMap": lambda api: objects.settings_of_steps(api, where, runs),
-        "own rights": lambda api: rights.own(api, where),
-        "rights of the pipeline": lambda api: rights.of_pipeline(api, where, runs, account),
-        "models": lambda api: kserve.models(api, settings, where),
+        return _alone(missing("settings", str(error), "env | grep ROADWORTHY_"))
+    except UnreachableError as error:
+        told = f"{error}; so the other checks of the cluster are skipped"
+        return _alone(missing("API server", told, error.remedy))
+    place = objects.Place(
+        where, kubeflow.namespace or objects.SINGLE_USER, kubeflow.service_account
+    )
+    told = f"{api.version} at {api.address}, as {api.user or 'an unnamed user'}"
+    looks: dict[str, Look] = {
+        "API server": lambda: ok("API server", told),
+        "KServe's kinds": partial(kserve.kinds, api),
+        "KServe's mode": partial(kserve.mode, api, where),
+        **objects.checks(api, place),
+        "own rights": partial(rights.own, api, where),
+        f"rights of {place.account}": partial(rights.of_pipeline, api, *place),
+        "models on KServe": partial(kserve.models, api, settings, where),
     }
     return Part(
         "Cluster",
-        (
-            Check("API server", partial(_api_server, connection, tuple(asked)), _INFO, _KUBERNETES),
-            *(
-                Check(name, partial(_where_reached, connection, look), _INFO, _KUBERNETES)
-                for name, look in asked.items()
-            ),
+        tuple(
+            Check(name, _where_permitted(name, look, where.namespace), "kubectl cluster-info")
+            for name, look in looks.items()
         ),
     )
 
 
-def services(settings: Settings, directory: Path, target: Target) -> Part:
+def others(settings: Settings, directory: Path, target: Target) -> Part:
     """Return the checks of what a laptop and a cluster use alike, wherever it is."""
     on_cluster = target != "laptop"
 
-    def shared(name: str, field: str, look: reach.Look) -> reach.Look:
-        return reach.from_pods(name, settings, field, look) if on_cluster else look
+    def shared(name: str, field: str, look: Look) -> Look:
+        """Look only at what pods reach, where a cluster is checked."""
+        value = str(getattr(settings, field))
+        if on_cluster and not is_shared(value):
+            return lambda: unshared(name, field, value)
+        return look
 
-    git = shared("Git remote", "git_remote", partial(remotes.git_remote, settings))
-    mlflow = shared("registry", "mlflow_tracking_uri", partial(registry.registry, settings))
+    remote = shared("Git remote", "git_remote", partial(services.git_remote, settings))
+    mlflow = shared("registry", "mlflow_tracking_uri", partial(services.registry, settings))
     checks = [
-        Check("Git remote", git, "git remote --verbose"),
+        Check("Git remote", remote, "git remote --verbose"),
         Check("registry", mlflow, "env | grep MLFLOW", _REGISTRY),
-        Check("champions", partial(registry.champions, settings), "roadworthy models", _REGISTRY),
+        Check("champions", partial(services.champions, settings), "roadworthy models", _REGISTRY),
     ]
-    if machine.is_clone(directory):
-        look: reach.Look = partial(data.data, settings, directory, for_pods=on_cluster)
-        checks.append(Check("data", look, "dvc pull", _DVC))
+    with suppress(RoadworthyError):  # no clone, which has a line of its own
+        git.inspect_root(directory)
+        look: Look = partial(storage.data, settings, directory, for_pods=on_cluster)
+        checks.append(Check("data", look, "dvc pull", ("dvc.fs", "dvc.config", "boto3")))
+    for name, variables in storage.buckets(settings).items():
+        look = partial(storage.bucket, name, variables)
+        checks.append(Check(f"bucket {name}", look, f"aws s3 ls s3://{name}", ("boto3",)))
     if on_cluster:
-        # A bucket has a line of its own, and is nothing's line here.
+        # A bucket has a line of its own, and needs none here.
         look = shared("records", "records", tuple)
         checks.append(Check("records", look, "env | grep ROADWORTHY_RECORDS"))
-    for name, variables in buckets.named(settings).items():
-        look = partial(buckets.bucket, name, variables)
-        checks.append(Check(f"bucket {name}", look, f"aws s3 ls s3://{name}", _S3))
-    if on_cluster:
-        look = partial(buckets.bundle_store, settings)
-        checks.append(Check("bundle store", look, "env | grep AWS_", _S3))
+        look = partial(storage.bundle_store, settings)
+        checks.append(Check("bundle store", look, "env | grep AWS_", ("boto3",)))
     if on_cluster or "ROADWORTHY_KFP_URL" in os.environ:
-        checks.append(Check("Kubeflow", remotes.kubeflow, "env | grep ROADWORTHY_KFP_", _KUBEFLOW))
-        checks.append(Check("image of the steps", partial(remotes.image, settings), "make image"))
+        needs = ("roadworthy.engines.kubeflow.client",)
+        checks.append(Check("Kubeflow", services.kubeflow, "env | grep ROADWORTHY_KFP_", needs))
+        checks.append(Check("image of the steps", partial(services.image, settings), "make image"))
     if on_cluster or settings.prometheus_url:
-        look = partial(remotes.prometheus, settings)
+        look = partial(services.prometheus, settings)
         checks.append(Check("Prometheus", look, "env | grep ROADWORTHY_PROMETHEUS_URL"))
     return Part("Stores and services", tuple(checks))
 
 
-def _api_server(connection: Connection, others: Sequence[str]) -> Finding:
-    """Look whether the API server answers; if not, tell what could not be looked at."""
-    name = "API server"
-    try:
-        api = connection.api()
-    except NotReachedError as error:
-        told = f"{error}; so not looked at: {', '.join(others)}"
-        return missing(name, told, error.remedy)
-    version = api.get("/version")["gitVersion"]
-    return ok(name, f"{version} at {api.address}, as {api.who or 'one that has no name'}")
+def _alone(found: Finding) -> Part:
+    return Part("Cluster", (Check(found.name, lambda: found, found.remedy),))
 
 
-def _where_reached(
-    connection: Connection, look: Callable[[Api], Finding | Sequence[Finding]]
-) -> Finding | Sequence[Finding]:
-    """Look, unless the API server does not answer, which has a line of its own."""
-    try:
-        api = connection.api()
-    except NotReachedError:
-        return ()
-    return look(api)
+def _where_permitted(name: str, look: Look, namespace: str) -> Look:
+    """Return a look that warns where one has no permission."""
+
+    def permitted() -> Finding | Sequence[Finding]:
+        try:
+            return look()
+        except ForbiddenError:
+            remedy = f"kubectl --namespace {namespace} auth can-i --list"
+            return warning(name, "no permission to look (403)", remedy)
+
+    return permitted

@@ -1,10 +1,10 @@
-"""What a rollout needs to be allowed in a cluster, and what the pipeline must not be."""
+"""What a rollout must be allowed in a cluster, and what the pipeline must not be."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from roadworthy.doctor.api import Api, RefusedError, Right
+from roadworthy.doctor.cluster import Api, ForbiddenError, Right
 from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.objects import APPLY
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
@@ -21,39 +21,37 @@ _ROLLOUT = (
 
 
 def own(api: Api, kserve: KServeSettings) -> Finding:
-    """Look whether one may do what a rollout does."""
+    """Check that one may do what a rollout does."""
     lacking = [right for right in needed(kserve) if not api.may(right)]
     if not lacking:
         return ok("own rights", "all that a rollout needs")
-    told = f"{api.who or 'this account'} may not {_listed(lacking)}"
+    told = f"{api.user or 'this account'} may not {', '.join(map(str, lacking))}"
     return missing("own rights", told, f"kubectl --namespace {kserve.namespace} auth can-i --list")
 
 
 def of_pipeline(api: Api, kserve: KServeSettings, runs: str, account: str) -> Finding:
-    """Look whether the pipeline's account may do what a rollout does, and can read no secret.
+    """Check that the account of the steps may do what a rollout does, and can read no secret.
 
-    Parameters
-    ----------
-    runs
-        The namespace in which the steps run, and the account is.
-    account
-        The account of the steps.
+    The steps, and their account, are in the namespace ``runs``.
     """
-    name, known = f"rights of {account}", full_name(account, runs)
-    may = _asking(api, known)
+    name, known = f"rights of {account}", f"system:serviceaccount:{runs}:{account}"
+    asked = "" if api.user == known else known  # everybody may ask about themselves
+    secrets = [
+        Right(verb, "", "secrets", namespace)
+        for namespace in dict.fromkeys((kserve.namespace, runs))
+        for verb in ("get", "list", "watch")
+    ]
     try:
-        lacking = [right for right in needed(kserve) if not may(right)]
-        read = [right for right in forbidden(kserve, runs) if may(right)]
-    except RefusedError as error:
-        if not error.is_forbidden:
-            raise
-        told = "one may not ask for another account's (403)"
+        lacking = [right for right in needed(kserve) if not api.may(right, asked)]
+        read = [right for right in secrets if api.may(right, asked)]
+    except ForbiddenError:
+        told = "no permission to ask for another account's (403)"
         return warning(name, told, f"kubectl auth can-i --list --as {known}")
     if read:
-        told = f"it may {_listed(read)}, and a step must not read what is secret"
+        told = f"it may {', '.join(map(str, read))}, and a step must not read secrets"
         return missing(name, told, "kubectl get rolebindings,clusterrolebindings -A --output wide")
     if lacking:
-        return missing(name, f"it may not {_listed(lacking)}", APPLY)
+        return missing(name, f"it may not {', '.join(map(str, lacking))}", APPLY)
     return ok(name, "all that a rollout needs, and no secret")
 
 
@@ -63,24 +61,3 @@ def needed(kserve: KServeSettings) -> Iterator[Right]:
         for verb in verbs:
             yield Right(verb, group, resource, kserve.namespace)
     yield Right("get", "", "configmaps", "kserve", "inferenceservice-config")
-
-
-def forbidden(kserve: KServeSettings, runs: str) -> Iterator[Right]:
-    """Yield what the pipeline must not be allowed."""
-    for namespace in dict.fromkeys((kserve.namespace, runs)):
-        for verb in ("get", "list", "watch"):
-            yield Right(verb, "", "secrets", namespace)
-
-
-def full_name(account: str, namespace: str) -> str:
-    """Return the name by which the API server knows a service account."""
-    return f"system:serviceaccount:{namespace}:{account}"
-
-
-def _asking(api: Api, named: str) -> Callable[[Right], bool]:
-    """Return what tells whether the pipeline may do something; of oneself everybody may ask."""
-    return api.may if api.who == named else lambda right: api.may(right, named)
-
-
-def _listed(rights: list[Right]) -> str:
-    return ", ".join(map(str, rights))

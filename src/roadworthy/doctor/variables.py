@@ -1,4 +1,4 @@
-"""Whether variables are settings that there are, with values of their types."""
+"""Settings of the steps: known, of their types, complete, and reachable from pods."""
 
 from __future__ import annotations
 
@@ -7,67 +7,80 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 from roadworthy.core.settings import Settings
-from roadworthy.doctor.discretion import names_secret
-from roadworthy.doctor.reach import REMEDIES, is_shared
+from roadworthy.doctor.finding import Finding, missing, names_secret
+from roadworthy.engines.kubeflow.settings import KubeflowSettings
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
+SHARED: Mapping[str, str] = {
+    "git_remote": "export ROADWORTHY_GIT_REMOTE=https://HOST/PROJECT.git",
+    "dvc_remote_url": "export ROADWORTHY_DVC_REMOTE=s3 ROADWORTHY_DVC_REMOTE_URL=s3://BUCKET/dvc",
+    "mlflow_tracking_uri": "export ROADWORTHY_MLFLOW_TRACKING_URI=https://MLFLOW.company.example",
+    "records": "export ROADWORTHY_RECORDS=s3://BUCKET/records",
+    "bundle_store": "export ROADWORTHY_BUNDLE_STORE=s3://BUCKET/bundles",
+}
+"""The settings by which pods share what they work on, each with the command that changes it."""
 NEEDED = (
-    *("ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE", "ROADWORTHY_DVC_REMOTE_URL"),
-    *("ROADWORTHY_MLFLOW_TRACKING_URI", "ROADWORTHY_RECORDS", "ROADWORTHY_BUNDLE_STORE"),
-    *("ROADWORTHY_TARGET", "ROADWORTHY_HOME"),
+    *(f"ROADWORTHY_{field.upper()}" for field in SHARED),
+    *("ROADWORTHY_DVC_REMOTE", "ROADWORTHY_TARGET", "ROADWORTHY_HOME"),
 )
-"""The variables without which a step would write to its pod's own disk, which goes with it."""
+"""The variables without which a step would write to its pod's own disk, which is deleted."""
 
 _OURS = "ROADWORTHY_"
+_KINDS: tuple[type[BaseSettings], ...] = (KServeSettings, KubeflowSettings, Settings)
 _EXAMPLE = re.compile(r"\.example(?=[:/]|$)")
+_ON_A_DISK = re.compile(r"(file|local|sqlite)(\+\w+)?:")
+_ADDRESS = re.compile(r"\w[\w+.-]*://|[^/:]+:")  # Git knows HOST:PATH too
 
 
-def wrong(told: Mapping[str, str]) -> list[str]:
-    """Return what is wrong with the variables of the steps: a few words for each.
+def is_shared(value: str) -> bool:
+    """Return whether pods may reach what a setting names: not if it is a path, or SQLite's."""
+    return bool(_ADDRESS.match(value)) and not _ON_A_DISK.match(value)
 
-    No value is told.
-    """
-    lacking = [f"{key} is not given" for key in NEEDED if not told.get(key)]
-    return [*lacking, *(f"{key} {words}" for key in sorted(told) if (words := _odd(key, told)))]
+
+def unshared(name: str, field: str, value: str) -> Finding:
+    """Return that no pod reaches the value of a setting of :data:`SHARED`."""
+    return missing(name, f"{value} is on this machine, where no pod reaches it", SHARED[field])
 
 
 def examples(value: str) -> bool:
-    """Return whether a value is the address of an example, which a person has to replace."""
+    """Return whether a value is an example's address, which must be replaced."""
     return bool(_EXAMPLE.search(value))
 
 
-def _odd(key: str, told: Mapping[str, str]) -> str:
+def wrong(told: Mapping[str, str]) -> list[str]:
+    """Return what is wrong with the variables of the steps, without their values."""
+    lacking = [f"{key} is not set" for key in NEEDED if not told.get(key)]
+    return [
+        *lacking,
+        *(f"{key} {words}" for key in sorted(told) if (words := _odd(key, told[key]))),
+    ]
+
+
+def _odd(key: str, value: str) -> str:
     if names_secret(key):
-        return "is a secret, and others read what is here"
+        return "is a secret, and this ConfigMap can be read by others"
     if not key.startswith(_OURS):  # of boto3, MLflow, Git and the like
         return ""
-    if key.removeprefix(_OURS).lower() in REMEDIES and told[key] and not is_shared(told[key]):
+    if key.removeprefix(_OURS).lower() in SHARED and value and not is_shared(value):
         return "is on a disk, which no other pod reaches"
-    for kind in _kinds():
+    for kind in _KINDS:
         prefix = str(kind.model_config.get("env_prefix", ""))
-        field = key.removeprefix(prefix).lower()
-        if key.startswith(prefix) and field in kind.model_fields:
-            return _invalid(kind, field, told[key])
+        info = kind.model_fields.get(key.removeprefix(prefix).lower())
+        if key.startswith(prefix) and info is not None:
+            return _invalid(info, value)
     return "is no setting"
 
 
-def _kinds() -> tuple[type[BaseSettings], ...]:
-    from roadworthy.engines.kubeflow.settings import KubeflowSettings
-
-    return (KServeSettings, KubeflowSettings, Settings)
-
-
-def _invalid(kind: type[BaseSettings], field: str, value: str) -> str:
-    info = kind.model_fields[field]
+def _invalid(info: FieldInfo, value: str) -> str:
     # A path is one of the pod's own: it cannot be looked for from here.
-    if not value or info.annotation is None or "Path" in str(info.annotation):
-        return ""
-    try:
-        constrained: Any = Annotated[info.annotation, info]
-        TypeAdapter(constrained).validate_python(value)
-    except ValidationError as error:
-        return f"cannot be so: {error.errors()[0]['msg']}"
+    if value and "Path" not in str(info.annotation):
+        try:
+            constrained: Any = Annotated[info.annotation, info]
+            TypeAdapter(constrained).validate_python(value)
+        except ValidationError as error:
+            return f"is invalid: {error.errors()[0]['msg']}"
     return ""

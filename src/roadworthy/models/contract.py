@@ -1,7 +1,11 @@
 """What a model offers to the pipeline, the gate and the server.
 
-A model is a package ``roadworthy.models.<name>`` with the parts of :class:`Model` as plain
-functions and values. There is no base class to inherit.
+A model is a package with the parts of :class:`Model` as plain functions and values. There is no
+base class to inherit. It is ``roadworthy.models.<name>``, or a package of another installed
+distribution, which names it by an entry point of the group ``roadworthy.models``::
+
+    [project.entry-points."roadworthy.models"]
+    tides = "tidal.model"
 """
 
 from __future__ import annotations
@@ -11,7 +15,9 @@ import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 if TYPE_CHECKING:
@@ -20,40 +26,74 @@ if TYPE_CHECKING:
     import pandera.pandas as pa
     from pydantic import BaseModel
 
+    from roadworthy.models.agreement import Tolerance
+    from roadworthy.models.page import Page
+
+Task = Literal["regression", "classification", "anomaly"]
+GROUP = "roadworthy.models"
+"""The group of entry points that name models of other distributions."""
+
 
 class Model(Protocol):
-    """The parts of a model package. Frames hold one row per example and keep their index."""
+    """The parts of a model package.
+
+    Data between its parts is a frame with one row per example. A cell is a number, a boolean, a
+    string, or a numpy array (a list, an image). How frames are kept between steps is the dataset's.
+    """
 
     name: str
-    """The model's name: its package, its registered name and its address at the server."""
+    """The model's name: its entry point or package, its registered name, its address at the
+    server."""
+    title: str
+    """Its name for people."""
+    task: Task
+    """What it does."""
     data: str
-    """The ``.dvc`` file of its raw data, relative to the repository's root."""
+    """The ``.dvc`` file of its raw data, a file or a directory, relative to the repository's
+    root."""
+    dataset: Dataset
+    """How its data is read, written and counted."""
     schema: pa.DataFrameSchema
     """The raw data: columns, types and ranges, with the unit in each column's description."""
+    key: Sequence[str]
+    """The columns that name a row of raw data; the whole row's content where there are none."""
     Request: type[BaseModel]
-    """One prediction request: units, bounds and an example. An optional field that is left
-    out is not a number, or an empty word: what frames and ONNX inputs hold."""
+    """One prediction request: units, bounds and an example. Fields are numbers, booleans, strings,
+    lists of these and images, see :mod:`roadworthy.models.fields`. In frames and ONNX inputs an
+    optional field that is left out is NaN, or an empty string."""
     Answer: type[BaseModel]
-    """One answer: a number per field, with its unit. The ONNX outputs carry the same names."""
+    """One answer: numbers, booleans, strings or lists, each with its unit. The ONNX outputs carry
+    the same names."""
     candidates: Sequence[Candidate]
     """What training tries, the simplest first."""
     criteria: Criteria
-    """What the gate demands."""
-
-    def read(self, path: Path) -> pd.DataFrame:
-        """Return the raw data of a file, untouched."""
-        ...
+    """What the gate requires."""
+    tolerance: Mapping[str, Tolerance]
+    """How far two answers may differ and still agree, by answer field;
+    :data:`roadworthy.models.agreement.DEFAULT` for those that are left out."""
+    resources: Mapping[str, Resources]
+    """What the steps that need more than a small pod need, by the name of the step."""
+    extra: str
+    """The extra of its distribution that its training needs, empty for none."""
+    routes: Sequence[Route]
+    """GET addresses that the server answers for it, as data: they are kept in the bundle."""
 
     def prepare(self, raw: pd.DataFrame) -> Prepared:
         """Return clean, typed rows, and how many were dropped for which reason."""
         ...
 
     def split(self, frame: pd.DataFrame) -> Split:
-        """Return the rows to train on and the hold-out, which is never trained on."""
+        """Return the rows to train on and the hold-out, which is never trained on.
+
+        :mod:`roadworthy.models.splits` has splits by seed, by time and by subject.
+        """
         ...
 
     def cross_validate(self, candidate: Candidate, train: pd.DataFrame) -> Validation:
-        """Return how a candidate does on rows of ``train`` that it was not fitted on."""
+        """Return how a candidate does on rows of ``train`` that it was not fitted on.
+
+        By k-fold, or walking forward in time, see :mod:`roadworthy.models.splits`.
+        """
         ...
 
     def train(self, candidate: Candidate, train: pd.DataFrame) -> Any:
@@ -61,7 +101,11 @@ class Model(Protocol):
         ...
 
     def export(self, estimator: Any) -> onnx.ModelProto:
-        """Return the estimator as one ONNX graph, from the request's columns to the answer's."""
+        """Return the estimator as one ONNX graph, from the request's columns to the answer's.
+
+        Inputs and outputs have a leading batch dimension: ``[n]`` for numbers, booleans and
+        strings, ``[n, k]`` for lists, ``[n, H, W]`` or ``[n, H, W, 3]`` for images.
+        """
         ...
 
     def score(self, answers: pd.DataFrame, test: pd.DataFrame) -> Scores:
@@ -78,9 +122,100 @@ class Model(Protocol):
         """Return scores, behavioural checks and figures on the hold-out."""
         ...
 
-    def points(self, frame: pd.DataFrame) -> dict[str, list[float]]:
-        """Return the columns of known examples that the page draws behind an answer."""
+    def page(self, frame: pd.DataFrame) -> Page:
+        """Return the examples and the figure of the model's page, from all prepared rows."""
         ...
+
+
+class Ingests(Protocol):
+    """A model that gets new data from outside."""
+
+    def ingest(self, raw: pd.DataFrame) -> pd.DataFrame:
+        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later."""
+        ...
+
+    def latest(self, raw: pd.DataFrame) -> Mapping[str, Any]:
+        """Return the newest request that the raw data holds."""
+        ...
+
+
+class Labels(Protocol):
+    """A model that learns from the true values of requests that it answered."""
+
+    def labelled(
+        self, request: Mapping[str, Any], truth: Mapping[str, Any], origin: str
+    ) -> Mapping[str, Any] | None:
+        """Return a row of raw data, or None where the request does not hold enough for one."""
+        ...
+
+
+class Dataset(Protocol):
+    """How data is kept. Steps pass paths on and know no format."""
+
+    def read(self, path: Path) -> pd.DataFrame:
+        """Return the raw data of a file or directory, untouched."""
+        ...
+
+    def write(self, data: pd.DataFrame, path: Path) -> None:
+        """Write rows for another step, to a file or a directory."""
+        ...
+
+    def load(self, path: Path) -> pd.DataFrame:
+        """Return the rows that :meth:`write` wrote."""
+        ...
+
+    def count(self, data: pd.DataFrame) -> int:
+        """Return how many examples there are."""
+        ...
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a step needs to run on a cluster.
+
+    Parameters
+    ----------
+    cpu, memory
+        Kubernetes quantities, e.g. ``"2"`` and ``"4Gi"``; empty for the default.
+    gpu
+        How many GPUs.
+    image
+        The variant of the pipeline's image, e.g. ``"torch"``; empty for the default.
+    retries
+        How often it is run again after it failed.
+    """
+
+    cpu: str = ""
+    memory: str = ""
+    gpu: int = 0
+    image: str = ""
+    retries: int = 0
+
+
+@dataclass(frozen=True)
+class Route:
+    """A GET address below the model's own that the server answers with a prediction.
+
+    Parameters
+    ----------
+    path
+        E.g. ``"/today"``.
+    request
+        The request: ``"latest"`` for the newest that is known, or a mapping from its fields to
+        values, where ``"{name}"`` stands for the query parameter of that name.
+    answer
+        Which fields of the answer are given; all where there are none.
+    parameters
+        The JSON schema of each query parameter, with its bounds and its default.
+    description
+        For people.
+    """
+
+    path: str
+    request: Literal["latest"] | Mapping[str, Any] = "latest"
+    answer: Sequence[str] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    description: str = ""
 
 
 class Prepared(NamedTuple):
@@ -99,7 +234,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """An unfitted estimator with a name, a word on what it is, and its parameters."""
+    """An unfitted estimator with a name, a description and its parameters."""
 
     name: str
     estimator: Any
@@ -109,7 +244,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Bound:
-    """A demand on one number, e.g. ``Bound("r2", "at least", 0.84)``."""
+    """A requirement on one number, e.g. ``Bound("r2", "at least", 0.84)``."""
 
     name: str
     comparison: Literal["at least", "at most"]
@@ -130,17 +265,17 @@ class Check(Bound):
 
     @property
     def passed(self) -> bool:
-        """Whether the value keeps the bound."""
+        """Whether the value is within the bound."""
         if self.comparison == "at least":
             return self.value >= self.limit
         return self.value <= self.limit
 
     def __str__(self) -> str:
-        """Return the check as a sentence, e.g. ``r2 is 0.91, at least 0.84 is demanded``."""
+        """Return the check as a sentence, e.g. ``r2 is 0.91, at least 0.84 is required``."""
         unit = f" {self.unit}" if self.unit else ""
         return (
             f"{self.name} is {self.value:.6g}{unit}, "
-            f"{self.comparison} {self.limit:.6g}{unit} is demanded"
+            f"{self.comparison} {self.limit:.6g}{unit} is required"
         )
 
 
@@ -173,7 +308,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Criteria:
-    """What the gate demands of a candidate.
+    """What the gate requires of a candidate.
 
     Parameters
     ----------
@@ -192,8 +327,6 @@ class Criteria:
         By which fraction the error of a slice may exceed the champion's.
     simplicity
         Of two candidates whose metric differs by less than this, the simpler is chosen.
-    parity
-        The greatest relative difference between an ONNX answer and the estimator's.
     latency_ms
         The greatest median time of one ONNX answer to one request, in milliseconds.
     """
@@ -205,7 +338,6 @@ class Criteria:
     error: str
     slice_tolerance: float
     simplicity: float
-    parity: float
     latency_ms: float
 
 
@@ -213,23 +345,95 @@ class UnknownModelError(LookupError):
     """There is no model of that name."""
 
 
+class IncompleteModelError(AttributeError):
+    """A model package lacks a part."""
+
+
 def available() -> list[str]:
-    """Return the names of the models of this installation, in alphabetical order."""
-    package = importlib.import_module("roadworthy.models")
-    return sorted(found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg)
+    """Return the names of all models of this environment, in alphabetical order."""
+    return sorted({*_own(), *_installed()})
 
 
 def load(name: str) -> Model:
     """Return the model of that name; its heavier parts are imported when they are used.
 
+    Parts that a package may leave out have their default: ``title`` the name, ``task`` regression,
+    ``dataset`` a CSV file kept as Parquet, ``tolerance`` the default of every field, and neither
+    ``key``, ``resources``, ``extra`` nor ``routes``.
+
     Raises
     ------
     UnknownModelError
         There is no such model.
+    IncompleteModelError
+        Its package is of another name.
     """
-    if name not in available():
+    if name in _own():
+        package = importlib.import_module(f"roadworthy.models.{name}")
+    elif name in (installed := _installed()):
+        package = installed[name].load()
+    else:
         raise UnknownModelError(
             f"There is no model {name!r}; there are: {', '.join(available())}. "
-            f"Name one of them, or add the package src/roadworthy/models/{name}/."
+            f"Name one of them, add the package src/roadworthy/models/{name}/, or install a "
+            f"distribution with the entry point {name!r} of the group {GROUP}."
         )
-    return cast("Model", importlib.import_module(f"roadworthy.models.{name}"))
+    if (found := getattr(package, "name", None)) != name:
+        raise IncompleteModelError(
+            f"The package of the model {name!r} has the name {found!r}. Set its `name` to {name!r}."
+        )
+    return cast("Model", _Loaded(package))
+
+
+def _own() -> list[str]:
+    package = importlib.import_module("roadworthy.models")
+    return [found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg]
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+class _Loaded:
+    """A model package, with defaults for what it leaves out."""
+
+    def __init__(self, package: Any) -> None:
+        self._package = package
+
+    def __getattr__(self, part: str) -> Any:
+        if part == "dataset":
+            return _dataset(self._package)
+        try:
+            return getattr(self._package, part)
+        except AttributeError:
+            if part == "title":
+                return self._package.name
+            if part in _DEFAULTS:
+                return _DEFAULTS[part]
+            raise IncompleteModelError(
+                f"The model {self._package.name!r} has no {part!r}. Add it to its package: see "
+                f"{__name__}.Model."
+            ) from None
+
+
+_DEFAULTS: Mapping[str, Any] = {
+    "task": "regression",
+    "tolerance": {},
+    "resources": {},
+    "extra": "",
+    "key": (),
+    "routes": (),
+}
+
+
+def _dataset(package: Any) -> Dataset:
+    """Return the package's dataset, by default a table that the package may read on its own.
+
+    A package may have a module of that name too, which hides the value once it is imported.
+    """
+    from roadworthy.models.datasets import TableDataset, read_csv
+
+    found = getattr(package, "dataset", None)
+    if isinstance(found, ModuleType):
+        found = getattr(found, "dataset", None)
+    return found or TableDataset(getattr(package, "read", read_csv))

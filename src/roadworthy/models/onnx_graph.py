@@ -1,12 +1,12 @@
 """The pieces of which a model composes its ONNX graph, in double precision.
 
-Inputs and outputs are columns: one tensor of shape [N] for each field of a request and of an
-answer. A number that is left out is not a number, a word that is left out is empty.
+Inputs and outputs are columns: one tensor for each field of a request and of an answer, with a
+leading batch dimension, see :mod:`roadworthy.models.tensors`. A missing number is NaN, a missing
+string is empty.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from pydantic import BaseModel
 from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
 from sklearn.svm import SVR
 
+from roadworthy.models.tensors import FieldType, parse
+
 OPSET = 20
+_ELEMENTS: dict[type, int] = {
+    np.float64: TensorProto.DOUBLE,
+    np.bool_: TensorProto.BOOL,
+    np.uint8: TensorProto.UINT8,
+    object: TensorProto.STRING,
+}
 IR_VERSION = 10
 
 
@@ -49,28 +59,21 @@ class Graph:
         """Add a vector of integers and return its name."""
         return self._initialize(np.asarray(values, dtype=np.int64))
 
-    def words(self, value: npt.ArrayLike) -> str:
-        """Add a word, or words, and return their name."""
+    def strings(self, value: npt.ArrayLike) -> str:
+        """Add a string, or strings, and return their name."""
         return self._initialize(np.asarray(value, dtype=object))
 
     def model(
-        self, name: str, *, columns: Iterable[str], words: Iterable[str], answer: Iterable[str]
+        self, name: str, request: type[BaseModel], answer: type[BaseModel]
     ) -> onnx.ModelProto:
         """Return the graph as a checked model.
 
         Parameters
         ----------
-        columns
-            The inputs, in the order of the request. Those that are not in ``words`` are numbers.
-        answer
-            The outputs, all of them numbers.
+        request, answer
+            Its inputs and outputs, by name and type: see :func:`roadworthy.models.tensors.parse`.
         """
-        texts = frozenset(words)
-        inputs = [
-            _column(column, TensorProto.STRING if column in texts else TensorProto.DOUBLE)
-            for column in columns
-        ]
-        outputs = [_column(column, TensorProto.DOUBLE) for column in answer]
+        inputs, outputs = _columns(request), _columns(answer)
         model = helper.make_model(
             helper.make_graph(self.nodes, name, inputs, outputs, self.initializers),
             opset_imports=[helper.make_opsetid("", OPSET)],
@@ -89,8 +92,8 @@ class Graph:
 def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
     """Add a fitted column transformer: from the inputs of its columns to a matrix [N, n].
 
-    Numbers go through a :class:`SimpleImputer`, words through a :class:`OneHotEncoder`, to which a
-    word that it does not know is none of those that it knows.
+    Numbers go through a :class:`SimpleImputer`, strings through a :class:`OneHotEncoder`, in which
+    an unknown string is none of the known ones.
 
     Raises
     ------
@@ -109,7 +112,7 @@ def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
             ]
         elif isinstance(step, OneHotEncoder):
             for value, known in zip(inputs, step.categories_, strict=True):
-                found = [graph.add("Equal", value, graph.words(str(word))) for word in known]
+                found = [graph.add("Equal", value, graph.strings(str(word))) for word in known]
                 parts += [graph.add("Cast", is_it, to=TensorProto.DOUBLE) for is_it in found]
         else:
             raise _no_graph(step)
@@ -118,6 +121,8 @@ def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
 
 def add_step(graph: Graph, step: object, value: str) -> str:
     """Add one fitted step of a pipeline: from a matrix [N, n] to a matrix [N, m].
+
+    Of a classifier these are the probabilities of its classes.
 
     Raises
     ------
@@ -132,6 +137,12 @@ def add_step(graph: Graph, step: object, value: str) -> str:
     if isinstance(step, LinearRegression | Ridge):
         product = graph.add("MatMul", value, graph.constant(step.coef_[:, None]))
         return graph.add("Add", product, graph.constant(step.intercept_))
+    if isinstance(step, LogisticRegression):
+        return _logistic(graph, step, value)
+    if isinstance(step, DummyClassifier) and step.strategy == "prior":
+        zero = graph.add("Mul", value, graph.constant(0.0))
+        zeros = graph.add("ReduceSum", zero, graph.integers(1), keepdims=1)
+        return graph.add("Add", zeros, graph.constant(step.class_prior_))
     if isinstance(step, SVR):
         return _support_vectors(graph, step, value)
     raise _no_graph(step)
@@ -161,6 +172,17 @@ def _powers(graph: Graph, step: PolynomialFeatures, value: str) -> str:
     return graph.add("Concat", *products, axis=1)
 
 
+def _logistic(graph: Graph, step: LogisticRegression, value: str) -> str:
+    """Add the softmax of one linear function for each class."""
+    coefficients, intercepts = step.coef_, step.intercept_
+    if len(step.classes_) == 2:  # of two classes it has the second one's function only
+        coefficients = np.vstack([np.zeros_like(coefficients), coefficients])
+        intercepts = np.append(0.0, intercepts)
+    product = graph.add("MatMul", value, graph.constant(coefficients.T))
+    scores = graph.add("Add", product, graph.constant(intercepts))
+    return graph.add("Softmax", scores, axis=1)
+
+
 def _support_vectors(graph: Graph, step: SVR, value: str) -> str:
     """Add the radial kernel: ``sum_i a_i exp(-gamma |x - v_i|^2) + b``."""
     if step.kernel != "rbf":
@@ -177,5 +199,12 @@ def _support_vectors(graph: Graph, step: SVR, value: str) -> str:
     return graph.add("Add", product, graph.constant(step.intercept_))
 
 
-def _column(name: str, element_type: int) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, element_type, ["N"])
+def _columns(record: type[BaseModel]) -> list[onnx.ValueInfoProto]:
+    schema = record.model_json_schema()
+    fields = parse(schema)
+    return [_column(fields[name]) for name in schema["properties"]]
+
+
+def _column(field: FieldType) -> onnx.ValueInfoProto:
+    lengths = [f"{field.name}_length" if size is None else size for size in field.shape]
+    return helper.make_tensor_value_info(field.name, _ELEMENTS[field.dtype], ["N", *lengths])

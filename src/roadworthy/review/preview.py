@@ -1,18 +1,16 @@
-"""What the gate would say of the model that the clone at hand makes, before anything is released.
+"""Preview a candidate: the gate's verdict on the model of a clone, before anything is released.
 
-The steps of the pipeline up to the gate run here, in a scratch directory, and nothing is recorded,
-registered or pushed. The code and the ``.dvc`` file are those of the clone as it stands: what is
-not committed is part of it, and is named.
+The steps of the pipeline up to the gate run in a scratch directory; nothing is recorded, registered
+or pushed. Code and ``.dvc`` file are those of the work tree: uncommitted changes are part of it and
+are listed.
 """
 
 from __future__ import annotations
 
-import math
 import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,29 +19,29 @@ import pandas as pd
 
 import roadworthy
 from roadworthy.bundles import releases
+from roadworthy.bundles.bundle import Manifest
 from roadworthy.core import pages
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git, validation
 from roadworthy.data.access import Access
 from roadworthy.models import contract
-from roadworthy.models.contract import Check, Model, Scores, UnknownModelError
+from roadworthy.models.contract import Model, Scores, UnknownModelError
+from roadworthy.review.comparison import metric_lines, number, signed
 from roadworthy.steps.evaluate import evaluate
 from roadworthy.steps.gate import judge, released
 from roadworthy.steps.prepare import Counts, prepare
 from roadworthy.steps.train import train
-from roadworthy.steps.validate import validate
+from roadworthy.tracking.registry import Registry, RegistryError
 from roadworthy.training.gate import Verdict
 
 _FORMAT = 1
-_NO_DIFFERENCE = 1e-9
-# What Markdown or HTML would take for something else than the text of a cell. Not a `_` within a
-# word: it is nothing else there, and names are full of them.
+# What Markdown or HTML would take for markup. A `_` within a word is none, and names have many.
 _SPECIAL = re.compile(r"([\\`*|<>\[\]~@&#]|(?<![^\W_])_|_(?![^\W_]))")
 
 
-class CandidacyError(RoadworthyError):
-    """A candidate cannot be examined."""
+class PreviewError(RoadworthyError):
+    """A candidate cannot be previewed."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +50,12 @@ class Opponent:
 
     Parameters
     ----------
-    tag
-        The tag of its release.
-    found
-        Why it is this version, in a few words.
+    tag, found
+        The tag of its release, and what makes it this version.
     name
         Which of the model's candidates it was.
-    commit, data_hash
-        What it was made of.
     scores
-        Its scores on the candidate's hold-out; None where its requests cannot be asked of those
-        rows.
+        Its scores on the candidate's hold-out; None where these rows lack an input of it.
     """
 
     tag: str
@@ -75,14 +68,14 @@ class Opponent:
 
 @dataclass(frozen=True)
 class Difference:
-    """How the raw data differs from the opponent's.
+    """The raw data against the opponent's.
 
     Parameters
     ----------
     added, removed
-        How many rows are new, and how many are gone; a row that was changed counts as both.
+        How many rows are new and how many are removed; a changed row counts as both.
     problem
-        Why that is not known, in a sentence; empty where it is.
+        Why that is unknown, in a sentence; empty where it is known.
     """
 
     added: int = 0
@@ -92,20 +85,20 @@ class Difference:
     def __str__(self) -> str:
         """Return it as a sentence."""
         if self.problem:
-            return f"It is not known how many rows differ: {self.problem}"
+            return f"It is unknown how many rows differ: {self.problem}"
         if not self.added and not self.removed:
             return "The rows are the same."
-        return f"{self.added} rows are new and {self.removed} are gone."
+        return f"{self.added} rows are new and {self.removed} are removed."
 
 
 @dataclass(frozen=True)
-class Candidacy:
-    """A candidate and what the gate says of it. Get one from :func:`examine`.
+class Preview:
+    """A candidate and the gate's verdict on it. Get one from :func:`preview`.
 
     Parameters
     ----------
     commit, changes
-        The clone's commit, and its paths with uncommitted changes, which are part of this.
+        The clone's commit, and its paths with uncommitted changes, which are part of the candidate.
     data_hash, rows, counts
         The hash by which DVC knows the raw data, its rows, and how many of them went where.
     name, digest
@@ -115,10 +108,10 @@ class Candidacy:
     behaviour
         The names of the behavioural checks among the verdict's.
     opponent, difference
-        What it is compared with, and how the data differs from that one's; None where there was no
-        release yet.
+        What it is compared with, and the raw data against the opponent's; None before the first
+        release.
     notes
-        What a reader has to know besides, as sentences.
+        Further sentences for the reader.
     """
 
     model: str
@@ -139,33 +132,31 @@ class Candidacy:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command line ends with."""
+        """The exit status of the command."""
         return ExitCode.DONE if self.verdict.passed else ExitCode.GATE
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values. What is not a finite number there is None."""
-        told = asdict(self) | {
-            "format": _FORMAT,
-            "exit_code": int(self.exit_code),
-            "verdict": self.verdict.to_dict(),
-        }
-        plain: dict[str, Any] = pages.finite(told)
+        """Return it as plain values; numbers that are not finite are None."""
+        facts = {"format": _FORMAT, "exit_code": int(self.exit_code)}
+        plain: dict[str, Any] = pages.finite(
+            asdict(self) | facts | {"verdict": self.verdict.to_dict()}
+        )
         return plain
 
     def to_markdown(self) -> str:
         """Return it as Markdown, ready to be a comment of a merge request."""
-        named = {check.name: check for check in self.verdict.checks}
-        behaviour = [named[name] for name in self.behaviour if name in named]
-        return _markdown(
-            of=self,
-            champion=self.opponent.scores if self.opponent else None,
-            bounds=_by_metric(self.verdict.checks),
-            behaviour=behaviour,
-            nan=math.nan,
-        )
+        champion = self.opponent.scores if self.opponent else None
+        names = self.opponent.tag if self.opponent else "", "candidate"
+        scores = champion or Scores({}, {}), self.scores
+        lines = metric_lines(contract.load(self.model).criteria, names, scores)
+        made_of = [
+            (word, getattr(self, field), getattr(self.opponent, field, ""))
+            for word, field in (("candidate", "name"), ("commit", "commit"), ("data", "data_hash"))
+        ]
+        return _markdown(of=self, champion=champion, lines=lines, made_of=made_of)
 
 
-def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
+def preview(settings: Settings, directory: Path, model: str) -> Preview:
     """Return the candidate that the clone around a directory makes, and the gate's verdict on it.
 
     It is compared with the registry's champion; where the registry has none or does not answer,
@@ -173,27 +164,29 @@ def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
 
     Raises
     ------
-    CandidacyError
-        There is no such model, or the code that runs is not the clone's.
+    PreviewError
+        There is no such model, or the running code is not the clone's.
     DataError
-        The raw data does not keep its schema.
+        The raw data violates its schema.
     GitError, DvcError, BundleError
-        The clone, its data or the release to compare with is not there.
+        The clone, its data or the release to compare with does not exist.
     """
     clone = git.inspect(directory)
-    _check_at_hand(clone.root)
-    chosen = _load(model)
-    number, found, notes = _on_the_road(settings, model)
+    _check_code(clone.root)
+    try:
+        chosen = contract.load(model)
+    except UnknownModelError as error:
+        raise PreviewError(str(error)) from error
+    version, found, notes = _opponent(settings, model)
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as scratch:
         place = Path(scratch)
         data_hash = dvc.content_hash(clone.root / chosen.data)
         raw = _pull(settings, clone.root, chosen.data, place / "data")
-        rows = validate(model, raw, target=place / "validated")
         halves = {"train": place / "train", "test": place / "test"}
-        counts = prepare(model, place / "validated", **halves)
+        counts = prepare(model, raw, **halves)
         training = train(model, halves["train"], target=place / "trained")
         packed = place / "bundle"
-        examined = evaluate(
+        evaluated = evaluate(
             model,
             trained=place / "trained",
             **halves,
@@ -201,35 +194,37 @@ def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
             data_hash=data_hash,
             target=packed,
         )
-        with released(settings, model, number) as champion:
-            judged = judge(
-                model, packed=packed, test=halves["test"], champion=champion, number=number
-            )
         opponent, difference = None, None
-        if champion is not None:
-            made_of = champion.manifest
-            opponent = Opponent(
-                tag=f"{model}-v{number}",
-                found=found,
-                name=made_of.candidate,
-                commit=made_of.commit,
-                data_hash=made_of.data_hash,
-                scores=judged.champion,
+        with released(settings, model, version) as champion:
+            judged = judge(
+                model, packed=packed, test=halves["test"], champion=champion, number=version
             )
-            difference = _difference(settings, chosen, opponent, raw, data_hash)
-        return Candidacy(
+            if champion is not None:
+                made_of = champion.manifest
+                opponent = Opponent(
+                    tag=f"{model}-v{version}",
+                    found=found,
+                    name=made_of.candidate,
+                    commit=made_of.commit,
+                    data_hash=made_of.data_hash,
+                    scores=judged.champion,
+                )
+                difference = Difference()
+                if made_of.data_hash != data_hash:
+                    difference = _difference(settings, chosen, made_of, raw)
+        return Preview(
             model=model,
             commit=clone.commit,
             changes=clone.changes,
             data_hash=data_hash,
-            rows=rows,
+            rows=counts.rows,
             counts=counts,
             name=training.candidate,
-            digest=examined.digest,
+            digest=evaluated.digest,
             verdict=judged.verdict,
             scores=judged.candidate,
             error=chosen.criteria.error,
-            behaviour=tuple(check.name for check in examined.evaluation.checks),
+            behaviour=tuple(check.name for check in evaluated.evaluation.checks),
             opponent=opponent,
             difference=difference,
             notes=notes,
@@ -237,79 +232,37 @@ def examine(settings: Settings, directory: Path, model: str) -> Candidacy:
 
 
 def refusal(model: str, problem: RoadworthyError) -> str:
-    """Return the Markdown that says why a candidate could not be examined."""
+    """Return the Markdown that says why there is no preview of a candidate."""
     return _markdown(of=None, model=model, problem=str(problem))
 
 
-def write(markdown: str, file: Path) -> None:
-    """Write Markdown to a file.
-
-    Raises
-    ------
-    CandidacyError
-        It cannot be written there.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(markdown, encoding="utf-8")
-    except OSError as error:
-        raise CandidacyError(
-            f"The report cannot be written to {file} ({error.strerror or error}): name another "
-            f"file with --markdown."
-        ) from error
-
-
 def escaped(text: object) -> str:
-    """Return a text that stands in a Markdown table as it is, on one line."""
+    """Return a text as one line that a Markdown table shows unchanged."""
     return _SPECIAL.sub(r"\\\1", " ".join(str(text).split()))
 
 
-def signed(value: float) -> str:
-    """Return a difference with its sign; what is but the last digits of a sum is none."""
-    if abs(value) < _NO_DIFFERENCE:
-        return "0"
-    return f"+{pages.number(value)}" if value > 0 else pages.number(value)
-
-
-def _load(model: str) -> Model:
-    try:
-        return contract.load(model)
-    except UnknownModelError as error:
-        raise CandidacyError(str(error)) from error
-
-
-def _check_at_hand(root: Path) -> None:
-    """Refuse to call another clone's code a candidate of this one."""
+def _check_code(root: Path) -> None:
+    """Refuse to preview a clone with the code of another one."""
     running = Path(roadworthy.__file__).resolve()
     if not running.is_relative_to(root.resolve()):
-        raise CandidacyError(
+        raise PreviewError(
             f"The code that runs is {running.parent}, not that of the clone {root}: run "
             f"`make .venv/.installed` there, and then its own .venv/bin/roadworthy."
         )
 
 
-def _on_the_road(settings: Settings, model: str) -> tuple[int, str, tuple[str, ...]]:
-    """Return the version to compare with, 0 for none, why it is that one, and notes."""
-    from roadworthy.tracking.registry import RegistryError
-
+def _opponent(settings: Settings, model: str) -> tuple[int, str, tuple[str, ...]]:
+    """Return the version to compare with, 0 for none, what makes it this one, and notes."""
     notes: tuple[str, ...] = ()
     try:
-        champion = _registered(settings, model)
+        champion = (
+            Registry.of(settings).aliased(model, "champion") if settings.has_registry else None
+        )
     except RegistryError as error:
-        champion, notes = 0, (f"The champion is not known. {error}",)
+        champion, notes = None, (f"The champion is unknown. {error}",)
     if champion:
-        return champion, "the champion of the registry", notes
-    latest = _latest(settings, model)
-    return latest, "the latest release of the Git remote", notes
-
-
-def _registered(settings: Settings, model: str) -> int:
-    if not settings.has_registry:
-        return 0
-    from roadworthy.tracking.registry import Registry
-
-    champion = Registry.of(settings).aliased(model, "champion")
-    return champion.number if champion else 0
+        return champion.number, "the champion of the registry", notes
+    return _latest(settings, model), "the latest release of the Git remote", notes
 
 
 def _latest(settings: Settings, model: str) -> int:
@@ -322,7 +275,7 @@ def _latest(settings: Settings, model: str) -> int:
 
 
 def _pull(settings: Settings, root: Path, pointer: str, scratch: Path) -> Path:
-    """Fetch the raw data of a clone's ``.dvc`` file beside the clone, which is only read."""
+    """Fetch the raw data of a clone's ``.dvc`` file outside of the clone, which is only read."""
     scratch.mkdir()
     git.git("init", "--quiet", cwd=scratch)
     for name in (".dvc/config", pointer):
@@ -330,48 +283,30 @@ def _pull(settings: Settings, root: Path, pointer: str, scratch: Path) -> Path:
         try:
             shutil.copyfile(root / name, scratch / name)
         except FileNotFoundError as error:
-            raise CandidacyError(
+            raise PreviewError(
                 f"{root} has no {name}: make it with `dvc init` or `dvc add`."
             ) from error
     dvc.configure(scratch, remote=settings.dvc_remote, url=settings.dvc_remote_url)
     return dvc.pull(scratch, pointer)
 
 
-def _difference(
-    settings: Settings, chosen: Model, opponent: Opponent, raw: Path, data_hash: str
-) -> Difference:
-    if opponent.data_hash == data_hash:
-        return Difference()
+def _difference(settings: Settings, chosen: Model, made_of: Manifest, raw: Path) -> Difference:
     try:
-        with releases.source(settings, opponent.commit) as repository:
-            if dvc.content_hash(repository / chosen.data) != opponent.data_hash:
-                return Difference(problem=f"{opponent.tag} was made of another file.")
-            before = validation.read(chosen, dvc.pull(repository, chosen.data))
+        with releases.origin(settings, made_of, chosen.data) as (_, former):
+            before = _rows(validation.read(chosen, former))
     except (git.GitError, dvc.DvcError, validation.DataError) as error:
         return Difference(problem=str(error))
-    former, now = _rows(before), _rows(validation.read(chosen, raw))
-    return Difference((now - former).total(), (former - now).total())
+    now = _rows(validation.read(chosen, raw))
+    return Difference((now - before).total(), (before - now).total())
 
 
 def _rows(frame: pd.DataFrame) -> Counter[tuple[Any, ...]]:
-    """Return how often each row is there. By the names of its columns: their order may differ."""
+    """Return how often each row occurs, whatever the order of the columns."""
     ordered = frame[sorted(frame.columns)].astype(str)
     return Counter(ordered.itertuples(index=False, name=None))
 
 
-def _by_metric(checks: tuple[Check, ...]) -> Mapping[str, list[Check]]:
-    """Return what is demanded of each metric of the hold-out, also by the champion's."""
-    found: dict[str, list[Check]] = {}
-    for check in checks:
-        found.setdefault(check.name.removesuffix("_with_margin"), []).append(check)
-    return found
-
-
 def _markdown(**values: Any) -> str:
-    filters: dict[str, Callable[..., str]] = {
-        "text": escaped,
-        "number": pages.number,
-        "signed": signed,
-    }
-    # No HTML: the template puts each text through `escaped`.
+    filters = {"text": escaped, "number": number, "signed": signed}
+    # Not HTML: the template puts each text through `escaped`.
     return pages.render("roadworthy.review", "preview.md.j2", filters, autoescape=False, **values)

@@ -10,15 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from roadworthy.bundles import bundle, releases
-from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.core.subprocesses import call
-from roadworthy.data import dvc, git
+from roadworthy.data import git
 from roadworthy.models import contract
-
-
-class ReproductionError(RoadworthyError):
-    """A release cannot be made again with the code at hand."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +59,8 @@ def reproduce(settings: Settings, model: str, number: int) -> Reproduction:
     ):
         place = Path(scratch)
         commit = released.manifest.commit
-        with releases.source(settings, commit) as repository:
-            pointer = contract.load(model).data
-            if dvc.content_hash(repository / pointer) != released.manifest.data_hash:
-                raise ReproductionError(
-                    f"{pointer} at {commit[:12]} names other data than {tag} was made of: run this "
-                    f"with the code of that commit."
-                )
-            raw = dvc.pull(repository, pointer)
+        pointer = contract.load(model).data
+        with releases.origin(settings, released.manifest, pointer) as (repository, raw):
             code = git.export(repository, commit, place / "code")
             arguments: list[str | Path] = [
                 model,

@@ -14,8 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
+from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 
 VERSION_HEADER = "x-roadworthy-version"
@@ -45,7 +46,7 @@ class Release:
     version: int
     bundle: str
     digest: str
-    since: str
+    since: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,17 +95,20 @@ def read(directory: Path, model: str) -> Road:
     """
     file = directory / f"{model}.json"
     try:
-        # Fields of a later release are ignored, those of an earlier one have defaults.
-        road = TypeAdapter(Road).validate_json(file.read_bytes(), strict=True)
+        content = file.read_bytes()
+        road = stored.decode(Road, content)
+        if road.model != model:
+            raise ValueError(f"it is of the model {road.model!r}")  # noqa: TRY301
+        # Without its champion a damaged file would remove what is deployed.
+        if "champion" not in json.loads(content):
+            raise ValueError("it has no champion")  # noqa: TRY301
     except FileNotFoundError:
         return Road(model)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise _damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except OSError as error:
-        raise _damaged(file, str(error)) from error
-    if road.model != model:
-        raise _damaged(file, f"it is of the model {road.model!r}")
+    except (ValueError, OSError) as error:
+        raise RoadError(
+            f"{file} does not say what is deployed ({error}). Delete it: "
+            f"`roadworthy serve` writes it anew from the registry."
+        ) from error
     return road
 
 
@@ -119,10 +123,3 @@ def write(directory: Path, road: Road) -> None:
 def models(directory: Path) -> list[str]:
     """Return the names of the models that have a road, in alphabetical order."""
     return sorted(file.stem for file in directory.glob("[!.]*.json"))
-
-
-def _damaged(file: Path, why: str) -> RoadError:
-    return RoadError(
-        f"{file} does not say what is deployed ({why}). Delete it: `roadworthy serve` writes it "
-        f"anew from the registry."
-    )

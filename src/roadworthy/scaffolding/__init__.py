@@ -1,4 +1,4 @@
-"""The first lines of a new model: package, notebook, data under DVC and compiled pipeline."""
+"""Start a new model: package, notebook, data under DVC and compiled pipeline."""
 
 from roadworthy.scaffolding.writing import Scaffold, ScaffoldError, scaffold
 

@@ -1,82 +1,80 @@
-"""The first lines of a model as text: from what a table holds to the content of each file."""
+"""The files of a new model as text, from what its table holds."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import re
+from dataclasses import dataclass, field
 from typing import Any
 
 import jinja2
 
 from roadworthy.scaffolding.table import Table
 
-MODULES = ("__init__", "dataset", "estimator", "evaluation", "graph", "request", "schema")
+MODULES = ("__init__", "estimator", "evaluation", "graph", "request", "schema", "table")
 """The modules of a model's package."""
-_CELL = "# %%"
-_LINE_LENGTH = 100
+_CELL = re.compile(r"^# %%(.*)\n", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Reached:
-    """What the chosen candidate reached by cross-validation, which sets the bars of the gate.
+    """What the chosen candidate reaches by cross-validation, from which the gate's bounds are made.
 
     Parameters
     ----------
-    r2, mae
-        R² and mean absolute error.
-    r2_deviation, mae_deviation
-        By how much they differ from fold to fold; a fold is about as large as the hold-out.
+    metrics
+        As :class:`roadworthy.models.contract.Validation` has them: ``cv_<name>``, and
+        ``cv_<name>_deviation`` from fold to fold; a fold is about as large as the hold-out.
+    seed
+        Which rows are held out.
     """
 
-    candidate: str
-    r2: float
-    r2_deviation: float
-    mae: float
-    mae_deviation: float
+    candidate: str = "no candidate"
+    metrics: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
 
-    @property
-    def r2_bar(self) -> float:
-        """A little below R². It is never below 0: that is what the mean alone reaches."""
-        return _down(self.r2 - 0.01)
+    def of(self, metric: str) -> float:
+        """Return a metric; 0 before anything was tried."""
+        return self.metrics.get(f"cv_{metric}", 0.0)
 
-    @property
-    def r2_hold_out_bar(self) -> float:
-        """Three deviations below R², because a hold-out is small."""
-        return _down(self.r2 - 3 * self.r2_deviation)
+    def deviation(self, metric: str) -> float:
+        """Return the standard deviation of a metric from fold to fold."""
+        return self.of(f"{metric}_deviation")
 
-    @property
-    def mae_bar(self) -> float:
-        """Three deviations above the error, rounded up to two digits."""
-        bar = self.mae + 3 * self.mae_deviation
-        step = 10.0 ** (math.floor(math.log10(bar)) - 1) if bar > 0 else 1.0
-        return float(f"{math.ceil(bar / step) * step:.3g}")
+    def least(self, metric: str, deviations: int = 3) -> float:
+        """Return a bound below a metric, rounded down to hundredths, and never negative."""
+        slack = deviations * self.deviation(metric) or 0.01
+        return max(0.0, math.floor((self.of(metric) - slack) * 100) / 100)
 
-
-UNTRIED = Reached("no candidate", 0.0, 0.0, 0.0, 0.0)
-"""Before anything was tried: bars that nothing is held against."""
+    def most(self, metric: str) -> float:
+        """Return a bound three deviations above a metric, rounded up to two digits."""
+        bound = self.of(metric) + 3 * self.deviation(metric)
+        step = 10.0 ** (math.floor(math.log10(bound)) - 1) if bound > 0 else 1.0
+        return float(f"{math.ceil(bound / step) * step:.3g}")
 
 
 def render(name: str, table: Table, reached: Reached) -> dict[str, str]:
-    """Return the text of each file of a model by its path in the clone: package and notebook."""
+    """Return the text of each file by its path in the clone: the package and the notebook.
+
+    It is valid Python; ``ruff`` removes the imports that are not used and formats it.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("roadworthy.scaffolding"),
-        autoescape=False,  # noqa: S701 - what is written is Python
+        autoescape=False,  # noqa: S701 - the result is Python
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["quoted"] = quoted
-    environment.globals["imported"] = imported
+    environment.filters["python"] = ascii
     values = {
         "name": name,
         "estimator": f"{''.join(part.title() for part in name.split('_'))}Estimator",
         "table": table,
+        "classifies": table.task == "classification",
+        "fields": tuple(table.probabilities),
         "reached": reached,
-        "imports": _imports(table),
     }
 
     def filled(template: str) -> str:
@@ -88,99 +86,23 @@ def render(name: str, table: Table, reached: Reached) -> dict[str, str]:
 
 
 def notebook(script: str) -> str:
-    """Return a notebook without outputs, of a script whose cells begin with ``# %%``."""
-    lines = script.splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith(_CELL)]
-    cells = [
-        _cell(number, lines[start], lines[start + 1 : end])
-        for number, (start, end) in enumerate(pairwise([*starts, len(lines)]))
-    ]
+    """Return a notebook without outputs, from a script whose cells begin with ``# %%``."""
+    _, *parts = _CELL.split(script)
+    cells: list[dict[str, Any]] = []
+    for kind, text in zip(parts[::2], parts[1::2], strict=True):
+        common = {"id": f"cell-{len(cells):02}", "metadata": {}}
+        if "markdown" in kind:
+            source = re.sub(r"^# ?", "", text.strip("\n"), flags=re.MULTILINE)
+            cells.append({"cell_type": "markdown", **common, "source": source.splitlines(True)})
+        else:
+            code = {"execution_count": None, "outputs": [], **common}
+            source = text.strip("\n")
+            cells.append({"cell_type": "code", **code, "source": source.splitlines(True)})
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     document = {
         "cells": cells,
-        "metadata": {
-            "kernelspec": {
-                "display_name": "Python 3",
-                "language": "python",
-                "name": "python3",
-            },
-            "language_info": {"name": "python"},
-        },
+        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
     return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-
-
-def quoted(value: object) -> str:
-    """Return a number or a word as the formatter writes it in Python."""
-    if not isinstance(value, str):
-        return repr(value)
-    # The formatter takes single quotes only where they need fewer backslashes.
-    quote = "'" if value.count('"') > value.count("'") else '"'
-    return quote + "".join(_sign(sign, quote) for sign in value) + quote
-
-
-def imported(names: Mapping[str, Sequence[str]]) -> str:
-    """Return the imports from modules of ``roadworthy.models``, as the linter sorts them."""
-    lines = []
-    for module, wanted in sorted(names.items()):
-        line = f"from roadworthy.models.{module} import "
-        if len(line) + len(", ".join(wanted)) <= _LINE_LENGTH:
-            lines.append(line + ", ".join(wanted))
-        else:
-            lines += [f"{line}(", *(f"    {name}," for name in wanted), ")"]
-    return "\n".join(lines)
-
-
-def _imports(table: Table) -> dict[str, list[str]]:
-    """Return what the module of the request imports."""
-    optional = [column for column in table.features if column.name not in table.required]
-    kinds = {column.kind for column in optional}
-    whole = any(column.whole for column in optional)
-    words = bool(table.words)
-    wanted = {
-        "typing": {"Annotated": True, "Literal": words},
-        "pydantic": {
-            "BaseModel": True,
-            "ConfigDict": True,
-            "Field": words or bool(optional),
-            "PlainSerializer": whole,
-        },
-        "fields": {
-            "no_number": "number" in kinds,
-            "no_word": "word" in kinds,
-            "number": True,
-            "unchanged": whole,
-        },
-    }
-    return {
-        module: [name for name, used in names.items() if used] for module, names in wanted.items()
-    }
-
-
-def _cell(number: int, head: str, lines: list[str]) -> dict[str, Any]:
-    source = "\n".join(lines).strip("\n").splitlines(keepends=True)
-    common = {"id": f"cell-{number:02}", "metadata": {}}
-    if head.endswith("[markdown]"):
-        text = [line.removeprefix("#").removeprefix(" ") for line in source]
-        return {"cell_type": "markdown", **common, "source": text}
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        **common,
-        "outputs": [],
-        "source": source,
-    }
-
-
-def _sign(sign: str, quote: str) -> str:
-    """Return a sign of a word in Python; one that could be taken for another, by its number."""
-    if sign in "\"'":
-        return f"\\{sign}" if sign == quote else sign
-    if sign.isascii() or (sign.isalpha() and sign < "\u0250"):
-        return repr(sign)[1:-1]
-    return sign.encode("ascii", "backslashreplace").decode()
-
-
-def _down(value: float) -> float:
-    return max(0.0, math.floor(value * 100) / 100)

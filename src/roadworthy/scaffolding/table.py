@@ -1,13 +1,12 @@
-"""What a table holds: which columns are numbers, words or text, in which ranges."""
+"""What a table holds: its columns, and whether its target is a number or a class."""
 
 from __future__ import annotations
 
 import keyword
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,20 +15,23 @@ from pydantic import BaseModel
 from roadworthy.core.errors import RoadworthyError
 
 FEWEST_ROWS = 50
-"""With fewer rows neither training nor the hold-out says anything."""
+"""Below that neither training nor the hold-out is meaningful."""
 MOST_CHOICES = 20
-"""A column of more different words is text: it names its rows, and is not learnt from."""
+"""A column of more different strings is text, which is not a feature; a class is one of as many."""
+_MOST_WHOLE_CLASSES = 10
+_FEWEST_IN_CLASS = 10
 _LONGEST_CHOICE = 40
 _LONGEST_NAME = 30
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
-# The names that a request's fields would hide from the fields after them.
+# Names that would hide a type from the fields after them.
 _TAKEN = frozenset(("float", "int"))
 
-Kind = Literal["number", "word", "text"]
+Kind = Literal["number", "string", "text"]
+Task = Literal["regression", "classification"]
 
 
 class TableError(RoadworthyError):
-    """No model can be begun with a table."""
+    """A model cannot be started from a table."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,15 @@ class Column:
     Parameters
     ----------
     kind
-        Numbers; words of which there are a few; or text, which is not learnt from.
+        Numbers, strings out of a few, or text, which is not a feature.
     missing
-        Whether a value is missing somewhere.
+        Whether it has missing values.
     whole
-        Whether every number is a whole one.
+        Whether all numbers are whole.
     lowest, highest
         The range of numbers, rounded outward.
     choices
-        The different words, in alphabetical order.
+        The different strings, sorted.
     """
 
     name: str
@@ -64,23 +66,38 @@ class Column:
         return self.name.rpartition("_")[2] if "_" in self.name.strip("_") else "1"
 
 
+class Choice(NamedTuple):
+    """A task, and why it was chosen."""
+
+    task: Task
+    reason: str
+
+
 @dataclass(frozen=True)
 class Table:
-    """What a model is begun with.
+    """What a model is started from.
 
     Parameters
     ----------
     columns
-        Every column in the order of the file, the target among them.
+        Every column in the order of the file, the target included.
     target
-        The name of the column to predict.
+        The column to predict.
+    chosen
+        Whether it is a number or a class.
     example
-        A row of the features, without what is missing in it.
+        The features of one row, without its missing values.
     """
 
     columns: tuple[Column, ...]
     target: str
+    chosen: Choice
     example: dict[str, float | str]
+
+    @property
+    def task(self) -> Task:
+        """Whether the target is a number or a class."""
+        return self.chosen.task
 
     @property
     def answer(self) -> Column:
@@ -89,58 +106,77 @@ class Table:
 
     @property
     def features(self) -> tuple[Column, ...]:
-        """What is learnt from: numbers, then words."""
-        others = [column for column in self.columns if column.name != self.target]
-        return (*_of(others, "number"), *_of(others, "word"))
-
-    @property
-    def numbers(self) -> tuple[str, ...]:
-        """The names of the features that are numbers."""
-        return tuple(column.name for column in _of(self.features, "number"))
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The names of the features that are words."""
-        return tuple(column.name for column in _of(self.features, "word"))
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """The names of the columns that are not learnt from."""
-        return tuple(column.name for column in _of(self.columns, "text"))
+        """The columns to learn from: numbers, then strings."""
+        order = {"number": 0, "string": 1}
+        found = [of for of in self.columns if of.name != self.target and of.kind in order]
+        return tuple(sorted(found, key=lambda column: order[column.kind]))
 
     @property
     def required(self) -> tuple[str, ...]:
-        """The features that every request says: those that no row misses, or else the first."""
-        whole = tuple(column.name for column in self.features if not column.missing)
-        return whole or (self.features[0].name,)
+        """The features without missing values, or else the first: every request has them."""
+        complete = tuple(column.name for column in self.features if not column.missing)
+        return complete or (self.features[0].name,)
+
+    @property
+    def probabilities(self) -> dict[str, str]:
+        """The class of each field of the answer that is a probability."""
+        taken = {column.name for column in self.columns}
+        fields: dict[str, str] = {}
+        for choice in self.answer.choices:
+            plain = re.sub(r"[^a-z0-9]+", "_", choice.lower()).strip("_") or "other"
+            name = f"probability_{plain}"
+            while name in taken | set(fields):
+                name += "_"
+            fields[name] = choice
+        return fields
+
+    def named(self, kind: Kind) -> tuple[str, ...]:
+        """Return the names of the columns of a kind, without the target."""
+        return tuple(of.name for of in self.columns if of.kind == kind and of.name != self.target)
 
 
-def read_columns(frame: pd.DataFrame, target: str) -> Table:
+def read_columns(frame: pd.DataFrame, target: str, task: Task | None = None) -> Table:
     """Return what a table holds.
 
     Parameters
     ----------
     frame
-        A row per example, every value as it stands in the file or missing.
+        A row per example; each value is the string of the file, or missing.
     target
         The column to predict.
+    task
+        Whether to predict a number or a class. By default the target decides: strings and at most
+        10 different whole numbers are classes.
 
     Raises
     ------
     TableError
-        A column has a name that code cannot have, the target is not there or not a number, or
-        there is too little to learn from.
+        A column has a name that is not an identifier, the target does not fit the task, or the
+        table is too small to learn from.
     """
     _check_names([str(name) for name in frame.columns], target)
-    _check_target(frame[target], target)
-    columns = tuple(_column(frame[name], str(name)) for name in frame.columns)
-    table = Table(columns, target, example={})
+    known = frame[target].dropna()
+    if len(known) < FEWEST_ROWS:
+        raise TableError(
+            f"There are {len(known)} rows with a {target}, and a model needs at least "
+            f"{FEWEST_ROWS}: collect more."
+        )
+    if known.nunique() == 1:
+        raise TableError(f"{target} is {known.iloc[0]} in every row: there is nothing to learn.")
+    chosen = Choice(task, "as --task says") if task else _choose(known, target)
+    columns = tuple(
+        _classes(frame[name], target)
+        if name == target and chosen.task == "classification"
+        else _column(frame[name], str(name), must_be_number=name == target)
+        for name in frame.columns
+    )
+    table = Table(columns, target, chosen, example={})
     if not table.features:
         raise TableError(
             f"There is no column beside {target} to learn from: add one of numbers, or one of 2 to "
-            f"{MOST_CHOICES} different words."
+            f"{MOST_CHOICES} different strings."
         )
-    return Table(columns, target, _example(frame, table))
+    return Table(columns, target, chosen, _example(frame, table))
 
 
 def outward(lowest: float, highest: float) -> tuple[float, float]:
@@ -154,15 +190,21 @@ def outward(lowest: float, highest: float) -> tuple[float, float]:
     return min(low, lowest), max(high, highest)
 
 
-def _of(columns: Sequence[Column], kind: Kind) -> tuple[Column, ...]:
-    return tuple(column for column in columns if column.kind == kind)
+def _choose(known: pd.Series, target: str) -> Choice:
+    numbers, different = _numbers(known), known.nunique()
+    if numbers.isna().mean() > 0.5:
+        return Choice("classification", f"{target} holds strings, {different} different ones")
+    if numbers.notna().all() and (numbers % 1 == 0).all() and different <= _MOST_WHOLE_CLASSES:
+        return Choice("classification", f"{target} holds only {different} different whole numbers")
+    return Choice("regression", f"{target} holds numbers")
 
 
 def _check_names(names: list[str], target: str) -> None:
     if odd := [name for name in names if not _is_identifier(name)]:
-        told = ", ".join(f"{name!r} to {_renamed(name)}" for name in odd)
+        renamed = ", ".join(f"{name!r} to {_renamed(name)}" for name in odd)
         raise TableError(
-            f"These columns have names that cannot stand in code; rename them, for example {told}."
+            f"These columns have names that cannot stand in code; rename them, for example "
+            f"{renamed}."
         )
     if target not in names:
         raise TableError(
@@ -182,59 +224,52 @@ def _is_identifier(name: str) -> bool:
 
 
 def _renamed(name: str) -> str:
-    """Return a name that code can have and that reads like another one."""
+    """Return an identifier that reads like a name."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[: _LONGEST_NAME - 7]
-    if not plain[:1].isalpha() or not _is_identifier(plain):
-        plain = f"column_{plain}".rstrip("_")
-    return plain
+    return plain if _is_identifier(plain) else f"column_{plain}".rstrip("_")
 
 
-def _check_target(values: pd.Series, target: str) -> None:
-    numbers = _numbers(values)
-    if bad := _first(values, values.notna() & numbers.isna()):
+def _classes(values: pd.Series, target: str) -> Column:
+    rows = values.dropna().value_counts()
+    if len(rows) > MOST_CHOICES:
         raise TableError(
-            f"The column to predict, {target}, is not one of numbers: {bad}; name another, or mend "
-            f"the file."
+            f"{target} has {len(rows)} different values, and a classifier takes 2 to "
+            f"{MOST_CHOICES}: join some, or predict a number with --task regression."
         )
-    known = numbers.dropna()
-    if len(known) < FEWEST_ROWS:
+    if rows.min() < _FEWEST_IN_CLASS:
         raise TableError(
-            f"There are {len(known)} rows with a {target}, and a model needs at least "
-            f"{FEWEST_ROWS}: collect more."
+            f"The class {rows.idxmin()!r} of {target} has {rows.min()} rows, and each needs at "
+            f"least {_FEWEST_IN_CLASS}: collect more, or join it with another."
         )
-    if known.nunique() == 1:
-        raise TableError(f"{target} is {known.iloc[0]:g} in every row: there is nothing to learn.")
+    missing = bool(values.isna().any())
+    return Column(target, "string", missing, choices=tuple(sorted(map(str, rows.index))))
 
 
-def _column(values: pd.Series, name: str) -> Column:
+def _column(values: pd.Series, name: str, *, must_be_number: bool) -> Column:
     known = values.dropna()
     if known.empty:
-        raise TableError(f"The column {name} holds no value: take it out of the file.")
+        raise TableError(f"The column {name} holds no value: remove it from the file.")
     missing = len(known) < len(values)
     numbers = _numbers(known)
-    share = numbers.notna().mean()
-    if share == 1:
-        return _number_column(name, known, numbers, missing=missing)
-    if share > 0.5:
-        bad = _first(known, numbers.isna())
-        raise TableError(
-            f"The column {name} holds a word among numbers: {bad}; leave a value that is not known "
-            f"empty."
-        )
+    if must_be_number or numbers.notna().mean() > 0.5:
+        for wrong, problem in (
+            (numbers.isna(), "a string among numbers"),
+            (np.isinf(numbers), "a number that is not finite"),
+        ):
+            if wrong.any():
+                row: Any = wrong.idxmax()
+                raise TableError(
+                    f"The column {name} holds {problem}: {known[row]!r} in line {row + 2}; fix it, "
+                    f"or leave an unknown value empty."
+                )
+        lowest, highest = outward(float(numbers.min()), float(numbers.max()))
+        whole = bool((numbers % 1 == 0).all())
+        if whole:
+            lowest, highest = math.floor(lowest), math.ceil(highest)
+        return Column(name, "number", missing, whole, lowest, highest)
     choices = tuple(sorted(set(known)))
     few = 2 <= len(choices) <= MOST_CHOICES and max(map(len, choices)) <= _LONGEST_CHOICE
-    kind: Kind = "word" if few else "text"
-    return Column(name, kind, missing, choices=choices if few else ())
-
-
-def _number_column(name: str, known: pd.Series, numbers: pd.Series, *, missing: bool) -> Column:
-    if bad := _first(known, np.isinf(numbers)):
-        raise TableError(f"The column {name} holds a number that is not finite: {bad}; mend it.")
-    lowest, highest = outward(float(numbers.min()), float(numbers.max()))
-    whole = bool((numbers % 1 == 0).all())
-    if whole:
-        lowest, highest = math.floor(lowest), math.ceil(highest)
-    return Column(name, "number", missing, whole, lowest, highest)
+    return Column(name, "string" if few else "text", missing, choices=choices if few else ())
 
 
 def _numbers(values: pd.Series) -> pd.Series:
@@ -242,27 +277,15 @@ def _numbers(values: pd.Series) -> pd.Series:
     return numbers
 
 
-def _first(values: pd.Series, wrong: pd.Series) -> str:
-    """Return the first wrong value and its line in the file; an empty word if there is none."""
-    if not wrong.any():
-        return ""
-    row: Any = wrong.idxmax()
-    return f"{values[row]!r} in line {row + 2}"
-
-
 def _example(frame: pd.DataFrame, table: Table) -> dict[str, float | str]:
-    """Return the row with the fewest missing values, the first of them."""
+    """Return the first of the rows with the fewest missing values."""
     names = [column.name for column in table.features]
     fewest = int(frame[names].isna().sum(axis=1).to_numpy().argmin())
     row = frame[names].iloc[fewest].dropna()
+    types = {column.name: (int if column.whole else float) for column in table.features}
+    strings = table.named("string")
     return {
-        column.name: _value(column, row[column.name])
-        for column in table.features
-        if column.name in row
+        name: row[name] if name in strings else types[name](float(row[name]))
+        for name in names
+        if name in row
     }
-
-
-def _value(column: Column, value: str) -> float | str:
-    if column.kind == "word":
-        return value
-    return int(float(value)) if column.whole else float(value)

@@ -1,43 +1,57 @@
-"""Tries a package that is not in its place yet: trains it and makes its bundle.
+"""Train a package that is not in its place yet, and make its bundle.
 
 ``python -m roadworthy.scaffolding.trial MODELS NAME CSV TARGET``: the directory of the package, its
-name, the raw data and a directory for the bundle. It prints as JSON what the chosen candidate
-reached by cross-validation. It is a program of its own, so that nothing of the trial stays in the
-process that asked for it.
+name, the raw data and a directory for the bundle. It prints as JSON what
+:class:`roadworthy.scaffolding.rendering.Reached` holds. It is a program of its own, so that nothing
+of the trial stays in the process that starts it.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 import roadworthy.models
 from roadworthy.bundles.packing import pack
 from roadworthy.data.validation import validate
 from roadworthy.models import contract
+from roadworthy.scaffolding.rendering import Reached
 from roadworthy.scaffolding.table import TableError
 from roadworthy.training.fitting import fit
 
 _NOWHERE = "0" * 40
 _FEWEST_ROWS = 5
+_SEEDS = 20
 
 
-def try_out(models: Path, name: str, data: Path, target: Path) -> dict[str, float | str]:
-    """Return the metrics by which the bars are set, after going the way to a bundle.
+def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
+    """Return what the package's best candidate reaches, after making its bundle.
 
     Raises
     ------
     TableError
-        Too few rows are trained on or held out.
+        The rows to train on or those held out are too few, or lack a class.
     """
     roadworthy.models.__path__.append(str(models))
     model = contract.load(name)
-    train, test = model.split(model.prepare(validate(model.read(data), model.schema)).frame)
-    if min(len(train), len(test)) < _FEWEST_ROWS:
+    table = importlib.import_module(f"roadworthy.models.{name}.table")
+    frame = model.prepare(validate(model.dataset.read(data), model.schema)).frame
+    classes = frame[table.TARGET] if hasattr(table, "CLASSES") else None
+    if classes is not None:
+        _stratify(table, frame, classes)
+    halves = train, test = model.split(frame)
+    if min(map(len, halves)) < _FEWEST_ROWS or (
+        classes is not None and any(set(of[table.TARGET]) != set(classes) for of in halves)
+    ):
         raise TableError(
-            f"{len(train)} rows are to be trained on and {len(test)} held out, too few to say "
-            f"anything: collect rows that differ more"
+            f"{len(train)} rows are to be trained on and {len(test)} held out, too few of each "
+            f"kind: collect rows that differ more"
         )
     fitted = fit(model, train)
     pack(
@@ -53,11 +67,22 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> dict[str, floa
         commit=_NOWHERE,
         data_hash=_NOWHERE,
     )
-    names = ("r2", "r2_deviation", "mae", "mae_deviation")
-    reached = {metric: fitted.metrics[f"cv_{metric}"] for metric in names}
-    return {"candidate": fitted.candidate.name, **reached}
+    return Reached(fitted.candidate.name, dict(fitted.metrics), table.SEED)
+
+
+def _stratify(table: Any, frame: pd.DataFrame, classes: pd.Series) -> None:
+    """Set the seed with which every class is held out most evenly."""
+    rows = classes.value_counts()
+
+    def unevenness(seed: int) -> float:
+        table.SEED = seed
+        held_out = table.split(frame).test[table.TARGET].value_counts()
+        shares = held_out.reindex(rows.index, fill_value=0) / rows
+        return float((shares - shares.mean()).abs().max() + abs(shares.mean() - 0.2))
+
+    table.SEED = min(range(_SEEDS), key=unevenness)
 
 
 if __name__ == "__main__":
     found = try_out(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
-    sys.stdout.write(json.dumps(found))
+    sys.stdout.write(json.dumps(asdict(found)))

@@ -1,4 +1,4 @@
-"""Writes a new model into a clone, whole or not at all."""
+"""Write a new model into a clone, whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,8 @@ import pandas as pd
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import dvc, git
-from roadworthy.scaffolding.rendering import UNTRIED, Reached, render
-from roadworthy.scaffolding.table import read_columns
+from roadworthy.scaffolding.rendering import Reached, render
+from roadworthy.scaffolding.table import Choice, Task, read_columns
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 _MODELS = Path("src/roadworthy/models")
@@ -29,26 +29,29 @@ _LANDMARKS = (_MODELS / "contract.py", Path("pipelines/compiler.py"), Path(".dvc
 
 
 class ScaffoldError(RoadworthyError):
-    """A model cannot be begun."""
+    """A model cannot be started."""
 
 
 @dataclass(frozen=True)
 class Scaffold:
-    """A model that was begun.
+    """A new model.
 
     Parameters
     ----------
     root
         The root of the clone.
     written
-        What was written, relative to it.
+        The new files, relative to it.
+    chosen
+        Its task, and why.
     reached
-        What its better candidate reaches by cross-validation.
+        What its best candidate reaches by cross-validation.
     """
 
     name: str
     root: Path
     written: tuple[Path, ...]
+    chosen: Choice
     reached: Reached
 
     @property
@@ -59,16 +62,16 @@ class Scaffold:
             f"open notebooks/{self.name}.ipynb with `make notebook` and look at the data",
             f"narrow {package}/schema.py and request.py to what is true, with units, and set the "
             f"criteria in {package}/evaluation.py",
-            f"commit what was written and `roadworthy run {self.name}`",
+            f"commit the new files and `roadworthy run {self.name}`",
         )
 
 
-def scaffold(root: Path, name: str, data: Path, target: str) -> Scaffold:
-    """Write the first lines of a model into the clone that a directory is in.
+def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None = None) -> Scaffold:
+    """Write a new model into the clone that a directory is in.
 
     The package is tried before anything is written: what it reaches by cross-validation sets the
-    bars of its gate. When a later part fails, what was written is taken back; DVC's cache and
-    remote, which Git does not see, may keep the data.
+    bounds of its gate. When a later part fails, the files are removed; DVC's cache and remote,
+    which Git does not see, may keep the data.
 
     Parameters
     ----------
@@ -80,42 +83,52 @@ def scaffold(root: Path, name: str, data: Path, target: str) -> Scaffold:
         A CSV file with a header; it stays where it is, and ``data/NAME.csv`` is its copy.
     target
         The column to predict.
+    task
+        Whether to predict a number or a class. By default the target decides.
 
     Raises
     ------
     ScaffoldError
-        The name is no lowercase identifier or taken, the file cannot be read, the directory is in
-        no clone of the project, or the package that would be written cannot be trained.
+        The name is not a lowercase identifier or exists, the file cannot be read, the directory is
+        not in a clone of the project, or the new package cannot be trained.
     TableError
-        The table is not one that a model can be begun with.
+        A model cannot be started from the table.
     GitError, DvcError
         Git or DVC refuses.
     """
     root = _root(root)
     _check_name(root, name)
     _check_place(root, data, name)
-    table = read_columns(_read(data), target)
+    table = read_columns(_read(data), target, task)
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as directory:
         scratch = Path(directory)
-        _write(scratch, render(name, table, UNTRIED))
+        _write(scratch, render(name, table, Reached()))
         reached = _try(root, scratch, name, data.resolve())
-        files = render(name, table, reached)
-        _write(scratch, files)
-        with ExitStack() as undo:
-            _place(root, scratch, files, undo)
-            _place_data(root, data, Path("data") / f"{name}.csv", undo)
-            _compile(root, name, undo)
-            dvc.push(root, _add(root, f"data/{name}.csv", undo))
-            undo.pop_all()
+    files = render(name, table, reached)
     rest = (f"data/{name}.csv.dvc", "data/.gitignore", f"pipelines/{name}.yaml")
-    return Scaffold(name, root, tuple(Path(path) for path in (*files, *rest)), reached)
+    place = f"data/{name}.csv"
+    with _restored_on_failure(root, (*files, *rest, place)):
+        _write(root, files)
+        _format(root, _MODELS / name)
+        if not (root / place).exists():
+            (root / place).parent.mkdir(exist_ok=True)
+            shutil.copyfile(data, root / place)
+        call(
+            [sys.executable, "-m", "pipelines.compiler", name],
+            cwd=root,
+            environment=_clone_first(root),
+            remedy=f"Fix that and run again; the model {name} was removed.",
+        )
+        dvc.push(root, dvc.add(root, place))
+    written = tuple(Path(path) for path in (*files, *rest))
+    return Scaffold(name, root, written, table.chosen, reached)
 
 
 def _root(directory: Path) -> Path:
     root = git.inspect_root(directory)
     if lacking := [path for path in _LANDMARKS if not (root / path).exists()]:
         raise ScaffoldError(
-            f"{root} is no clone of this project, it has no {lacking[0]}: change to one and run "
+            f"{root} is not a clone of this project, it has no {lacking[0]}: change to one and run "
             f"again."
         )
     return root
@@ -124,8 +137,8 @@ def _root(directory: Path) -> Path:
 def _check_name(root: Path, name: str) -> None:
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise ScaffoldError(
-            f"{name!r} cannot be the name of a model: take a word of at most 24 small letters, "
-            f"digits and underscores that begins with a letter, for example boats."
+            f"{name!r} cannot be the name of a model: use at most 24 lowercase letters, "
+            f"digits and underscores, beginning with a letter, for example boats."
         )
     places = (
         _MODELS / name,
@@ -136,7 +149,7 @@ def _check_name(root: Path, name: str) -> None:
     )
     if taken := [path for path in places if (root / path).exists()]:
         raise ScaffoldError(
-            f"The name {name} is taken, there is {taken[0]}: take another, or remove that."
+            f"The model {name} exists already: {taken[0]}. Use another name, or remove that file."
         )
 
 
@@ -176,66 +189,48 @@ def _write(directory: Path, files: Mapping[str, str]) -> None:
 def _try(root: Path, scratch: Path, name: str, data: Path) -> Reached:
     program = (sys.executable, "-m", "roadworthy.scaffolding.trial")
     arguments = (scratch / _MODELS, name, data, scratch / "bundle")
-    # What it would leave behind is of the text before the bars are set.
-    environment = {**_clone_first(root), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
-        printed = call([*program, *arguments], environment=environment)
+        printed = call([*program, *arguments], environment=_clone_first(root))
     except CommandError as error:
-        # The last line of a traceback: the error's type and what it says.
-        _, _, told = (error.output.splitlines()[-1:] or [""])[0].partition(": ")
+        # The last line of a traceback: the type of the error and its message.
+        _, _, message = (error.output.splitlines()[-1:] or [""])[0].partition(": ")
         raise ScaffoldError(
-            f"No model can be trained with {data} ({(told or str(error)).removesuffix('.')}): look "
-            f"at the file."
+            f"No model can be trained with {data} ({(message or str(error)).removesuffix('.')}): "
+            f"check the file."
         ) from error
     return Reached(**json.loads(printed))
 
 
-def _place(root: Path, scratch: Path, files: Mapping[str, str], undo: ExitStack) -> None:
-    for path in files:
-        _make_directory((root / path).parent, undo)
-        undo.callback((root / path).unlink, missing_ok=True)
-        shutil.move(scratch / path, root / path)
+def _format(root: Path, package: Path) -> None:
+    """Remove unused imports and format, as ``make lint`` requires it."""
+    for arguments in (("check", "--fix", "--select=F401,I"), ("format",)):
+        call(
+            [sys.executable, "-m", "ruff", *arguments, "--quiet", "--no-cache", package],
+            cwd=root,
+            remedy="Install the development tools with `make .venv/.installed` and run again.",
+        )
 
 
-def _place_data(root: Path, data: Path, path: Path, undo: ExitStack) -> None:
-    place = root / path
-    if place.exists():  # it is the data itself
-        return
-    _make_directory(place.parent, undo)
-    undo.callback(place.unlink, missing_ok=True)
-    shutil.copyfile(data, place)
-
-
-def _compile(root: Path, name: str, undo: ExitStack) -> None:
-    undo.callback((root / "pipelines" / f"{name}.yaml").unlink, missing_ok=True)
-    program = [sys.executable, "-m", "pipelines.compiler", name]
-    remedy = f"Mend that and run again, the model {name} is taken back."
-    call(program, cwd=root, environment=_clone_first(root), remedy=remedy)
-
-
-def _add(root: Path, path: str, undo: ExitStack) -> str:
-    ignored = (root / path).with_name(".gitignore")
+@contextmanager
+def _restored_on_failure(root: Path, paths: Sequence[str]) -> Iterator[None]:
+    """Restore files, and remove those that were not there with their new directories."""
+    created = [root / path for path in paths if not (root / path).exists()]
+    directories = {of for file in created for of in file.parents if not of.exists()}
+    ignored = root / "data" / ".gitignore"
     former = ignored.read_bytes() if ignored.exists() else None
-    undo.callback(_restore, ignored, former)
-    undo.callback((root / f"{path}.dvc").unlink, missing_ok=True)
-    return dvc.add(root, path)
-
-
-def _make_directory(directory: Path, undo: ExitStack) -> None:
-    """Make a directory that goes with all in it when things are taken back, unless it is there."""
-    if not directory.exists():
-        undo.callback(shutil.rmtree, directory, ignore_errors=True)
-        directory.mkdir(parents=True)
-
-
-def _restore(file: Path, content: bytes | None) -> None:
-    if content is None:
-        file.unlink(missing_ok=True)
-    else:
-        file.write_bytes(content)
+    try:
+        yield
+    except BaseException:
+        for file in created:
+            file.unlink(missing_ok=True)
+        for directory in directories:
+            shutil.rmtree(directory, ignore_errors=True)
+        if former is not None:
+            ignored.write_bytes(former)
+        raise
 
 
 def _clone_first(root: Path) -> dict[str, str]:
-    """Return the environment in which the clone's code goes before what is installed."""
+    """Return the environment in which the clone's code precedes the installed one."""
     path = [str(root / "src"), str(root), os.environ.get("PYTHONPATH", "")]
     return {"PYTHONPATH": os.pathsep.join(filter(None, path))}

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.parent_process import end_with_parent
-from roadworthy.serving.process import lean
 from roadworthy.serving.process.supervisor import supervise
 from roadworthy.serving.settings import LOG_LEVELS, TOKEN_VARIABLE, ServerSettings, read_token
 
@@ -18,7 +17,7 @@ from roadworthy.serving.settings import LOG_LEVELS, TOKEN_VARIABLE, ServerSettin
 def main(arguments: list[str]) -> int:
     """Serve as the arguments say and return the exit code."""
     try:
-        options = vars(_parser().parse_args(arguments))
+        options = vars(parser().parse_args(arguments))
         supervised: list[int] | None = options.pop("supervised")
         if options.pop("with_parent") or supervised is not None:
             end_with_parent()
@@ -27,8 +26,7 @@ def main(arguments: list[str]) -> int:
         settings = ServerSettings(**options)
         if supervised is None and settings.workers > 1:
             return supervise(settings)
-        # KServe takes its time to import, which a wrong argument need not wait for
-        lean.load()
+        # it takes its time to import, which a wrong argument need not wait for
         from roadworthy.serving.process.server import serve
 
         if supervised is None:
@@ -49,19 +47,20 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    made = argparse.ArgumentParser(
         prog="python -m roadworthy.serving",
         description="Serve what is on the road, or one bundle.",
         allow_abbrev=False,
     )
     default = ServerSettings(road=Path())
-    parser.add_argument("--road", type=Path, help="directory of roads to watch")
-    parser.add_argument("--bundle", type=Path, help="one bundle to serve instead")
-    parser.add_argument("--version", type=int, help="the version's number of that bundle")
-    parser.add_argument("--host", default=default.host, help="address (%(default)s)")
-    parser.add_argument("--port", type=int, default=default.port, help="port (%(default)s)")
-    parser.add_argument("--client", type=Path, help="directory of static files for /")
+    made.add_argument("--road", type=Path, help="directory of roads to watch")
+    made.add_argument("--bundle", type=Path, help="one bundle to serve instead")
+    made.add_argument("--version", type=int, help="the version's number of that bundle")
+    made.add_argument("--host", default=default.host, help="address (%(default)s)")
+    made.add_argument("--port", type=int, default=default.port, help="port (%(default)s)")
+    made.add_argument("--client", type=Path, help="directory of static files for /")
     for option, value, text in (
         ("--max-body-bytes", default.max_body_bytes, "largest body of a request"),
         ("--max-rows", default.max_rows, "most rows of a request"),
@@ -72,21 +71,21 @@ def _parser() -> argparse.ArgumentParser:
         ("--challenger-failures", default.challenger_failures, "failures until it is given up"),
         ("--grace-seconds", default.grace_seconds, "time for open requests when told to stop"),
     ):
-        parser.add_argument(option, type=int, default=value, help=f"{text} (%(default)s)")
+        made.add_argument(option, type=int, default=value, help=f"{text} (%(default)s)")
     for option, seconds, text in (
         ("--request-seconds", default.request_seconds, "time for a request and its answer"),
         ("--challenger-seconds", default.challenger_seconds, "time for a version on trial"),
         ("--drain-seconds", default.drain_seconds, "time to answer on, not ready, before a stop"),
         ("--poll-seconds", default.poll_seconds, "time between two looks at the roads"),
     ):
-        parser.add_argument(option, type=float, default=seconds, help=f"{text} (%(default)s)")
-    parser.add_argument("--grpc-port", type=int, help="port for gRPC (none)")
-    parser.add_argument(
+        made.add_argument(option, type=float, default=seconds, help=f"{text} (%(default)s)")
+    made.add_argument("--grpc-port", type=int, help="port for gRPC (none)")
+    made.add_argument(
         "--token-file",
         type=Path,
         help=f"file with the token that who asks must show ({TOKEN_VARIABLE}, or none)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--cors-origin",
         dest="cors_origins",
         action="append",
@@ -94,22 +93,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="origin whose pages may read answers; may be given several times (none)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--with-parent", action="store_true", help="end when standard input, a pipe, is closed"
     )
-    parser.add_argument(
+    made.add_argument(
         "--log-level", choices=LOG_LEVELS, default=default.log_level, help="(%(default)s)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--workers", type=int, default=default.workers, help="processes that serve (%(default)s)"
     )
-    parser.add_argument(
+    made.add_argument(
         "--metrics-dir", type=Path, help="where they write their figures (a scratch directory)"
     )
     # For the supervisor alone, see there: which worker it is, the pipe to say ready into, and the
     # sockets, its own first.
-    parser.add_argument("--supervised", type=int, nargs="+", help=argparse.SUPPRESS)
-    return parser
+    made.add_argument("--supervised", type=int, nargs="+", help=argparse.SUPPRESS)
+    return made
 
 
 if __name__ == "__main__":

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roadworthy.bundles import releases
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.models import contract
+from roadworthy.tracking.champion import champion
 
 
 @dataclass(frozen=True)
@@ -60,19 +60,24 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
         The remote does not have the commit, or has other code there than that of the image which
         this runs in: what it makes would not be what the commit says.
     """
-    # The registry's client takes seconds to import, Git and DVC as long to fetch: side by side.
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        asked = beside.submit(_champion, settings, model)
-        pointer = contract.load(model).data
-        with releases.source(settings, commit) as repository:
-            found = git.git("rev-parse", "HEAD", cwd=repository)
-            _check_code(repository, found, of_image=settings.commit, model=model)
-            data_hash = dvc.content_hash(repository / pointer)
-            raw.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(dvc.pull(repository, pointer), raw)
-            recipe = git.recipe(repository, found, data_hash)
-        champion, made_of = asked.result()
-    return Source(found, data_hash, recipe, champion, new=force or made_of != recipe)
+    pointer = contract.load(model).data
+    with releases.source(settings, commit) as repository:
+        found = git.git("rev-parse", "HEAD", cwd=repository)
+        _check_code(repository, found, of_image=settings.commit, model=model)
+        data_hash = dvc.content_hash(repository / pointer)
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dvc.pull(repository, pointer), raw)
+        source = compare(settings, model, repository, found, data_hash)
+    return replace(source, new=source.new or force)
+
+
+def compare(
+    settings: Settings, model: str, repository: Path, commit: str, data_hash: str
+) -> Source:
+    """Return what a run of a commit and its data is made of, compared with the champion."""
+    recipe = git.fingerprint(repository, commit, data_hash)
+    number, made_of = champion(settings, model)
+    return Source(commit, data_hash, recipe, number, new=made_of != recipe)
 
 
 def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> None:
@@ -88,12 +93,3 @@ def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> 
             f"The code of commit {commit[:12]} is not that of this image, which was built from "
             f"{of_image[:12]}: build the commit's image, and say `roadworthy submit {model}` there."
         )
-
-
-def _champion(settings: Settings, model: str) -> tuple[int, str]:
-    """Return the champion's number and recipe; 0 and nothing before the first release."""
-    from roadworthy.tracking.registry import Registry
-
-    registry = Registry.of(settings)
-    champion = registry.aliased(model, "champion")
-    return (0, "") if champion is None else (champion.number, champion.tags.get("recipe", ""))

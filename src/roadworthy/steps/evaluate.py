@@ -1,12 +1,10 @@
-"""Examine the trained estimator on the hold-out and make its bundle."""
+"""Evaluate the trained estimator on the hold-out and make its bundle."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from roadworthy.bundles.packing import pack
 from roadworthy.models import contract
@@ -59,12 +57,12 @@ def evaluate(
     trained
         The directory that training wrote.
     train, test
-        The Parquet files of the rows it was trained on, and of the hold-out.
+        The rows it was trained on and the hold-out, as the model's dataset keeps them.
     """
     chosen = contract.load(model)
     training = training_files.read(trained)
     estimator = training_files.estimator(trained)
-    rows, held_out = pd.read_parquet(train), pd.read_parquet(test)
+    rows, held_out = chosen.dataset.load(train), chosen.dataset.load(test)
     evaluation = chosen.evaluate(estimator, held_out)
     packed = pack(
         target,

@@ -1,4 +1,4 @@
-"""Measure what the gate asks for, and let it decide."""
+"""Measure what the gate decides on."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
-import numpy as np
 import pandas as pd
 
 from roadworthy.bundles import bundle, releases
 from roadworthy.bundles.bundle import Bundle
-from roadworthy.bundles.scoring import Scorer
+from roadworthy.bundles.scoring import Columns, Scorer, from_frame, to_frame
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
+from roadworthy.models.agreement import agree
 from roadworthy.models.contract import Model, Scores
 from roadworthy.training.gate import Verdict, decide
 
@@ -32,7 +32,7 @@ class Judged:
     ----------
     candidate, champion
         Their scores on the same hold-out; of the champion None where there is none, or where its
-        requests cannot be asked of those rows.
+        requests cannot be made of those rows.
     """
 
     verdict: Verdict
@@ -48,9 +48,9 @@ def gate(settings: Settings, model: str, *, packed: Path, test: Path, champion: 
     packed
         The candidate's bundle.
     test
-        The Parquet file of the hold-out, on which the champion is scored anew.
+        The hold-out, on which the champion is scored anew, as the model's dataset keeps it.
     champion
-        The number of the version on the road, 0 when there is none.
+        The number of the deployed version, 0 when there is none.
     """
     with released(settings, model, champion) as made:
         return judge(model, packed=packed, test=test, champion=made, number=champion).verdict
@@ -80,16 +80,19 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
     packed
         The candidate's bundle.
     test
-        The Parquet file of the hold-out, on which both are scored.
+        The hold-out, on which both are scored, as the model's dataset keeps it.
     champion, number
-        The version on the road; None and 0 when there is none.
+        The deployed version; None and 0 when there is none.
     """
     chosen = contract.load(model)
-    held_out = pd.read_parquet(test)
+    held_out = chosen.dataset.load(test)
     candidate = bundle.read(packed)
     estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
     scorer = Scorer(candidate.graph)
-    answers = score(scorer, held_out)
+    requests = from_frame(held_out, scorer.inputs)
+    answered = scorer.score(requests)
+    answers = to_frame(answered, held_out.index)
+    expected = estimator.predict(held_out[list(scorer.inputs)])
     scores = chosen.score(answers, held_out)
     champion_scores, note = _champion(chosen, champion, number, held_out)
     verdict = decide(
@@ -98,27 +101,19 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
         candidate=scores,
         champion=champion_scores,
         behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
-        parity=parity(answers, estimator.predict(held_out[list(scorer.inputs)])),
-        latency_ms=latency(scorer, candidate),
+        parity=agree(from_frame(expected, expected.columns), answered, chosen.tolerance),
+        latency_ms=latency(scorer, {name: column[:1] for name, column in requests.items()}),
     )
     return Judged(replace(verdict, note=note), scores, champion_scores)
 
 
 def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
     """Return the graph's answers to the rows of a frame."""
-    return pd.DataFrame(scorer.score({name: rows[name] for name in scorer.inputs}), rows.index)
+    return to_frame(scorer.score(from_frame(rows, scorer.inputs)), rows.index)
 
 
-def parity(answers: pd.DataFrame, expected: pd.DataFrame) -> float:
-    """Return the greatest relative difference; infinite where one of the two is not a number."""
-    ratio = answers[expected.columns].to_numpy() / expected.to_numpy()
-    difference = np.abs(ratio - 1)
-    return float(np.where(np.isnan(difference), np.inf, difference).max())
-
-
-def latency(scorer: Scorer, candidate: Bundle) -> float:
+def latency(scorer: Scorer, request: Columns) -> float:
     """Return the median time of one answer to one request, in milliseconds."""
-    request = scorer.columns(candidate.golden.requests[:1])
     times = []
     for _ in range(_LATENCY_CALLS):
         started = time.perf_counter()
@@ -134,7 +129,7 @@ def _champion(
     if champion is None:
         return None, "no champion to compare with"
     scorer = Scorer(champion.graph)
-    # A request that was renamed since: the rows cannot be asked of the old version.
+    # A field that was renamed since: the old version cannot answer these rows.
     if lacking := sorted(set(scorer.inputs) - set(held_out.columns)):
         return None, f"not compared with version {number}, which asks for {', '.join(lacking)}"
     return chosen.score(score(scorer, held_out), held_out), f"compared with version {number}"

@@ -1,23 +1,23 @@
-"""Clean the raw data and hold rows out."""
+"""Validate the raw data, clean it and hold rows out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
+from roadworthy.data import validation
 from roadworthy.data.validation import DataError
 from roadworthy.models import contract
 
 _FEWEST = 10
-"""Below that a cross-validation or a metric of the hold-out says nothing."""
+"""With fewer rows, a cross-validation or a metric of the hold-out means nothing."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many rows went where; those that were dropped, by reason."""
+    """How many rows each part has; the dropped ones by reason."""
 
+    rows: int
     train: int
     test: int
     dropped: dict[str, int]
@@ -29,18 +29,28 @@ class Counts:
         return f"{told}, dropped: {reasons or 'none'}"
 
 
-def prepare(model: str, validated: Path, *, train: Path, test: Path) -> Counts:
-    """Write the rows to train on and the hold-out as Parquet files."""
+def prepare(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
+    """Write the rows to train on and the hold-out of raw data, as the model's dataset keeps them.
+
+    Raises
+    ------
+    DataError
+        The data violates the schema, or is too little.
+    """
     chosen = contract.load(model)
-    frame, dropped = chosen.prepare(pd.read_parquet(validated))
+    dataset = chosen.dataset
+    validated = validation.validate(validation.read(chosen, raw), chosen.schema)
+    frame, dropped = chosen.prepare(validated)
     halves = chosen.split(frame)
-    for part, name in ((halves.train, "to train on"), (halves.test, "held out")):
-        if len(part) < _FEWEST:
+    counts = Counts(
+        dataset.count(validated), dataset.count(halves.train), dataset.count(halves.test), dropped
+    )
+    for count, name in ((counts.train, "to train on"), (counts.test, "held out")):
+        if count < _FEWEST:
             raise DataError(
-                f"Of {len(frame)} rows only {len(part)} are {name}, {_FEWEST} are needed. "
-                f"Give the model more data, or look at its split."
+                f"Of {dataset.count(frame)} rows only {count} are {name}, {_FEWEST} are required. "
+                f"Give the model more data, or check its split."
             )
-    for part, target in ((halves.train, train), (halves.test, test)):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.to_parquet(target, index=False)
-    return Counts(len(halves.train), len(halves.test), dropped)
+    dataset.write(halves.train, train)
+    dataset.write(halves.test, test)
+    return counts

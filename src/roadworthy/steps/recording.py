@@ -48,6 +48,7 @@ def record(
         for name, candidate in tried.candidates.items()
     }
     run_id = runs[tried.candidate]
+    registry.log_dataset(run_id, model, tags["data_hash"], tags["commit"])
     # Run again, a candidate may meet another champion, and another verdict: the files are of each
     # pipeline run, the run's tags of the last.
     verdict_file = f"gate/{tags['pipeline_run']}.json"

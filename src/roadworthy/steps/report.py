@@ -14,8 +14,8 @@ from roadworthy.tracking.report import Report, conclude
 
 JSON = "report.json"
 HTML = "report.html"
-_ENDS = ("promote", "roll-back")
-"""The steps that end a rollout."""
+_BEGINS, _ENDS = ("release", "register"), ("promote", "roll-back")
+"""The steps that begin a rollout, that of the release before among them, and that end one."""
 
 
 class LeftError(RoadworthyError):
@@ -59,7 +59,8 @@ def _is_left(steps: Iterable[Record]) -> bool:
     """Return whether the run may have begun a rollout that no step of it ended."""
     states = {step.step: step.state for step in steps}
     # A step that was killed in its midst, or failed, may have begun it all the same.
-    return "register" in states and all(states.get(step) != "done" for step in _ENDS)
+    begun = any(step in states for step in _BEGINS)
+    return begun and all(states.get(step) != "done" for step in _ENDS)
 
 
 def _with(written: Report, told: str) -> Report:

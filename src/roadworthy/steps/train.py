@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
 from roadworthy.models import contract
 from roadworthy.models.contract import Candidate, Validation
 from roadworthy.steps.training import Training, Tried, write
@@ -14,15 +12,15 @@ from roadworthy.training.selection import FAILED_CHECKS, failed_checks
 
 
 def train(model: str, rows: Path, *, target: Path) -> Training:
-    """Write the fitted estimator and what is known of every candidate to a directory.
+    """Write the fitted estimator and the metrics of every candidate to a directory.
 
     Parameters
     ----------
     rows
-        The Parquet file of the rows to train on.
+        The rows to train on, as the model's dataset keeps them.
     """
     chosen = contract.load(model)
-    fitted = fit(chosen, pd.read_parquet(rows))
+    fitted = fit(chosen, chosen.dataset.load(rows))
     training = Training(
         candidate=fitted.candidate.name,
         metrics=fitted.metrics,

@@ -14,32 +14,34 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 import fsspec
 
+from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.data import s3
 
 STEPS = (
     "checkout",
-    "validate",
     "prepare",
     "train",
     "evaluate",
     "gate",
     "reject",
-    "register",
-    "push",
-    "roll-out",
-    "verify",
+    "release",
+    "stage",
+    "canary",
     "roll-back",
     "promote",
     "report",
 )
 """The steps of a run, in the order of the pipeline."""
+_BEFORE = {"validate": "prepare", "register": "release", "push": "release"}
+_BEFORE |= {"roll-out": "stage", "verify": "canary"}
+"""The steps that the release before had, by those that do their work."""
 
 _STEP = "step."
 _FIGURE = "figure."
@@ -130,7 +132,7 @@ def read(place: str, run: str) -> list[Record]:
     files, root = _place(place, run)
     with _told_of(root, "read"):
         records = [
-            _parsed(files.cat_file(f"{root}/{name}"))
+            stored.decode(Record, files.cat_file(f"{root}/{name}"))
             for name in _names(files, root)
             if name.startswith(_STEP) and name.endswith(".json")
         ]
@@ -235,16 +237,10 @@ def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
     return sorted(str(path).rpartition("/")[2] for path in found)
 
 
-def _parsed(content: bytes) -> Record:
-    """Return a record; what another version of this program added to it is left out."""
-    raw = json.loads(content)
-    known = {known.name for known in fields(Record)}
-    return Record(**{name: value for name, value in raw.items() if name in known})
-
-
 def _position(record: Record) -> tuple[int, str]:
     """Return a key by which steps come in the order of the pipeline, unknown ones last."""
-    return STEPS.index(record.step) if record.step in STEPS else len(STEPS), record.started
+    step = _BEFORE.get(record.step, record.step)
+    return STEPS.index(step) if step in STEPS else len(STEPS), record.started
 
 
 def _told(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 import filelock
 import tenacity
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -202,6 +203,12 @@ class Registry:
         self._client.log_batch(
             run_id, metrics=[Metric(key, value, started, 0) for key, value in metrics.items()]
         )
+
+    @_told
+    def log_dataset(self, run_id: str, name: str, digest: str, commit: str) -> None:
+        """Name the data of a run: its DVC hash, and the commit that has its ``.dvc`` file."""
+        dataset = Dataset(name, digest, "dvc", json.dumps({"commit": commit, "md5": digest}))
+        self._client.log_inputs(run_id, [DatasetInput(dataset)])
 
     @_told
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Decides whether a candidate may go on the road, and says why.
+"""Decide whether a candidate may be released, and say why.
 
 Everything here is pure: numbers in, a verdict out. Whoever calls has measured.
 """
@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from roadworthy.models.agreement import Agreement
 from roadworthy.models.contract import Bound, Check, Criteria, Scores
 from roadworthy.training.selection import FAILED_CHECKS
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says: every check with its bound and value."""
+    """The decision of the gate: every check with its bound and value."""
 
     checks: tuple[Check, ...]
     note: str = ""
@@ -56,7 +57,7 @@ def decide(
     candidate: Scores,
     champion: Scores | None,
     behaviour: Sequence[Check],
-    parity: float,
+    parity: Agreement,
     latency_ms: float,
 ) -> Verdict:
     """Return the verdict on a candidate.
@@ -70,7 +71,7 @@ def decide(
     behaviour
         The behavioural checks on the hold-out.
     parity
-        The greatest relative difference between the ONNX graph and the estimator on the hold-out.
+        How far the ONNX graph and the estimator differ on the hold-out, by answer field.
     latency_ms
         The median time of one ONNX answer to one request, in milliseconds.
     """
@@ -80,7 +81,7 @@ def decide(
         *(bound.check(candidate.metrics.get(bound.name, nowhere)) for bound in criteria.hold_out),
         _UNSEEN.check(metrics.get(FAILED_CHECKS, nowhere)),
         *behaviour,
-        Bound("onnx_parity", "at most", criteria.parity, description=_PARITY).check(parity),
+        _parity(parity),
         Bound("latency", "at most", criteria.latency_ms, "ms", _LATENCY).check(latency_ms),
     ]
     if champion is not None:
@@ -91,8 +92,14 @@ def decide(
 _UNSEEN = Bound(
     FAILED_CHECKS, "at most", 0, description="behavioural checks failed in cross-validation"
 )
-_PARITY = "greatest relative difference of ONNX and estimator on the hold-out"
 _LATENCY = "median time of one answer to one request"
+
+
+def _parity(found: Agreement) -> Check:
+    told = "greatest difference of ONNX and estimator on the hold-out"
+    allowed = found.allowed.get(found.worst, 0.0)
+    bound = Bound(f"onnx_parity of {found.worst}", "at most", allowed, description=told)
+    return bound.check(found.difference)
 
 
 def _against(criteria: Criteria, candidate: Scores, champion: Scores) -> list[Check]:

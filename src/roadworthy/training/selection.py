@@ -1,4 +1,4 @@
-"""Which of the candidates is chosen."""
+"""Choose one of the candidates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
 
     The best by cross-validation among those that pass the behavioural checks; of those that are
     worse than it by less than ``criteria.simplicity``, the simplest. Where none passes them, it is
-    so chosen from all: the gate will refuse it and say why. One whose metric is not a number is
+    so chosen from all: the gate will refuse it. One whose metric is not a number is
     none of them.
 
     Parameters

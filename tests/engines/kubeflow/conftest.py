@@ -1,10 +1,11 @@
-"""A package of the pipeline that is committed, and the way to the stand-in of Kubeflow."""
+"""A package of the pipeline that is committed, and the client of the stand-in of Kubeflow."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from roadworthy.engines.kubeflow.connection import Connection
+from roadworthy.engines.kubeflow.client import Client
 from roadworthy.engines.kubeflow.packaging import Package
 from roadworthy.engines.kubeflow.settings import KubeflowSettings
 
@@ -13,21 +14,24 @@ COMMIT = "4f0c" * 10
 
 @pytest.fixture(autouse=True)
 def no_settings_of_this_machine(monkeypatch):
-    import os
-
     for name in [name for name in os.environ if name.startswith("ROADWORTHY_")]:
         monkeypatch.delenv(name)
 
 
 @pytest.fixture
-def kubeflow(kfp_api):
-    """The settings of somebody who is let in."""
-    return KubeflowSettings(url=kfp_api.url, poll_seconds=0.01, outage_seconds=20)
+def connect(kfp_api):
+    """Make a client, with other settings than the defaults."""
+
+    def make(**chosen):
+        waits = {"poll_seconds": 0.01, "outage_seconds": 20} | chosen
+        return Client(KubeflowSettings(url=kfp_api.url, **waits))
+
+    return make
 
 
 @pytest.fixture
-def connection(kubeflow):
-    return Connection(kubeflow)
+def client(connect):
+    return connect()
 
 
 @pytest.fixture(scope="session")

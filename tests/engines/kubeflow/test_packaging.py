@@ -4,7 +4,7 @@ import pytest
 
 from roadworthy.core.settings import Settings
 from roadworthy.data.git import GitError
-from roadworthy.engines.kubeflow.connection import KubeflowError
+from roadworthy.engines.kubeflow.client import KubeflowError
 from roadworthy.engines.kubeflow.image import ImageError
 from roadworthy.engines.kubeflow.packaging import package
 from tests.parts.git_clone import commit, make

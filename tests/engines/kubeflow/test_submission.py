@@ -1,14 +1,12 @@
-"""A run is started once: with all that it needs, and not again by the same words."""
+"""A run is started once, with all that it needs."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from roadworthy.engines.kubeflow.connection import Connection, KubeflowError, UnreachableError
+from roadworthy.engines.kubeflow.client import KubeflowError, UnavailableError
 from roadworthy.engines.kubeflow.submission import VersionError, run_name, submit
 
 NAME = "[data] at [2026-11-21T10:00:00Z]"
@@ -16,31 +14,24 @@ ARGUMENTS = {"trigger": "data"}
 
 
 def test_the_name_is_trigger_and_time():
-    moment = datetime.fromisoformat("2026-11-21T10:00:00Z")
+    moment = datetime.fromisoformat("2026-11-21T10:00:00.5Z")
 
     assert run_name("data", moment) == NAME
     assert run_name("data", moment.astimezone(timezone(timedelta(hours=5.5)))) == NAME
 
 
-@given(st.datetimes(timezones=st.timezones()), st.sampled_from(["data", "feature", "maintenance"]))
-def test_a_name_tells_its_trigger_and_its_moment_to_the_second(moment, trigger):
-    name = run_name(trigger, moment)
-    told, _, when = name.removeprefix("[").removesuffix("]").partition("] at [")
+@pytest.mark.parametrize("namespace", ["", "team"])
+def test_the_first_run_makes_pipeline_version_and_experiment(kfp_api, connect, package, namespace):
+    kfp_api.namespace = namespace
 
-    assert told == trigger
-    assert when.endswith("Z")
-    read = datetime.fromisoformat(when)
-    assert abs((read - moment).total_seconds()) < 1
-
-
-def test_the_first_run_makes_pipeline_version_and_experiment(kfp_api, connection, package):
-    submitted = submit(connection, package, NAME, ARGUMENTS)
+    submitted = submit(connect(namespace=namespace), package, NAME, ARGUMENTS)
 
     (pipeline,) = kfp_api.pipelines.values()
     (version,) = kfp_api.versions.values()
     (experiment,) = kfp_api.experiments.values()
     (run,) = kfp_api.runs.values()
     assert pipeline.display_name == "fuel-production"
+    assert (pipeline.namespace or "") == (experiment.namespace or "") == namespace
     assert version.display_name == f"fuel-{package.commit}"
     assert version.pipeline_spec["platform_spec"]["platforms"]["kubernetes"]
     assert package.image in version.description
@@ -54,153 +45,96 @@ def test_the_first_run_makes_pipeline_version_and_experiment(kfp_api, connection
     assert not submitted.found
 
 
-def test_a_second_run_of_the_commit_takes_the_same_version(kfp_api, connection, package):
-    submit(connection, package, NAME, ARGUMENTS)
-    submit(connection, package, run_name("data", datetime.fromisoformat("2027-01-01T00Z")), {})
-
+def test_a_commit_is_a_version_and_a_name_or_other_arguments_are_a_run(kfp_api, client, package):
+    submit(client, package, NAME, ARGUMENTS)
+    submit(client, package, "[data] at [2027-01-01T00:00:00Z]", ARGUMENTS)
+    submit(client, package, NAME, {**ARGUMENTS, "force": True})
     assert len(kfp_api.pipelines) == len(kfp_api.versions) == len(kfp_api.experiments) == 1
-    assert len(kfp_api.runs) == 2
+    assert len(kfp_api.runs) == 3
 
-
-def test_another_commit_is_another_version(kfp_api, connection, package):
-    submit(connection, package, NAME, ARGUMENTS)
-    submit(connection, replace(package, commit="0123" * 10), NAME, ARGUMENTS)
-
+    submit(client, replace(package, commit="0123" * 10), NAME, ARGUMENTS)
     assert len(kfp_api.pipelines) == 1
-    assert len(kfp_api.versions) == len(kfp_api.runs) == 2
+    assert (len(kfp_api.versions), len(kfp_api.runs)) == (2, 4)
 
 
-def test_the_same_version_with_another_content_is_refused(kfp_api, connection, package):
-    submit(connection, package, NAME, ARGUMENTS)
+def test_the_same_version_with_another_content_is_refused(kfp_api, client, package):
+    submit(client, package, NAME, ARGUMENTS)
     other = replace(package, content=package.content + b"# other\n", image="other@sha256:0")
 
     with pytest.raises(VersionError, match=r"with another content \(.*registry\.example/pipeline"):
-        submit(connection, other, NAME, ARGUMENTS)
+        submit(client, other, NAME, ARGUMENTS)
     assert len(kfp_api.versions) == len(kfp_api.runs) == 1
 
 
-def test_a_job_that_is_run_again_takes_up_its_run(kfp_api, connection, package):
-    first = submit(connection, package, NAME, ARGUMENTS)
-    again = submit(connection, package, NAME, ARGUMENTS)
+def test_a_repeated_job_follows_its_run_unless_that_is_lost(kfp_api, client, package):
+    first = submit(client, package, NAME, ARGUMENTS)
+    assert submit(client, package, NAME, ARGUMENTS) == replace(first, found=True)
 
-    assert again == replace(first, found=True)
-    assert len(kfp_api.runs) == 1
-
-
-@pytest.mark.parametrize("ending", ["failed", "cancelled"])
-def test_a_run_that_came_to_nothing_is_started_anew(kfp_api, connection, package, ending):
-    kfp_api.at_once, kfp_api.ending = True, ending
-    first = submit(connection, package, NAME, ARGUMENTS)
-
-    second = submit(connection, package, NAME, ARGUMENTS)
-
-    assert not second.found
-    assert first.run != second.run
-
-
-def test_other_arguments_make_another_run(connection, package):
-    first = submit(connection, package, NAME, ARGUMENTS)
-
-    second = submit(connection, package, NAME, {**ARGUMENTS, "force": True})
-
-    assert first.run != second.run
+    for lost in ("FAILED", "CANCELED"):
+        kfp_api.runs[first.run].state = lost
+        anew = submit(client, package, NAME, ARGUMENTS)
+        assert not anew.found
+        assert anew.run != first.run
+        first = anew
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_nothing_is_made_twice_when_answers_are_lost(kfp_api, connection, package, lost):
-    kfp_api.lost_answers = lost
+def test_nothing_is_made_twice_when_responses_are_lost(kfp_api, client, package, lost):
+    for arguments in (ARGUMENTS, {**ARGUMENTS, "force": True}):
+        kfp_api.lost_answers = lost
+        submit(client, package, NAME, arguments)
 
-    submit(connection, package, NAME, ARGUMENTS)
-    kfp_api.lost_answers = lost
-    submit(connection, package, NAME, {**ARGUMENTS, "force": True})
-
-    kept = (kfp_api.pipelines, kfp_api.versions, kfp_api.experiments)
-    assert [len(one) for one in kept] == [1, 1, 1]
-    assert len(kfp_api.runs) == 2
+    kept = (kfp_api.pipelines, kfp_api.versions, kfp_api.experiments, kfp_api.runs)
+    assert [len(one) for one in kept] == [1, 1, 1, 2]
 
 
-def test_in_a_multi_user_kubeflow_everything_is_in_ones_namespace(kfp_api, kubeflow, package):
-    kfp_api.namespace = "team"
-    settings = kubeflow.model_copy(update={"namespace": "team"})
-
-    submit(Connection(settings), package, NAME, ARGUMENTS)
-
-    (pipeline,), (experiment,) = kfp_api.pipelines.values(), kfp_api.experiments.values()
-    assert pipeline.namespace == experiment.namespace == "team"
-
-
-def test_what_kubeflow_does_not_take_is_told(connection, package):
+def test_what_kubeflow_does_not_take_is_told(kfp_api, client, package):
     with pytest.raises(KubeflowError, match="The package is no pipeline"):
-        submit(connection, replace(package, content=b"root: 1\n"), NAME, ARGUMENTS)
+        submit(client, replace(package, content=b"root: 1\n"), NAME, ARGUMENTS)
     with pytest.raises(KubeflowError, match="The pipeline has no parameter speed"):
-        submit(connection, package, NAME, {"speed": "high"})
-    with pytest.raises(KubeflowError, match="The parameter force is no BOOLEAN"):
-        submit(connection, package, NAME, {"force": "yes"})
-
-
-def test_nothing_is_started_at_a_kubeflow_that_is_away(kfp_api, connection, package):
+        submit(client, package, NAME, {"speed": "high"})
     kfp_api.refusal = 503
-
-    with pytest.raises(UnreachableError, match="is not well"):
-        submit(connection, package, NAME, ARGUMENTS)
+    with pytest.raises(UnavailableError, match="is unavailable"):
+        submit(client, package, NAME, ARGUMENTS)
     assert not kfp_api.runs
-    assert kfp_api.requests == [("GET", "/pipelines")] * 3
 
 
-def alive(kfp_api):
-    return [run.run_id for run in kfp_api.runs.values() if run.state != "CANCELED"]
-
-
-def test_who_is_second_follows_the_run_of_who_was_first(
-    kfp_api, kubeflow, connection, package, monkeypatch
+@pytest.mark.parametrize("method", ["run_pipeline", "list_runs"])
+def test_the_second_of_two_follows_the_run_of_the_first(
+    kfp_api, connect, client, package, monkeypatch, method
 ):
-    # given somebody who says the same after we looked, and before we made ours
-    create, firsts = connection.runs.run_service_create_run, []
+    # given somebody who submits the same before we make our run, or after we have looked for one
+    ours, firsts = getattr(client, method), []
 
-    def late(wanted):
-        firsts.append(submit(Connection(kubeflow), package, NAME, ARGUMENTS))
-        return create(wanted)
+    def meanwhile(*arguments, **options):
+        monkeypatch.undo()
+        response = ours(*arguments, **options) if method == "list_runs" else None
+        firsts.append(submit(connect(), package, NAME, ARGUMENTS))
+        return response or ours(*arguments, **options)
 
-    monkeypatch.setattr(connection.runs, "run_service_create_run", late)
+    monkeypatch.setattr(client, method, meanwhile)
 
-    ours = submit(connection, package, NAME, ARGUMENTS)
+    mine = submit(client, package, NAME, ARGUMENTS)
 
-    assert [replace(first, found=True) for first in firsts] == [ours]
-    assert len(kfp_api.runs) == 2
-    assert alive(kfp_api) == [ours.run]
-
-
-def test_who_looks_again_and_finds_the_run_of_somebody_else_did_not_start_it(
-    kfp_api, kubeflow, connection, package, monkeypatch
-):
-    # given somebody who says the same after our first look
-    look, firsts = connection.runs.run_service_list_runs, []
-
-    def early(**asked):
-        page = look(**asked)
-        monkeypatch.setattr(connection.runs, "run_service_list_runs", look)
-        firsts.append(submit(Connection(kubeflow), package, NAME, ARGUMENTS))
-        return page
-
-    monkeypatch.setattr(connection.runs, "run_service_list_runs", early)
-
-    ours = submit(connection, package, NAME, ARGUMENTS)
-
-    assert [replace(first, found=True) for first in firsts] == [ours]
-    assert len(kfp_api.runs) == 1
+    assert [replace(first, found=True) for first in firsts] == [mine]
+    assert alive(kfp_api) == [mine.run]
 
 
-def test_of_many_at_once_one_run_goes_on_and_all_follow_it(kfp_api, kubeflow, package):
-    submit(Connection(kubeflow), package, "[data] at [before]", ARGUMENTS)
+def test_of_many_at_once_one_run_continues_and_all_follow_it(kfp_api, connect, client, package):
+    submit(client, package, "[data] at [before]", ARGUMENTS)
     kfp_api.runs.clear()
     kfp_api.delay = 0.02
-    kubeflow = kubeflow.model_copy(update={"poll_seconds": 2.0})
+
+    def one(_):
+        return submit(connect(poll_seconds=2.0), package, NAME, ARGUMENTS)
 
     with ThreadPoolExecutor(4) as people:
-        done = list(
-            people.map(lambda _: submit(Connection(kubeflow), package, NAME, ARGUMENTS), range(4))
-        )
+        done = list(people.map(one, range(4)))
 
     assert alive(kfp_api) == [done[0].run]
     assert {one.run for one in done} == {done[0].run}
     assert [one.found for one in done].count(False) == 1
+
+
+def alive(kfp_api):
+    return [run.run_id for run in kfp_api.runs.values() if run.state != "CANCELED"]

@@ -1,7 +1,6 @@
 """The ONNX graph answers as the estimator does, whatever is left out."""
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -74,21 +73,6 @@ def test_the_graph_agrees_when_every_row_leaves_out_something_else(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_batch_of_one_and_of_many_agree(scorers, halves, name):
-    rows = leave_out(halves.test[list(COLUMNS)], [])
-    rows.loc[::3, "horsepower"] = np.nan
-
-    together = scorers[name].score({column: rows[column].to_numpy() for column in COLUMNS})
-
-    for number in range(len(rows)):
-        one = scorers[name].score(
-            {column: rows[column].to_numpy()[number : number + 1] for column in COLUMNS}
-        )
-        for answer in ANSWER:
-            np.testing.assert_allclose(one[answer], together[answer][[number]], rtol=1e-12)
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_inputs_and_outputs_are_the_fields_of_request_and_answer(scorers, name):
     assert tuple(scorers[name].inputs) == tuple(fuel.Request.model_fields)
     assert tuple(scorers[name].outputs) == tuple(fuel.Answer.model_fields)
@@ -103,30 +87,6 @@ def test_equal_estimators_give_the_same_graph_byte_for_byte(fitted, halves, cand
     )
 
     assert one == other
-
-
-def test_another_candidate_gives_another_graph(fitted):
-    graphs = {fuel.export(estimator).SerializeToString() for estimator in fitted.values()}
-
-    assert len(graphs) == len(fuel.candidates)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_graph_uses_standard_operators_only(fitted, name):
-    model = fuel.export(fitted[name])
-
-    onnx.checker.check_model(model, full_check=True)
-    assert {opset.domain for opset in model.opset_import} == {""}
-
-
-def test_features_in_another_order_are_exported_in_that_order(halves):
-    swapped = ("weight_kg", "year", "acceleration", "origin", "cylinders")
-    steps = [("features", CarFeatures(swapped)), *fuel.candidates[-1].estimator.point.steps[1:]]
-    estimator = FuelEstimator(Pipeline(steps)).fit(halves.train[list(COLUMNS)], halves.train["mpg"])
-    scorer = Scorer(fuel.export(estimator).SerializeToString())
-
-    agree(estimator, scorer, halves.test[list(COLUMNS)])
-    agree(estimator, scorer, leave_out(halves.test[list(COLUMNS)], OPTIONAL))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
 from roadworthy.rollout.engine import lease, starting
 from roadworthy.steps.report import JSON, LeftError, report
-from roadworthy.steps.roll_out import roll_out
+from roadworthy.steps.stage import stage as load
 from roadworthy.tracking import records
 from tests.rollout.kserve.test_commands import gateway, place  # noqa: F401 - fixtures
 
@@ -28,8 +28,8 @@ def left(place, simple):  # noqa: F811 - a fixture
     """Version 2 has a tenth of the customers, and the pod that looked after it is gone."""
     pod = Settings().model_copy(update={"holder": "a pod that is gone:7:7"})
     held = begin(pod, place.registry, "run-1")
-    with records.step(pod.records, "run-1", "register"):
-        roll_out(pod, packed=simple.path, version=2, owner="run-1")
+    with records.step(pod.records, "run-1", "release"):
+        load(pod, packed=simple.path, version=2, owner="run-1")
     held = lease.hold(pod, target(pod).records, "fuel", 2, "run-1")
     for state, share in (("ready", 0), ("verified", 0), ("shifting", 10)):
         held.move(state, share=share)

@@ -3,6 +3,7 @@
 import math
 import random
 from bisect import bisect_left
+from collections import Counter
 
 import pytest
 from hypothesis import given
@@ -123,6 +124,52 @@ def test_a_biased_challenger_is_seen():
     assert "stability index" in found.problem
 
 
+def labelled(champion, challenger):
+    """What a server counts of the labels of both to the same rows."""
+    apart = sum(one != other for one, other in zip(champion, challenger, strict=True))
+    return Counts(
+        shadow={"compared": len(champion)},
+        labels={"fate": Counter(challenger)},
+        champion_labels={"fate": Counter(champion)},
+        differences={"fate": (apart, len(champion))},
+    )
+
+
+def test_a_challenger_that_labels_otherwise_is_seen_and_told_in_words():
+    champion = ["up", "down"] * 50
+
+    agreeing = judged(labelled(champion, champion))
+    swapped = judged(labelled(champion, champion[::-1]))
+    shifted = judged(labelled(champion, ["up"] * 100))
+
+    assert agreeing.problem == ""
+    assert figure(agreeing, "difference").value == figure(agreeing, "psi").value == 0
+    assert swapped.problem == (
+        "its fate differs from the champion's in 100.0% of the answers, 25.0% is allowed"
+    )
+    assert "the distribution of its fate" in shifted.problem
+    assert figure(shifted, "difference").value == 0.5
+
+
+def test_labels_are_read_added_and_counted_since():
+    text = "".join(
+        'roadworthy_shadow_labels_total{model="m",challenger="2",output="fate",'
+        f'role="{role}",label="{label}"}} {count}\n'
+        for role, label, count in [
+            ("champion", "up", 3),
+            ("champion", "down", 1),
+            ("challenger", "up", 4),
+        ]
+    )
+
+    found = read(text, "m", 1, 2)
+
+    assert found.labels == {"fate": {"up": 4}}
+    assert found.champion_labels == {"fate": {"up": 3, "down": 1}}
+    assert found.plus(found).labels == {"fate": {"up": 8}}
+    assert found.plus(found).since(found).champion_labels == found.champion_labels
+
+
 def test_one_that_always_says_the_same_is_seen():
     champion = [random.Random(n).uniform(12, 38) for n in range(300)]
 
@@ -185,7 +232,7 @@ def test_no_number_is_a_problem_whatever_the_rest():
 
     found = judged(counts)
 
-    assert "no number" in found.problem
+    assert "is not a number" in found.problem
     assert figure(found, "difference").value is None
 
 

@@ -17,7 +17,11 @@ from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.tracking.registry import Registry
 from tests.rollout.engine.test_state import rollouts
 
-STATES = {file.stem: file.read_text() for file in Path(__file__).parent.glob("states/*.json")}
+RELEASE = Path(__file__).parents[2] / "fixtures" / "release"
+STATES = {
+    name: (RELEASE / f"rollout-{name}.json").read_text()
+    for name in ("staged", "shifting", "promoted", "rolled-back")
+}
 INTENT = RollbackIntent("fuel", 2, (3,), "ada", "2026-01-02T03:04:05+00:00", "it is bad")
 NOTE = '{"model": "fuel", "champion": 2, "taken_off": [3], "by": "ada", "at": "now", "why": "bad"}'
 
@@ -99,8 +103,11 @@ def test_a_rollout_of_the_release_before_is_carried_over_once(settings, name):
 
     found = store.read("fuel").rollout
     assert found.state == name.replace("-", " ")
-    assert (found.version, found.owner, found.actor) == (2, "run-1", "ada")
-    assert found.stages[0].figures[0].name == "error_rate"
+    raw = json.loads(STATES[name])
+    assert (found.version, found.owner, found.actor) == (3, raw["owner"], raw.get("actor", ""))
+    assert [stage.share for stage in found.stages] == [
+        one["share"] for one in raw.get("stages", ())
+    ]
     assert not registry.model_tags("fuel")["rollout"]
     finalising.carry_over(settings, registry, store, "fuel")
     assert store.read("fuel").rollout == found
@@ -115,6 +122,6 @@ def test_a_rollout_of_the_release_before_whose_owner_lives_is_its_own(settings):
     raw = json.loads(STATES["shifting"]) | {"holder": settings.holder}
     registry.set_model_tag("fuel", "rollout", json.dumps(raw))
 
-    with pytest.raises(ConflictError, match="is being rolled out already, by run-1"):
+    with pytest.raises(ConflictError, match="is being rolled out already, by run-"):
         finalising.carry_over(settings, registry, store, "fuel")
     assert store.read("fuel").rollout is None

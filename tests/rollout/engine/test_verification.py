@@ -57,7 +57,7 @@ def test_another_bundle_under_that_version_is_told_with_the_difference(served_ho
 
     found = verify(served_home.serving_url, "fuel", 2, packed.golden)
 
-    is_problem(found, "an answer differs", f"{found.difference:.2g}", "1e-05 is allowed")
+    is_problem(found, "an answer differs", f"differs by {found.difference:.2g}", "1e-05 is allowed")
     assert 1e-3 < found.difference < 1
 
 
@@ -93,11 +93,11 @@ def test_a_right_answer_is_good_also_where_it_is_zero(lying, golden):
         (lambda r: [], "1 requests got 0 answers"),
         (lambda r: right(r) * 2, "1 requests got 2 answers"),
         (lambda r: right(r)[:1], "2 requests got 1 answers"),
-        (lambda r: [{"km": 1.0}] * len(r), "no number mpg"),
-        (lambda r: [{"mpg": "20"}] * len(r), "no number mpg"),
-        (lambda r: [{"mpg": None}] * len(r), "no number mpg"),
-        (lambda r: [{"mpg": True}] * len(r), "no number mpg"),
-        (lambda r: [20.0] * len(r), "no object of numbers"),
+        (lambda r: [{"km": 1.0}] * len(r), "mpg differs by inf"),
+        (lambda r: [{"mpg": "20"}] * len(r), "mpg differs by inf"),
+        (lambda r: [{"mpg": None}] * len(r), "mpg differs by inf"),
+        (lambda r: [{"mpg": True}] * len(r), "mpg differs by inf"),
+        (lambda r: [20.0] * len(r), "no object of fields"),
         (lambda r: {"mpg": 20.0}, "no list of predictions"),
         (lambda r: None, "no list of predictions"),
         (lambda r: "20", "no list of predictions"),

@@ -22,9 +22,9 @@ from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import RolledBackError, RolloutError
 from roadworthy.rollout.local import placement
+from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
-from roadworthy.steps.roll_out import roll_out
-from roadworthy.steps.verify import verify
+from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
 from tests.rollout.controller import Controller, Gateway, Servers
 
@@ -246,16 +246,16 @@ def test_the_steps_of_a_pipeline_take_a_version_to_the_cluster(place, simple):
     begin = {"strategy": "blue-green", "owner": "run-1", "why": "it is new", "unique": True}
     starting.start(settings, registry, target(settings, registry), version, **begin)
 
-    url = roll_out(settings, packed=simple.path, version=2, owner="run-1")
+    url = load(settings, packed=simple.path, version=2, owner="run-1")
 
     assert url == place.status()["url"]
     assert place.status()["challenger"] == 2
     # and tried again, in another pod, it is the same
     elsewhere = settings.model_copy(update={"holder": "other:1:2"})
-    assert roll_out(elsewhere, packed=simple.path, version=2, owner="run-1") == url
+    assert load(elsewhere, packed=simple.path, version=2, owner="run-1") == url
     with pytest.raises(ConflictError, match="was taken over"):
-        roll_out(settings, packed=simple.path, version=2, owner="run-2")
-    found = verify(elsewhere, packed=simple.path, version=2, owner="run-1")
+        load(settings, packed=simple.path, version=2, owner="run-2")
+    found = canary(elsewhere, packed=simple.path, version=2, owner="run-1")
     assert found.good, found.problem
     promote(settings, "fuel", version=2, owner="run-1")
     assert (place.champion(), place.status()["champion"]) == (2, 2)
@@ -270,9 +270,9 @@ def test_a_version_that_does_not_come_up_is_off_and_a_step_says_so_each_time(pla
     starting.start(settings, registry, target(settings, registry), version, **begin)
 
     with pytest.raises(RolloutError, match=r"lacks model\.onnx") as first:
-        roll_out(settings, packed=simple.path, version=2, owner="run-1")
+        load(settings, packed=simple.path, version=2, owner="run-1")
     with pytest.raises(RolledBackError, match=r"lacks model\.onnx") as second:
-        roll_out(settings, packed=simple.path, version=2, owner="run-1")
+        load(settings, packed=simple.path, version=2, owner="run-1")
 
     assert {first.value.exit_code, second.value.exit_code} == {ExitCode.ROLLED_BACK}
     assert r"lacks model.onnx" in registry.version("fuel", 2).tags["rolled_back"]

@@ -5,7 +5,7 @@ import pytest
 from tests.loading import loaded_by
 
 
-@pytest.mark.parametrize("module", ["roadworthy.rollout.kserve.cluster", "pipelines.local"])
+@pytest.mark.parametrize("module", ["roadworthy.rollout.kserve.cluster", "pipelines.compiler"])
 def test_the_validator_is_not_loaded_beside_the_client(module):
     found = loaded_by(f"import {module}\n")
 

@@ -72,7 +72,7 @@ def test_the_document_has_the_schema_of_each_model_that_is_held(served):
     instances = body["properties"]["instances"]
     assert instances["items"]["properties"]["weight_kg"]["maximum"] == 2400
     assert "At most 7 rows" in instances["description"]
-    error = predict["responses"]["422"]["content"]["application/json"]["schema"]
+    error = predict["responses"]["default"]["content"]["application/json"]["schema"]
     assert error == {"$ref": "#/components/schemas/Error"}
 
 
@@ -83,7 +83,7 @@ def test_a_model_without_a_version_has_no_route_that_answers():
     assert "/v1/models/fuel" in paths
 
 
-def test_with_a_token_all_but_whether_it_lives_and_is_ready_demands_it(served):
+def test_all_but_whether_it_lives_and_is_ready_needs_the_token(served):
     found = document({"fuel": Held("fuel", served[0])}, max_rows=7, has_token=True)
 
     openly = {

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
+from roadworthy.models.tensors import ragged
 from roadworthy.serving.models.metrics import Answered, Metrics
 from roadworthy.serving.models.model_store import Fleet, Held
 
@@ -112,7 +113,7 @@ def test_what_is_in_flight_is_told_until_nothing_is():
 def test_what_was_compared_is_told_of_both_and_as_a_difference(one, served):
     metrics = Metrics(Fleet())
 
-    theirs, ours = answers(one, 20.0, 40.0, 0.0), answers(one, 22.0, 40.0, 1.0)
+    theirs, ours = answers(one, 20.0, 40.0, 0.0, 0.0), answers(one, 22.0, 40.0, 0.0, 1.0)
     metrics.compared(one, theirs=theirs, ours=ours)
     metrics.not_compared(one, "timeout")
 
@@ -124,8 +125,61 @@ def test_what_was_compared_is_told_of_both_and_as_a_difference(one, served):
     by_role = figures["roadworthy_shadow_prediction_sum"]
     assert by_role["1", "fuel", "mpg", "champion"] == 60
     assert by_role["1", "fuel", "mpg", "challenger"] == 63
-    # 10 %, none, and what has no relative difference counts as much as the last bound
+    # 10 %, none, none of two zeros; what has no relative difference counts as the last bound
     assert figures["roadworthy_shadow_difference_sum"]["1", "fuel", "mpg"] == pytest.approx(3.1)
+
+
+def test_a_tolerance_of_the_model_makes_a_difference_from_zero_finite(one):
+    manifest = replace(one.manifest, tolerance={"mpg": {"relative": 0.1, "absolute": 0.5}})
+    metrics = Metrics(Fleet())
+
+    metrics.compared(
+        replace(one, manifest=manifest), theirs=answers(one, 0.0), ours=answers(one, 0.5)
+    )
+
+    figures = read(metrics)
+    assert figures["roadworthy_shadow_difference_sum"]["1", "fuel", "mpg"] == pytest.approx(0.1)
+
+
+def test_labels_and_booleans_are_counted_by_label_and_lists_by_element(one, monkeypatch):
+    monkeypatch.setattr(one.scorer, "outputs", ["label", "alarm", "bars"])
+    theirs = {
+        "label": np.array(["up", "down", "up"], object),
+        "alarm": np.array([True, False, False]),
+        "bars": ragged([np.array([1.0, 2.0]), np.array([3.0]), np.array([0.0])]),
+    }
+    ours = theirs | {"label": np.array(["up", "up", "up"], object)}
+    metrics = Metrics(Fleet())
+
+    answer(metrics, [Answered(one, "v1", 200, 0.1, found) for found in (theirs, ours)])
+    metrics.compared(one, theirs=theirs, ours=ours)
+
+    figures = read(metrics)
+    labels = figures["roadworthy_prediction_labels_total"]
+    assert labels["up", "fuel", "label", "1"] == 5
+    assert labels["false", "fuel", "alarm", "1"] == 4
+    assert figures["roadworthy_prediction_count"]["fuel", "bars", "1"] == 8
+    by_role = figures["roadworthy_shadow_labels_total"]
+    assert by_role["1", "up", "fuel", "label", "challenger"] == 3
+    assert by_role["1", "up", "fuel", "label", "champion"] == 2
+    differences = figures["roadworthy_shadow_difference_sum"]
+    assert {output: found for (_, _, output), found in differences.items()} == {
+        "label": 1,
+        "alarm": 0,
+        "bars": 0,
+    }
+
+
+def test_too_many_labels_are_told_as_one(one, monkeypatch):
+    monkeypatch.setattr(one.scorer, "outputs", ["label"])
+    metrics = Metrics(Fleet())
+    many = {"label": np.array([f"label {n}" for n in range(150)], object)}
+
+    answer(metrics, [Answered(one, "v1", 200, 0.1, many)])
+
+    labels = read(metrics)["roadworthy_prediction_labels_total"]
+    assert len(labels) == 101
+    assert labels["other", "fuel", "label", "1"] == 50
 
 
 def test_what_is_held_is_told_with_role_share_and_age(served):

@@ -1,4 +1,3 @@
-import asyncio
 import json
 import shutil
 import signal
@@ -11,9 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import numpy as np
 import pytest
-from kserve import InferenceRESTClient, InferInput, InferRequest, RESTConfig
 
 from roadworthy.bundles import bundle
 from roadworthy.routing import routes
@@ -75,64 +72,6 @@ def test_the_repository_api_says_what_is_loaded_and_takes_nothing_off_the_road(s
     assert refused.status_code == 409
     assert "on the road" in refused.json()["error"]
     assert server.get("/v1/models").json() == {"models": ["fuel"]}
-
-
-def test_kserves_client_gets_answers_over_v1(server, bundles):
-    async def ask() -> tuple:
-        async with InferenceRESTClient(RESTConfig(protocol="v1", retries=0)) as client:
-            body = {"instances": bundles[0].golden.requests}
-            return (
-                await client.is_server_live(server.url),
-                await client.is_model_ready(server.url, "fuel"),
-                await client.infer(server.url, body, model_name="fuel"),
-            )
-
-    live, ready, answer = asyncio.run(ask())
-
-    assert live
-    assert ready
-    assert answer["predictions"][0] == pytest.approx(bundles[0].golden.answers[0], rel=1e-5)
-
-
-@pytest.mark.parametrize("binary", [False, True], ids=["json", "bytes"])
-def test_kserves_client_gets_answers_over_v2(server, binary):
-    weight = InferInput("weight_kg", [2], "FP64")
-    weight.set_data_from_numpy(np.array([1200.0, 1300.0]), binary_data=binary)
-    year = InferInput("year", [2], "INT32")
-    year.set_data_from_numpy(np.array([1980, 1975], np.int32), binary_data=binary)
-    origin = InferInput("origin", [2], "BYTES")
-    origin.set_data_from_numpy(np.array([b"usa", b"japan"], object), binary_data=binary)
-    request = InferRequest("fuel", [weight, year, origin], request_id="cars")
-
-    async def ask() -> tuple:
-        async with InferenceRESTClient(RESTConfig(protocol="v2", retries=0)) as client:
-            return (
-                await client.is_server_ready(server.url),
-                await client.is_server_live(server.url),
-                await client.is_model_ready(server.url, "fuel"),
-                await client.infer(server.url, request, model_name="fuel"),
-            )
-
-    *states, answer = asyncio.run(ask())
-
-    assert states == [True, True, True]
-    assert answer.id == "cars"
-    rows = [
-        {"weight_kg": 1200, "year": 1980, "origin": "usa"},
-        {"weight_kg": 1300, "year": 1975, "origin": "japan"},
-    ]
-    expected = server.post(PREDICT, json={"instances": rows}).json()["predictions"]
-    found = {output.name: output.data for output in answer.outputs}
-    assert found["mpg"] == [row["mpg"] for row in expected]
-
-
-def test_kserves_client_is_told_what_is_wrong(server):
-    async def ask() -> None:
-        async with InferenceRESTClient(RESTConfig(protocol="v1", retries=0)) as client:
-            await client.infer(server.url, {"instances": [{"year": 1980}]}, model_name="fuel")
-
-    with pytest.raises(httpx.HTTPStatusError, match="weight_kg is missing: send 700 to 2400 kg"):
-        asyncio.run(ask())
 
 
 def test_errors_of_kserves_routes_are_json_with_a_sentence(server):
@@ -344,7 +283,8 @@ def test_a_request_that_is_under_way_is_answered_before_it_stops(start, bundles,
 def test_it_imports_nothing_that_trains(command):
     loaded = loaded_by("import roadworthy.serving.process.server, roadworthy.serving.__main__")
 
-    assert not loaded & {"sklearn", "mlflow", "dvc", "kfp", "roadworthy.models"}
+    heavy = {"sklearn", "mlflow", "dvc", "kfp", "kserve", "pandas", "PIL"}
+    assert not loaded & {*heavy, "roadworthy.models.contract"}
 
 
 def test_a_body_that_never_comes_does_not_keep_it_from_stopping(start, bundles):

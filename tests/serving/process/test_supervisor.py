@@ -22,7 +22,7 @@ import pytest
 from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Road
-from roadworthy.serving.__main__ import _parser
+from roadworthy.serving.__main__ import parser
 from roadworthy.serving.process import supervisor
 from roadworthy.serving.settings import ServerError, ServerSettings
 from tests.loading import loaded_by
@@ -542,7 +542,7 @@ def test_a_server_gets_the_settings_of_its_supervisor():
         metrics_dir=Path("figures"),
     )
 
-    parsed = vars(_parser().parse_args(list(supervisor._arguments(settings))))
+    parsed = vars(parser().parse_args(list(supervisor._arguments(settings))))
 
     del parsed["supervised"], parsed["with_parent"], parsed["token_file"]
     parsed["cors_origins"] = tuple(parsed["cors_origins"])

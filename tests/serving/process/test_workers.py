@@ -102,10 +102,9 @@ def test_what_every_process_holds_is_told_also_of_one_that_holds_nothing(tmp_pat
     ready = Board(tmp_path, 1)
     ready.write({"fuel": loaded.told(held)})
 
-    assert [one.versions for one in loaded.holdings(ready, "fuel").workers] == [
-        {"1": champion.release.digest, "2": challenger.release.digest}
-    ]
-    assert loaded.holdings(ready, "fuel").workers[0].model_dump()["split"] == [
+    (only,) = loaded.holdings(ready, "fuel")["workers"]
+    assert only["versions"] == {"1": champion.release.digest, "2": challenger.release.digest}
+    assert only["split"] == [
         {"version": 1, "role": "champion", "share": 90},
         {"version": 2, "role": "challenger", "share": 10},
     ]
@@ -114,8 +113,8 @@ def test_what_every_process_holds_is_told_also_of_one_that_holds_nothing(tmp_pat
     workers._file(tmp_path, 1).write_text('{"worker": 2, "process": 1, "models": {}}')
 
     # then not every process holds a version any more
-    last = loaded.holdings(ready, "fuel").workers[-1]
-    assert (last.worker, last.versions, last.split, last.state) == (2, {}, [], "")
+    last = loaded.holdings(ready, "fuel")["workers"][-1]
+    assert last == {"worker": 2, "process": 1, "versions": {}, "split": [], "state": ""}
 
 
 def test_a_model_that_no_process_knows_is_not_found():

@@ -1,4 +1,1 @@
-"""Runs on Kubeflow Pipelines: submitted, followed, scheduled and listed over its API.
-
-Nothing here compiles a pipeline: that is done by a program of its own, of the commit that is run.
-"""
+"""Pipelines on Kubeflow: runs are submitted, followed, scheduled and listed over its API."""

@@ -1,4 +1,4 @@
-"""The image of the steps: one that means the same tomorrow, or none."""
+"""The image of the steps, which must be pinned."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from roadworthy.core.errors import RoadworthyError
 
 NULL_COMMIT = "0" * 40
 NULL_IMAGE = f"roadworthy/pipeline:{NULL_COMMIT}"
-"""What a pipeline names that was compiled for no commit: no image has this tag."""
+"""The placeholder in a pipeline that was compiled without an image; no image has this tag."""
 
 # A registry may have a port, so a tag is what follows the last slash.
 _WORD = r"[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*"
@@ -18,27 +18,27 @@ _COMMIT = re.compile(rf"{_NAME}:(?![.-])([\w.-]*[g-zA-Z_.-])?(?P<commit>[0-9a-f]
 
 
 class ImageError(RoadworthyError):
-    """An image that a pipeline may not name."""
+    """An image that a pipeline must not name."""
 
 
 def pinned(image: str) -> str:
-    """Return the image, if its name can never come to mean another one.
+    """Return the image, if it is named by a digest or by the tag of a commit.
 
     Raises
     ------
     ImageError
-        It is named by a tag that can be moved, or as no image can be named.
+        It is not, or the name is invalid.
     """
     if _DIGEST.fullmatch(image) or _COMMIT.fullmatch(image):
         return image
     raise ImageError(
         f"The image {image!r} is not pinned: name it by its digest (...@sha256:<64 digits>) or by "
-        f"a tag that ends in the 40 digits of a commit, and write its name in small letters."
+        f"a tag that ends in the 40 digits of a commit, and write its name in lower case."
     )
 
 
 def made_for(image: str, commit: str) -> str:
-    """Return the image, if the code in it can be that of a commit.
+    """Return the image, if it can hold the code of a commit.
 
     Raises
     ------
@@ -48,12 +48,12 @@ def made_for(image: str, commit: str) -> str:
     if not image or image == NULL_IMAGE:
         raise ImageError(
             "The steps need an image on a cluster: build and push it with `make image`, and name "
-            "it with --image or in ROADWORTHY_IMAGE."
+            "it with --image or ROADWORTHY_IMAGE."
         )
     tagged = _COMMIT.fullmatch(pinned(image))
     if tagged and tagged["commit"] != commit:
         raise ImageError(
-            f"The image {image} is that of another commit than {commit[:12]}, which is to be run: "
-            f"name the image of that commit, or submit the image's with --commit."
+            f"The image {image} was built from another commit than {commit[:12]}: name the image "
+            f"of that commit, or submit the image's commit with --commit."
         )
     return image

@@ -1,4 +1,4 @@
-"""The runs on Kubeflow, the latest first, told as those of a machine are."""
+"""The runs on Kubeflow, the latest first."""
 
 from __future__ import annotations
 
@@ -6,49 +6,34 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from roadworthy.engines.kubeflow.connection import Connection, everything
+from roadworthy.engines.kubeflow.client import Client, everything
 from roadworthy.engines.kubeflow.submission import find_experiment, pipeline_name
 from roadworthy.engines.kubeflow.tasks import WORDS
 from roadworthy.engines.local.runs import Listed
 
 
-def on_kubeflow(connection: Connection, model: str, limit: int, now: datetime) -> list[Listed]:
-    """Return the latest runs on Kubeflow, of one model or of all.
+def on_kubeflow(client: Client, model: str, limit: int, now: datetime) -> list[Listed]:
+    """Return the latest runs on Kubeflow, at most ``limit``, of one model or ("") of all.
 
-    Parameters
-    ----------
-    limit
-        How many at most.
-    now
-        The time, for how long a run takes that goes on.
+    The duration of a run that has not ended is counted until ``now``.
     """
-    experiment = find_experiment(connection)
+    experiment = find_experiment(client)
     if experiment is None:
         return []
-    models = _models(connection)
-    found = everything(
-        connection.runs.run_service_list_runs,
-        "runs",
-        experiment_id=experiment,
-        sort_by="created_at desc",
-    )
-    listed = (_listed(connection, run, models, now) for run in found)
+    pipelines = everything(client.list_pipelines, "pipelines", namespace=client.settings.namespace)
+    models = {
+        str(one.pipeline_id): one.display_name.removesuffix(pipeline_name("")) for one in pipelines
+    }
+    runs = everything(client.list_runs, "runs", experiment_id=experiment, sort_by="created_at desc")
+    listed = (_listed(client, run, models, now) for run in runs)
     return list(islice((run for run in listed if model in ("", run.model)), limit))
 
 
-def _models(connection: Connection) -> dict[str, str]:
-    """Return the models by the ids of their pipelines."""
-    suffix = pipeline_name("")
-    found = everything(
-        connection.pipelines.pipeline_service_list_pipelines, "pipelines", **connection.where
-    )
-    return {str(one.pipeline_id): one.display_name.removesuffix(suffix) for one in found}
-
-
-def _listed(connection: Connection, run: Any, models: dict[str, str], now: datetime) -> Listed:
+def _listed(client: Client, run: Any, models: dict[str, str], now: datetime) -> Listed:
     parameters = (run.runtime_config.parameters if run.runtime_config else None) or {}
     reference = run.pipeline_version_reference
     started = run.created_at
+    # Kubeflow gives a run that has not ended the start of time as its end.
     ended = run.finished_at if run.finished_at and run.finished_at >= started else now
     return Listed(
         str(run.display_name),
@@ -57,5 +42,5 @@ def _listed(connection: Connection, run: Any, models: dict[str, str], now: datet
         WORDS.get(run.state, str(run.state).lower()),
         started,
         (ended - started).total_seconds(),
-        connection.settings.run_address(run.run_id),
+        client.settings.run_address(run.run_id),
     )

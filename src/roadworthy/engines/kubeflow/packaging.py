@@ -1,4 +1,4 @@
-"""The compiled pipeline of a commit: made by that commit's own code, and named by its content."""
+"""The compiled pipeline of a commit, made by that commit's own code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from roadworthy.core import subprocesses
 from roadworthy.core.settings import Settings
 from roadworthy.data import git
-from roadworthy.engines.kubeflow.connection import KubeflowError
+from roadworthy.engines.kubeflow.client import KubeflowError
 from roadworthy.engines.kubeflow.image import made_for
 
 
@@ -45,21 +45,21 @@ class Package:
 
 
 def package(settings: Settings, directory: Path, model: str, *, commit: str, image: str) -> Package:
-    """Return the compiled pipeline of a commit of the clone that a directory is in.
+    """Return the compiled pipeline of a commit of the clone around a directory.
 
     Parameters
     ----------
     commit
-        Any name that Git has for it; empty for the one that is checked out.
+        Any Git revision; empty for the one that is checked out.
     image
-        The image of the steps, which has that commit's code; empty for the one of the settings.
+        The image of the steps, built from that commit; empty for the one of the settings.
 
     Raises
     ------
     GitError
         The directory is in no clone that has the commit.
     ImageError
-        There is no image, or one that may be another tomorrow.
+        There is no image, or it is not pinned.
     KubeflowError
         The commit has no such model, or its code cannot compile it.
     """
@@ -70,8 +70,8 @@ def package(settings: Settings, directory: Path, model: str, *, commit: str, ima
     code = git.export(clone.root, found, settings.home / "code")
     if not (code / "src" / "roadworthy" / "models" / model / "__init__.py").is_file():
         raise KubeflowError(
-            f"The commit {found[:12]} has no model {model}: look whether its name is right, and "
-            f"whether it is committed."
+            f"The commit {found[:12]} has no model {model}: check its name, and that it is "
+            f"committed."
         )
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / "package.yaml"
@@ -85,8 +85,8 @@ def package(settings: Settings, directory: Path, model: str, *, commit: str, ima
             )
         except subprocesses.CommandError as error:
             raise KubeflowError(
-                f"The commit {found[:12]} cannot compile the pipeline of {model} ({error}): see "
-                f"whether `roadworthy compile {model}` works there, or submit another commit."
+                f"The commit {found[:12]} cannot compile the pipeline of {model} ({error}): "
+                f"try `roadworthy compile {model}` there, or submit another commit."
             ) from error
         return Package(model, found, chosen, target.read_bytes())
 

@@ -6,20 +6,17 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import kfp_server_api
-
-from roadworthy.engines.kubeflow.connection import (
-    Connection,
+from roadworthy.engines.kubeflow.client import (
+    Client,
     KubeflowError,
     MissingError,
     ensure,
     everything,
     named,
 )
-from roadworthy.engines.kubeflow.cron import for_kubeflow, for_people
 from roadworthy.engines.kubeflow.submission import ensure_experiment, find_experiment, find_pipeline
 
-_ENABLE, _DISABLE = "ENABLE", "DISABLE"
+_FIVE, _SIX = 5, 6
 
 
 class ScheduleError(KubeflowError):
@@ -36,9 +33,9 @@ class Schedule:
         The times, as crontab writes them, in the clock of Kubeflow's controller: UTC unless its
         CRON_SCHEDULE_TIMEZONE says otherwise.
     trigger
-        Why its runs say that they run.
+        The trigger of its runs.
     active
-        Whether it runs; one that was switched off in Kubeflow's pages does not.
+        Whether it starts runs; one that was disabled in Kubeflow's pages does not.
     """
 
     id: str
@@ -52,140 +49,137 @@ class Schedule:
         return asdict(self)
 
 
-def current(connection: Connection, model: str) -> Schedule | None:
+def current(client: Client, model: str) -> Schedule | None:
     """Return a model's schedule, or None."""
-    return _foremost(model, _all(connection, model, find_experiment(connection)))
+    return _foremost(_all(client, model, find_experiment(client)))
 
 
-def put(connection: Connection, model: str, *, cron: str, trigger: str) -> Schedule:
-    """Make a model's schedule the one that is given, and return it.
+def put(client: Client, model: str, *, cron: str, trigger: str) -> Schedule:
+    """Make a model's schedule the given one, and return it.
 
-    A recurring run cannot be changed, so another one takes its place. It is made switched off, and
-    switched on when no other one is on: at no time do two of them start runs. It names no version
-    of the pipeline, so each run is one of the latest, at the tip of the branch; no run's id
-    either, so that each has Kubeflow's own.
+    A recurring run cannot be changed, so another one replaces it. It is made disabled, and enabled
+    after the others were deleted: at no time do two of them start runs. It names no version of the
+    pipeline, so each run takes the latest one.
+
+    Parameters
+    ----------
+    cron
+        Five fields as in crontab, ``0 3 * * 1``, or six with the second first. Kubeflow checks
+        their values.
 
     Raises
     ------
-    CronError
-        These are no times.
     ScheduleError
-        There is no pipeline yet that could run, or somebody else made another schedule meanwhile.
+        The fields are not five or six, there is no pipeline yet that could run, or somebody else
+        made another schedule meanwhile.
+    KubeflowError
+        Kubeflow refuses the times.
     """
-    times = for_kubeflow(cron)
-    pipeline = find_pipeline(connection, model)
-    if pipeline is None or not _has_version(connection, pipeline):
+    times = _for_kubeflow(cron)
+    pipeline = find_pipeline(client, model)
+    if pipeline is None or not client.list_pipeline_versions(pipeline).pipeline_versions:
         raise ScheduleError(
-            f"Kubeflow has no pipeline of {model} that could run: send it the first with "
-            f"`roadworthy submit {model}`, then say this again."
+            f"Kubeflow has no pipeline of {model} that could run: submit it first with "
+            f"`roadworthy submit {model}`, then run this command again."
         )
-    experiment = ensure_experiment(connection)
-    wanted = kfp_server_api.V2beta1RecurringRun(
-        display_name=model,
-        description=f"Runs the pipeline of {model} at {for_people(times)}.",
-        experiment_id=experiment,
-        pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(
-            pipeline_id=pipeline
-        ),
-        runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters={"trigger": trigger}),
-        service_account=connection.settings.service_account,
-        trigger=kfp_server_api.V2beta1Trigger(
-            cron_schedule=kfp_server_api.V2beta1CronSchedule(cron=times)
-        ),
-        mode=_DISABLE,
-        max_concurrency="1",
-        no_catchup=True,
-    )
-    create = connection.schedules.recurring_run_service_create_recurring_run
-    chosen = ensure(lambda: _like(connection, wanted), lambda: create(wanted))
-    for one in _all(connection, model, experiment):
-        if not _same(one, chosen):
-            _remove(connection, one)
-    if chosen.mode != _ENABLE:
-        with suppress(MissingError):  # what is there in its place is seen below
-            connection.schedules.recurring_run_service_enable_recurring_run(chosen.recurring_run_id)
-    found = _foremost(model, _all(connection, model, experiment))
-    asked = (for_people(times), trigger, True)
-    if found is None or (found.cron, found.trigger, found.active) != asked:
+    experiment = ensure_experiment(client)
+
+    def find() -> Any:
+        wanted = (times, pipeline, {"trigger": trigger}, client.settings.service_account)
+        alike = (one for one in _all(client, model, experiment) if _content(one) == wanted)
+        return next(alike, None)
+
+    def create() -> Any:
+        return client.create_recurring_run(
+            experiment,
+            model,
+            description=f"Runs the pipeline of {model} at {_for_people(times)}.",
+            cron_expression=times,
+            no_catchup=True,
+            params={"trigger": trigger},
+            pipeline_id=pipeline,
+            version_id="",  # the latest, each time
+            enabled=False,
+            service_account=client.settings.service_account,
+        )
+
+    chosen = _described(ensure(find, create))
+    for one in _all(client, model, experiment):
+        if one.recurring_run_id != chosen.id:
+            _delete(client, one)
+    if not chosen.active:
+        with suppress(MissingError):  # what replaced it is seen below
+            client.enable_recurring_run(chosen.id)
+    found = _foremost(_all(client, model, experiment))
+    wanted = (_for_people(times), trigger, True)
+    if found is None or (found.cron, found.trigger, found.active) != wanted:
         raise ScheduleError(
-            f"Somebody else changed the schedule of {model} at the same time, so it is not as you "
-            f"say: see `roadworthy schedule {model}`, and say this again if yours is to be it."
+            f"Somebody else changed the schedule of {model} at the same time: see "
+            f"`roadworthy schedule {model}`, and run this command again to replace it."
         )
     return found
 
 
-def remove(connection: Connection, model: str) -> Schedule | None:
-    """Remove a model's schedule, and return it as it was; None when there was none."""
-    found = _all(connection, model, find_experiment(connection))
-    before = _foremost(model, found)
+def remove(client: Client, model: str) -> Schedule | None:
+    """Delete a model's schedule, and return it as it was; None when there was none."""
+    found = _all(client, model, find_experiment(client))
     for one in found:
-        _remove(connection, one)
-    return before
+        _delete(client, one)
+    return _foremost(found)
 
 
-def _all(connection: Connection, model: str, experiment: str | None) -> list[Any]:
+def _for_kubeflow(cron: str) -> str:
+    """Return times in the six fields that Kubeflow reads, the second first."""
+    fields = cron.split()
+    if len(fields) not in (_FIVE, _SIX):
+        raise ScheduleError(
+            f"{cron!r} has {len(fields)} fields: write the five of crontab (minute, hour, day of "
+            f'the month, month, day of the week), e.g. "0 3 * * 1", or six with the second first.'
+        )
+    return " ".join(fields if len(fields) == _SIX else ["0", *fields])
+
+
+def _for_people(times: str) -> str:
+    """Return times as crontab writes them, where it can: at second 0."""
+    first, _, rest = times.partition(" ")
+    return rest if first == "0" and len(rest.split()) == _FIVE else times
+
+
+def _all(client: Client, model: str, experiment: str | None) -> list[Any]:
     """Return a model's recurring runs: more than one only if a change was not finished."""
     if experiment is None:
         return []
-    found = everything(
-        connection.schedules.recurring_run_service_list_recurring_runs,
-        "recurring_runs",
-        experiment_id=experiment,
-        filter=named(model),
+    listing = client.list_recurring_runs
+    return list(
+        everything(listing, "recurring_runs", experiment_id=experiment, filter=named(model))
     )
-    return list(found)
 
 
-def _like(connection: Connection, wanted: Any) -> Any:
-    """Return a recurring run that differs from the wanted one in nothing but its id."""
-    for one in _all(connection, wanted.display_name, wanted.experiment_id):
-        if _content(one) == _content(wanted):
-            return one
-    return None
+def _foremost(found: list[Any]) -> Schedule | None:
+    """Return the recurring run that starts runs, or else the last one, or None."""
+    described = [_described(one) for one in found]
+    return next(reversed([one for one in described if one.active] or described), None)
 
 
-def _foremost(model: str, found: list[Any]) -> Schedule | None:
-    """Return the recurring run that is at work, or else the last one, or None."""
-    described = [_described(model, one) for one in found]
-    active = [one for one in described if one.active]
-    return next(reversed(active or described), None)
+def _described(one: Any) -> Schedule:
+    times, _, parameters, _ = _content(one)
+    trigger, active = str(parameters.get("trigger", "")), one.mode == "ENABLE"
+    model = str(one.display_name)
+    return Schedule(str(one.recurring_run_id), model, _for_people(times), trigger, active)
 
 
-def _content(one: Any) -> tuple[Any, ...]:
-    reference, config = one.pipeline_version_reference, one.runtime_config
+def _content(one: Any) -> tuple[str, str | None, dict[str, Any], str]:
+    """Return times, pipeline, parameters and account; no pipeline where a version is pinned."""
+    reference, config, trigger = one.pipeline_version_reference, one.runtime_config, one.trigger
+    is_latest = reference and not reference.pipeline_version_id
     return (
-        _times(one),
-        reference and (reference.pipeline_id, reference.pipeline_version_id or ""),
-        config and config.parameters,
-        one.service_account,
+        str(trigger.cron_schedule.cron) if trigger and trigger.cron_schedule else "",
+        reference.pipeline_id if is_latest else None,
+        (config.parameters if config else None) or {},
+        str(one.service_account),
     )
 
 
-def _described(model: str, one: Any) -> Schedule:
-    parameters = (one.runtime_config.parameters if one.runtime_config else None) or {}
-    return Schedule(
-        str(one.recurring_run_id),
-        model,
-        for_people(_times(one)),
-        str(parameters.get("trigger", "")),
-        active=one.mode == _ENABLE,
-    )
-
-
-def _times(one: Any) -> str:
-    found = one.trigger and one.trigger.cron_schedule and one.trigger.cron_schedule.cron
-    return str(found or "")
-
-
-def _has_version(connection: Connection, pipeline: str) -> bool:
-    listing = connection.pipelines.pipeline_service_list_pipeline_versions
-    return any(True for _ in everything(listing, "pipeline_versions", pipeline_id=pipeline))
-
-
-def _same(one: Any, other: Any) -> bool:
-    return bool(one.recurring_run_id == other.recurring_run_id)
-
-
-def _remove(connection: Connection, one: Any) -> None:
-    with suppress(MissingError):  # somebody else was quicker
-        connection.schedules.recurring_run_service_delete_recurring_run(one.recurring_run_id)
+def _delete(client: Client, one: Any) -> None:
+    with suppress(MissingError):  # somebody else deleted it first
+        client.delete_recurring_run(one.recurring_run_id)

@@ -1,7 +1,4 @@
-"""The secrets of a cluster that steps read, by the names that ``deploy/`` gives them.
-
-Each key is the variable that a step gets it as.
-"""
+"""The secrets of a cluster that steps read; each key is a variable of the step."""
 
 from __future__ import annotations
 

@@ -1,12 +1,11 @@
-"""Where Kubeflow Pipelines is, and how one enters it: the variables ``ROADWORTHY_KFP_...``."""
+"""Where Kubeflow Pipelines is, and the credentials: the variables ``ROADWORTHY_KFP_...``."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, FilePath, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from roadworthy.core import environment
@@ -24,22 +23,22 @@ class KubeflowSettings(BaseSettings):
     )
 
     url: str = Field("", description="Its API, without /apis/v2beta1.")
-    ui_url: str = Field("", description="Its pages, for people. [url]")
-    token: SecretStr = Field(SecretStr(""), description="The bearer token that the API demands.")
-    token_path: Path | None = Field(
-        None, description="A file with the token, read anew each time: in a pod, a projected one."
+    ui_url: str = Field("", description="Its web pages. [url]")
+    token: SecretStr = Field(SecretStr(""), description="The bearer token that the API requires.")
+    token_path: FilePath | None = Field(
+        None, description="A file with the token, read for each request: in a pod, a projected one."
     )
-    ca_cert: Path | None = Field(
+    ca_cert: FilePath | None = Field(
         None, description="The certificates that its own is checked with. [those of certifi]"
     )
     namespace: str = Field("", description="The one of a multi-user Kubeflow. [single-user]")
-    experiment: str = Field("roadworthy", description="The experiment that runs are put into.")
+    experiment: str = Field("roadworthy", description="The experiment of the runs.")
     service_account: str = Field(
         "roadworthy-pipeline", description="The Kubernetes service account of the steps."
     )
-    poll_seconds: float = Field(5.0, gt=0, description="How often a run that goes on is looked at.")
+    poll_seconds: float = Field(5.0, gt=0, description="Seconds between two looks at a run.")
     outage_seconds: float = Field(
-        300.0, ge=0, description="How long the API may be silent while a run is waited for."
+        300.0, ge=0, description="Seconds for which the API may fail while a run is waited for."
     )
 
     @field_validator("url", "ui_url")
@@ -47,17 +46,10 @@ class KubeflowSettings(BaseSettings):
     def _address(cls, value: str) -> str:
         found = urlsplit(value)
         if value and (found.scheme not in ("http", "https") or not found.hostname):
-            raise ValueError("it is no address that begins with http:// or https://")
+            raise ValueError("it must begin with http:// or https://")
         if "@" in found.netloc or found.query:
-            raise ValueError("a user, password or token does not belong into an address")
+            raise ValueError("an address must not contain a user, password or token")
         return value.rstrip("/")
-
-    @field_validator("token_path", "ca_cert")
-    @classmethod
-    def _file(cls, value: Path | None) -> Path | None:
-        if value is not None and not value.is_file():
-            raise ValueError("there is no such file")
-        return value
 
     @field_validator("token")
     @classmethod
@@ -69,8 +61,13 @@ class KubeflowSettings(BaseSettings):
         object.__setattr__(self, "ui_url", self.ui_url or self.url)
         return self
 
+    @property
+    def has_token(self) -> bool:
+        """Whether there is a token to show."""
+        return self.token_path is not None or bool(self.token.get_secret_value())
+
     def run_address(self, run: str) -> str:
-        """Return where a person sees a run."""
+        """Return the address of a run's web page."""
         return f"{self.ui_url}/#/runs/details/{run}"
 
     def bearer(self) -> str:
@@ -84,7 +81,7 @@ class KubeflowSettings(BaseSettings):
         if self.token_path is None:
             return self.token.get_secret_value()
         try:
-            # What is not UTF-8 becomes a letter that no token has, and is refused as such.
+            # What is not UTF-8 becomes a character that no token has, and is refused as such.
             held = SecretStr(self.token_path.read_text(encoding="utf-8", errors="replace"))
             return presentable(held).get_secret_value()
         except TokenError as error:
@@ -92,33 +89,21 @@ class KubeflowSettings(BaseSettings):
         except OSError as error:
             raise SettingsError(
                 f"The token of Kubeflow cannot be read from {self.token_path} "
-                f"({error.strerror}): name a file that is there in {_PREFIX}TOKEN_PATH."
+                f"({error.strerror}): set {_PREFIX}TOKEN_PATH to a file that exists."
             ) from error
 
 
 def from_environment() -> KubeflowSettings:
-    """Return the settings of the environment.
-
-    Raises
-    ------
-    SettingsError
-        A variable has a value that cannot be used.
-    """
+    """Return the settings of the environment; SettingsError names a variable that is wrong."""
     return environment.from_environment(KubeflowSettings)
 
 
 def required() -> KubeflowSettings:
-    """Return the settings of the environment, which say where Kubeflow is.
-
-    Raises
-    ------
-    SettingsError
-        They do not, or a variable has a value that cannot be used.
-    """
+    """Return the settings of the environment; SettingsError where they name no Kubeflow."""
     settings = from_environment()
     if not settings.url:
         raise SettingsError(
-            f"Kubeflow's address is not known: set {_PREFIX}URL, e.g. to the one of "
+            f"Kubeflow's address is not set: set {_PREFIX}URL, e.g. to the one of "
             f"`kubectl port-forward service/ml-pipeline 8888`, http://127.0.0.1:8888."
         )
     return settings

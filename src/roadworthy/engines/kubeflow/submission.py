@@ -1,9 +1,7 @@
-"""A run on Kubeflow: its pipeline, version and experiment are made if they are not there."""
+"""Runs on Kubeflow are submitted, each once; what they need is made where it does not exist."""
 
 from __future__ import annotations
 
-import json
-import math
 import tempfile
 import time
 from collections.abc import Mapping
@@ -12,20 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import kfp_server_api
+from kfp_server_api import V2beta1Pipeline
 
-from roadworthy.engines.kubeflow.connection import (
-    Connection,
-    KubeflowError,
-    ensure,
-    everything,
-    named,
-)
+from roadworthy.engines.kubeflow.client import Client, KubeflowError, ensure, everything, named
 from roadworthy.engines.kubeflow.packaging import Package
 
 _LOST = {"FAILED", "CANCELED", "CANCELING"}
 _SECOND = 1.1
-"""What Kubeflow tells of a moment is its second, and a little more."""
+"""Kubeflow tells a time to the second; this is a little more."""
 
 
 class VersionError(KubeflowError):
@@ -34,42 +26,20 @@ class VersionError(KubeflowError):
 
 @dataclass(frozen=True)
 class Submitted:
-    """A run that was started.
-
-    Parameters
-    ----------
-    run, name
-        Its id and its name at Kubeflow.
-    model, commit, version
-        What it is a run of.
-    address
-        Where a person sees it.
-    found
-        Whether it was there already: submitted before, with the same name and arguments.
-    """
+    """A submitted run: its id, its web page, and whether it had been submitted before."""
 
     run: str
-    name: str
-    model: str
-    commit: str
-    version: str
     address: str
     found: bool
 
 
 def run_name(trigger: str, moment: datetime) -> str:
-    """Return the name of a run, ``[data] at [2026-11-21T10:00:00Z]``.
-
-    Parameters
-    ----------
-    moment
-        When it was triggered, with its offset. The same moment gives the same name.
-    """
+    """Return the name of a run, ``[data] at [2026-11-21T10:00:00Z]``."""
     return f"[{trigger}] at [{timestamp(moment)}]"
 
 
 def timestamp(moment: datetime) -> str:
-    """Return a moment as the names of runs tell it, in UTC and to the second."""
+    """Return a moment with an offset as the names of runs have it, in UTC and to the second."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -78,168 +48,125 @@ def pipeline_name(model: str) -> str:
     return f"{model}-production"
 
 
-def submit(
-    connection: Connection, package: Package, name: str, arguments: Mapping[str, Any]
-) -> Submitted:
+def submit(client: Client, package: Package, name: str, arguments: Mapping[str, Any]) -> Submitted:
     """Start a run, and return it.
 
-    One that was submitted before with the same name, version and arguments is not started twice:
-    it is returned, unless it failed or was stopped. So a job that is run again takes up its run.
-    Of two that are submitted at once the one that was made first goes on, and is returned to both.
+    A run that was submitted before with the same name, version and arguments is not started again
+    but returned, unless it failed or was cancelled: so a repeated job follows its run. Of two that
+    are submitted at the same time the older continues, and is returned to both.
 
     Raises
     ------
     VersionError
-        The commit's version is there with another content.
+        The commit's version exists with another content.
     KubeflowError
-        Kubeflow refuses, or cannot be reached.
+        Kubeflow refuses, or does not respond.
     """
-    pipeline = _pipeline(connection, package.model)
-    version = _version(connection, pipeline, package)
-    experiment = ensure_experiment(connection)
-    reference = kfp_server_api.V2beta1PipelineVersionReference(
-        pipeline_id=pipeline, pipeline_version_id=version
-    )
-    wanted = kfp_server_api.V2beta1Run(
-        display_name=name,
-        description=f"{package.model} at commit {package.commit}",
-        experiment_id=experiment,
-        pipeline_version_reference=reference,
-        runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters=dict(arguments)),
-        service_account=connection.settings.service_account,
-    )
-    asked = False
+    pipeline = _ensure_pipeline(client, package.model)
+    version = _ensure_version(client, pipeline, package)
+    experiment = ensure_experiment(client)
+    tried = False
+
+    def alike() -> list[str]:
+        runs = everything(client.list_runs, "runs", experiment_id=experiment, filter=named(name))
+        found = [run for run in runs if _is_run_of(run, version, arguments)]
+        found.sort(key=lambda run: (run.created_at, run.run_id))
+        return [str(run.run_id) for run in found]
 
     def create() -> str:
-        nonlocal asked
-        asked = True
-        return str(connection.runs.run_service_create_run(wanted).run_id)
+        nonlocal tried
+        tried = True
+        made = client.run_pipeline(
+            experiment,
+            name,
+            params=dict(arguments),
+            pipeline_id=pipeline,
+            version_id=version,
+            service_account=client.settings.service_account,
+        )
+        return str(made.run_id)
 
-    before = _oldest(connection, wanted)
-    made = before or ensure(lambda: _oldest(connection, wanted), create)
-    run = before or _yielded(connection, wanted, made)
-    return Submitted(
-        run,
-        name,
-        package.model,
-        package.commit,
-        package.version,
-        connection.settings.run_address(run),
-        found=not asked or run != made,
-    )
+    made = run = ensure(lambda: next(iter(alike()), None), create)
+    if tried:
+        # Of two that were made in one second each must see the other: that second has to pass.
+        time.sleep(min(_SECOND, client.settings.poll_seconds))
+        run = next(iter(alike()), made)
+        if run != made:
+            ensure(lambda: None if made in alike() else True, lambda: client.terminate_run(made))
+    return Submitted(run, client.settings.run_address(run), found=not tried or run != made)
 
 
-def find_pipeline(connection: Connection, model: str) -> str | None:
+def find_pipeline(client: Client, model: str) -> str | None:
     """Return the id of a model's pipeline, or None."""
-    found = everything(
-        connection.pipelines.pipeline_service_list_pipelines,
-        "pipelines",
-        filter=named(pipeline_name(model)),
-        **connection.where,
+    page = client.list_pipelines(
+        filter=named(pipeline_name(model)), namespace=client.settings.namespace
     )
-    return next((str(one.pipeline_id) for one in found), None)
+    return next((str(one.pipeline_id) for one in page.pipelines or ()), None)
 
 
-def find_experiment(connection: Connection) -> str | None:
-    """Return the id of the experiment that runs are put into, or None."""
-    found = everything(
-        connection.experiments.experiment_service_list_experiments,
-        "experiments",
-        filter=named(connection.settings.experiment),
-        **connection.where,
-    )
-    return next((str(one.experiment_id) for one in found), None)
+def find_experiment(client: Client) -> str | None:
+    """Return the id of the experiment of the runs, or None."""
+    settings = client.settings
+    page = client.list_experiments(filter=named(settings.experiment), namespace=settings.namespace)
+    return next((str(one.experiment_id) for one in page.experiments or ()), None)
 
 
-def ensure_experiment(connection: Connection) -> str:
-    """Return the id of the experiment that runs are put into, which is made if it is not there."""
-    wanted = kfp_server_api.V2beta1Experiment(
-        display_name=connection.settings.experiment, **connection.where
-    )
-    create = connection.experiments.experiment_service_create_experiment
-    return ensure(lambda: find_experiment(connection), lambda: str(create(wanted).experiment_id))
+def ensure_experiment(client: Client) -> str:
+    """Return the id of the experiment of the runs, which is made if it does not exist."""
+    settings = client.settings
+
+    def create() -> str:
+        made = client.create_experiment(settings.experiment, namespace=settings.namespace)
+        return str(made.experiment_id)
+
+    return ensure(lambda: find_experiment(client), create)
 
 
-def _pipeline(connection: Connection, model: str) -> str:
-    wanted = kfp_server_api.V2beta1Pipeline(
+def _ensure_pipeline(client: Client, model: str) -> str:
+    wanted = V2beta1Pipeline(
         display_name=pipeline_name(model),
-        description=f"Takes {model} from its data to the road.",
-        **connection.where,
+        description=f"Takes {model} from its data to production.",
+        namespace=client.settings.namespace or None,
     )
-    create = connection.pipelines.pipeline_service_create_pipeline
-    return ensure(lambda: find_pipeline(connection, model), lambda: str(create(wanted).pipeline_id))
+
+    def create() -> str:
+        # Without a first version, which kfp.Client.upload_pipeline would name as the pipeline.
+        return str(client.pipelines.pipeline_service_create_pipeline(wanted).pipeline_id)
+
+    return ensure(lambda: find_pipeline(client, model), create)
 
 
-def _version(connection: Connection, pipeline: str, package: Package) -> str:
+def _ensure_version(client: Client, pipeline: str, package: Package) -> str:
     described = f"commit {package.commit}, image {package.image}, sha256 {package.digest}"
+
+    def find() -> Any:
+        page = client.list_pipeline_versions(pipeline, filter=named(package.version))
+        return next(iter(page.pipeline_versions or ()), None)
+
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / f"{package.version}.yaml"
         file.write_bytes(package.content)
         found = ensure(
-            lambda: _find_version(connection, pipeline, package.version),
-            lambda: connection.uploads.upload_pipeline_version(
-                str(file), name=package.version, pipelineid=pipeline, description=described
+            find,
+            lambda: client.upload_pipeline_version(
+                str(file), package.version, pipeline_id=pipeline, description=described
             ),
         )
-    # An engine may give a package back in other words, so it is known by what was said of it.
+    # Kubeflow may return a package in another form, so its digest is in the description.
     if not (found.description or "").endswith(f"sha256 {package.digest}"):
         raise VersionError(
             f"Kubeflow has the version {package.version} of {pipeline_name(package.model)} with "
-            f"another content ({found.description or 'nothing tells which'}): submit with the "
+            f"another content ({found.description or 'without a description'}): submit with the "
             f"image it names, or delete that version in Kubeflow's pages and run again."
         )
     return str(found.pipeline_version_id)
 
 
-def _find_version(connection: Connection, pipeline: str, name: str) -> Any:
-    found = everything(
-        connection.pipelines.pipeline_service_list_pipeline_versions,
-        "pipeline_versions",
-        pipeline_id=pipeline,
-        filter=named(name),
-    )
-    return next(found, None)
-
-
-def _yielded(connection: Connection, wanted: kfp_server_api.V2beta1Run, made: str) -> str:
-    """Return the run that goes on: ours, or that of somebody who said the same just before us."""
-    # Of two that Kubeflow made in one second each has to see the other, so that second has to pass.
-    time.sleep(min(_SECOND, connection.settings.poll_seconds))
-    run = _oldest(connection, wanted)
-    if run in (None, made):
-        return made
-
-    def stop() -> str:
-        connection.runs.run_service_terminate_run(made)
-        return made
-
-    ensure(lambda: None if made in _alike(connection, wanted) else made, stop)
-    return str(run)
-
-
-def _oldest(connection: Connection, wanted: kfp_server_api.V2beta1Run) -> str | None:
-    return next(iter(_alike(connection, wanted)), None)
-
-
-def _alike(connection: Connection, wanted: kfp_server_api.V2beta1Run) -> list[str]:
-    """Return the runs that are what is wanted and may end well, in one order for everybody."""
-    found = everything(
-        connection.runs.run_service_list_runs,
-        "runs",
-        experiment_id=wanted.experiment_id,
-        filter=named(wanted.display_name),
-    )
-    alike = [run for run in found if run.state not in _LOST and _made_of(run) == _made_of(wanted)]
-    alike.sort(key=_age)
-    return [str(run.run_id) for run in alike]
-
-
-def _age(run: kfp_server_api.V2beta1Run) -> tuple[float, str]:
-    return run.created_at.timestamp() if run.created_at else math.inf, str(run.run_id)
-
-
-def _made_of(run: kfp_server_api.V2beta1Run) -> tuple[str, str]:
+def _is_run_of(run: Any, version: str, arguments: Mapping[str, Any]) -> bool:
+    """Return whether a run has this version and these arguments, and may still succeed."""
     reference, config = run.pipeline_version_reference, run.runtime_config
-    parameters = (config.parameters if config else None) or {}
-    version = reference.pipeline_version_id if reference else ""
-    return str(version), json.dumps(parameters, sort_keys=True)
+    return (
+        run.state not in _LOST
+        and bool(reference and reference.pipeline_version_id == version)
+        and ((config and config.parameters) or {}) == dict(arguments)
+    )

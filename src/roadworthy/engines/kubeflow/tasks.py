@@ -1,46 +1,47 @@
-"""The tasks of a run on Kubeflow: their titles, and what they do, in words."""
+"""The tasks of a run on Kubeflow: their titles and states."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from roadworthy.tracking.records import STEPS
 from roadworthy.tracking.report import Outcome
 
 TITLES: Mapping[str, str] = {
     "checkout": "Check out code and data",
-    "validate": "Validate the data",
     "prepare": "Prepare the data",
     "train": "Train the candidates",
     "evaluate": "Evaluate on the hold-out",
     "gate": "Gate",
-    "reject": "Note why not",
-    "register": "Register the version",
-    "push": "Push bundle and tag",
-    "roll-out": "Roll out",
-    "verify": "Verify",
-    "roll-back": "Roll back",
+    "reject": "Reject",
+    "release": "Release the version",
+    "stage": "Stage at weight 0",
+    "canary": "Canary analysis",
     "promote": "Promote to champion",
     "report": "Write the report",
 }
-"""What people read of each step, in Kubeflow's pages."""
+"""The display name of each step in Kubeflow's pages."""
 
 WORDS: Mapping[str, str] = {
-    "PENDING": "waits",
-    "RUNNING": "runs",
+    "PENDING": "pending",
+    "RUNNING": "running",
     "SUCCEEDED": "done",
     "SKIPPED": "skipped",
     "FAILED": "failed",
-    "CANCELING": "is being stopped",
-    "CANCELED": "stopped",
+    "CANCELING": "being cancelled",
+    "CANCELED": "cancelled",
     "PAUSED": "paused",
 }
-"""Kubeflow's states of a task or a run, in words."""
+"""What is printed for each state that Kubeflow has."""
 
+_OUTCOMES: Mapping[str, Outcome] = {
+    "promote": "released",
+    "canary": "rolled back",  # without a promotion
+    "reject": "rejected",
+}
 ENDED = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 
-_STEP_OF = {title: step for step, title in TITLES.items()} | {step: step for step in STEPS}
+_STEP_OF = {title: step for step, title in TITLES.items()} | {step: step for step in TITLES}
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,14 @@ class Task:
 
 
 def step_of(name: str) -> str:
-    """Return the step that a task is, by its name or title; empty for what is the engine's own."""
+    """Return the step of a task, by its name or title; empty for a task of the engine's own."""
     return _STEP_OF.get(name, "")
 
 
 def outcome(tasks: Mapping[str, Task]) -> Outcome | None:
-    """Return how a run ended that went well for Kubeflow, by the steps that it did; or None."""
+    """Return the outcome of a run that succeeded, by its steps, or None."""
     done = {step for step, task in tasks.items() if task.state == "SUCCEEDED"}
-    if "promote" in done:
-        return "released"
-    if "roll-back" in done:
-        return "rolled back"
-    if "reject" in done:
-        return "rejected"
-    return "nothing new" if "checkout" in done and "validate" not in tasks else None
+    for step, known in _OUTCOMES.items():
+        if step in done:
+            return known
+    return "nothing new" if "checkout" in done and "prepare" not in tasks else None

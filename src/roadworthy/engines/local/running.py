@@ -16,7 +16,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,11 +24,13 @@ import filelock
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
-from roadworthy.data import git
+from roadworthy.data import dvc, git
 from roadworthy.data.access import Access
 from roadworthy.engines.local import runs
+from roadworthy.models import contract
 from roadworthy.rollout.engine.state import Strategy
 from roadworthy.rollout.local.server import announced
+from roadworthy.steps.checkout import Source, compare
 from roadworthy.steps.report import JSON as REPORT
 from roadworthy.steps.report import write as write_report
 from roadworthy.tracking import records
@@ -55,6 +57,8 @@ class Run:
         Where its log and its artifacts are.
     changes
         Uncommitted paths of the clone, which are not part of it.
+    process
+        The engine; None where nothing was new, and none was started.
     """
 
     name: str
@@ -64,7 +68,7 @@ class Run:
     commit: str
     changes: tuple[str, ...]
     settings: Settings
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
 
     @property
     def log(self) -> Path:
@@ -74,9 +78,9 @@ class Run:
     def watch(self) -> Iterator[list[Record]]:
         """Yield the records of the steps again and again until the run has ended."""
         while True:
-            ended = self.process.poll() is not None
+            ended = self.process is None or self.process.poll() is not None
             yield records.read(self.settings.records, self.name)
-            if ended:
+            if self.process is None or ended:
                 return
             try:
                 self.process.wait(_POLL_SECONDS)
@@ -86,7 +90,7 @@ class Run:
     def conclude(self) -> Report:
         """Return the report; written here if the run was stopped before it could."""
         written = write_report(self.settings, self.name, model=self.model, trigger=self.trigger)
-        if written.records or self.process.poll() in (None, 0):
+        if written.records or self.process is None or self.process.poll() in (None, 0):
             return written
         lines = self.log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
         return replace(written, why=f"No step could be started: {lines[-1].strip()}")
@@ -125,17 +129,25 @@ def start(
                 f"The commit {clone.commit[:12]} has no pipelines/{model}.yaml: compile it with "
                 f"`roadworthy compile {model}` and commit it."
             )
-        settings, serve = _with_server(settings)
         target = runs.directory(settings, name)
-        (target / "tmp").mkdir(parents=True)
-        stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
-        environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
+        target.mkdir(parents=True)
         _conclude_earlier(settings, model)
         runs.note(settings, runs.Noted(name, model, trigger))
+        started = Run(name, model, trigger, target, clone.commit, clone.changes, settings, None)
+        started.log.touch()
+        if not force and (source := _released(settings, clone, model)) is not None:
+            with records.step(settings.records, name, "checkout") as record:
+                record.summary, record.details = str(source), asdict(source)
+            yield started
+            return
+        settings, serve = _with_server(settings)
+        (target / "tmp").mkdir()
+        stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
+        environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
         arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
         arguments |= {"strategy": strategy} if strategy != "canary" else {}
         command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
-        with (target / "log.txt").open("wb") as log:
+        with started.log.open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "pipelines.local", *command],
                 cwd=code,
@@ -149,7 +161,7 @@ def start(
         if serve:
             server = _start_server(settings, process)
             stack.callback(_stop, server)
-        yield Run(name, model, trigger, target, clone.commit, clone.changes, settings, process)
+        yield replace(started, settings=settings, process=process)
 
 
 @contextmanager
@@ -165,6 +177,21 @@ def _alone(settings: Settings, model: str, name: str) -> Iterator[None]:
     with held:
         runs.hold(settings, model, name)
         yield
+
+
+def _released(settings: Settings, clone: git.Clone, model: str) -> Source | None:
+    """Return what the clone's commit and data are, if the champion was made of them.
+
+    It saves starting the pipeline. None where only its first step can tell.
+    """
+    if model not in contract.available():
+        return None
+    pointer = contract.load(model).data
+    if pointer in clone.changes or not (clone.root / pointer).is_file():
+        return None
+    data_hash = dvc.content_hash(clone.root / pointer)
+    source = compare(settings, model, clone.root, clone.commit, data_hash)
+    return None if source.new else source
 
 
 def _holder(settings: Settings, model: str) -> str:

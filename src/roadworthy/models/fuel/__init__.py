@@ -4,23 +4,34 @@ Everything is loaded when it is first used, so that reading a request's schema c
 scikit-learn.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import lazy_loader
 
+from roadworthy.models.contract import Resources, Route
+
 name = "fuel"
+title = "Fuel consumption of a car"
+task = "regression"
 data = "data.csv.dvc"
+key = ()
+"""Nothing names a car of the data: two rows are the same car where every column is equal."""
+extra = ""
+resources: Mapping[str, Resources] = {}
+routes: Sequence[Route] = ()
 
 if TYPE_CHECKING:
-    from roadworthy.models.fuel.dataset import prepare, read, split
+    from roadworthy.models.fuel.dataset import dataset, prepare, read, split
     from roadworthy.models.fuel.estimator import candidates, train
     from roadworthy.models.fuel.evaluation import (
         behaviour,
         criteria,
         cross_validate,
         evaluate,
-        points,
+        page,
         score,
+        tolerance,
     )
     from roadworthy.models.fuel.graph import export
     from roadworthy.models.fuel.request import Answer, Request
@@ -29,15 +40,16 @@ else:
     __getattr__, __dir__, _ = lazy_loader.attach(
         __name__,
         submod_attrs={
-            "dataset": ["prepare", "read", "split"],
+            "dataset": ["dataset", "prepare", "read", "split"],
             "estimator": ["candidates", "train"],
             "evaluation": [
                 "behaviour",
                 "criteria",
                 "cross_validate",
                 "evaluate",
-                "points",
+                "page",
                 "score",
+                "tolerance",
             ],
             "graph": ["export"],
             "request": ["Answer", "Request"],
@@ -53,14 +65,22 @@ __all__ = [
     "criteria",
     "cross_validate",
     "data",
+    "dataset",
     "evaluate",
     "export",
+    "extra",
+    "key",
     "name",
-    "points",
+    "page",
     "prepare",
     "read",
+    "resources",
+    "routes",
     "schema",
     "score",
     "split",
+    "task",
+    "title",
+    "tolerance",
     "train",
 ]

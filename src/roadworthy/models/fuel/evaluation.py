@@ -12,6 +12,7 @@ from sklearn.base import clone
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
 
+from roadworthy.models.agreement import Tolerance
 from roadworthy.models.contract import (
     Bound,
     Candidate,
@@ -23,8 +24,9 @@ from roadworthy.models.contract import (
 )
 from roadworthy.models.figures import png
 from roadworthy.models.fuel.dataset import COLUMNS, TARGET
-from roadworthy.models.fuel.estimator import CONFIDENCE, FuelEstimator, without_optional
+from roadworthy.models.fuel.estimator import ANSWER, CONFIDENCE, FuelEstimator, without_optional
 from roadworthy.models.fuel.units import consumption, kilograms, pounds
+from roadworthy.models.page import Page, Scatter
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,8 +61,30 @@ criteria = Criteria(
     error="mae_mpg",
     slice_tolerance=0.10,
     simplicity=0.002,
-    parity=1e-5,
     latency_ms=1.0,
+)
+
+tolerance = dict.fromkeys(ANSWER, Tolerance(relative=1e-5))
+_EXAMPLES = (
+    {"weight_kg": 1200, "year": 1980},
+    {
+        "weight_kg": 900,
+        "year": 1981,
+        "cylinders": 4,
+        "displacement": 91,
+        "horsepower": 68,
+        "acceleration": 16,
+        "origin": "japan",
+    },
+    {
+        "weight_kg": 1900,
+        "year": 1972,
+        "cylinders": 8,
+        "displacement": 350,
+        "horsepower": 165,
+        "acceleration": 12,
+        "origin": "usa",
+    },
 )
 
 _BEHAVIOUR = (
@@ -157,13 +181,14 @@ def behave(predict: Consumption, rows: pd.DataFrame) -> tuple[Check, ...]:
     return _checks(_changes(predict, rows))
 
 
-def points(frame: pd.DataFrame) -> dict[str, list[float]]:
-    """Return weight in kg, consumption in l/100 km and model year of every known car."""
-    return {
+def page(frame: pd.DataFrame) -> Page:
+    """Return some cars to start from, and every known car by weight, consumption and year."""
+    points = {
         "weight_kg": frame["weight_kg"].round(1).tolist(),
         "l_per_100km": consumption(frame[TARGET].to_numpy(dtype=np.float64)).round(2).tolist(),
         "year": frame["year"].tolist(),
     }
+    return Page(_EXAMPLES, Scatter("weight_kg", "l_per_100km", "year", points))
 
 
 def _changes(predict: Consumption, rows: pd.DataFrame) -> Floats:

@@ -3,8 +3,8 @@
 The graph is composed of standard operators in double precision, because the converters at hand
 have none for the imputation, no double-precision support vectors (their float32 differs by more
 than 1e-5) and put random names into the graph. Inputs and outputs are columns: one tensor of shape
-[N] for each field of a request and of an answer. A number that is left out is not a number, a word
-that is left out is empty.
+[N] for each field of a request and of an answer. A missing number is NaN, a missing string is
+empty.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS, ORIGINS, REQUIRED
+from roadworthy.models.fuel.dataset import OPTIONAL_NUMBERS, ORIGINS, REQUIRED
 from roadworthy.models.fuel.estimator import (
-    ANSWER,
     LOGGED,
     WEIGHT_CENTRE,
     YEAR_CENTRE,
@@ -27,6 +26,7 @@ from roadworthy.models.fuel.estimator import (
     CarFeatures,
     FuelEstimator,
 )
+from roadworthy.models.fuel.request import Answer, Request
 from roadworthy.models.fuel.units import L_PER_100KM_TIMES_MPG
 from roadworthy.models.onnx_graph import Graph, add_step
 
@@ -54,7 +54,7 @@ def export(estimator: FuelEstimator) -> onnx.ModelProto:
         value = add_step(graph, step, value)
     half = _half_width(graph, estimator, inputs)
     _answer(graph, centre=graph.add("Squeeze", value, graph.integers(1)), half=half)
-    return graph.model("fuel", columns=COLUMNS, words=["origin"], answer=ANSWER)
+    return graph.model("fuel", Request, Answer)
 
 
 class _Inputs(NamedTuple):
@@ -73,7 +73,7 @@ def _inputs(graph: Graph) -> _Inputs:
     logarithms = graph.add("Log", graph.add("Concat", *_LOGGED, axis=0))
     every = graph.add("Concat", logarithms, *_NUMBERS[len(_LOGGED) :], axis=0)
     numbers = graph.add("Reshape", every, graph.integers(len(_NUMBERS), -1))
-    no_origin = graph.add("Equal", "origin", graph.words(""))
+    no_origin = graph.add("Equal", "origin", graph.strings(""))
     return _Inputs(numbers, graph.add("IsNaN", numbers), no_origin)
 
 
@@ -109,7 +109,7 @@ def _quadratic(graph: Graph, numbers: str) -> str:
 def _origins(graph: Graph, shares: str, inputs: _Inputs) -> str:
     """Add the origin as [origins, N]: 1 or 0, or its imputed share where it is left out."""
     shares = graph.add("Clip", shares, graph.constant(0.0), graph.constant(1.0))
-    is_it = graph.add("Equal", "origin", graph.words([[name] for name in ORIGINS]))
+    is_it = graph.add("Equal", "origin", graph.strings([[name] for name in ORIGINS]))
     is_it = graph.add("Cast", is_it, to=TensorProto.DOUBLE)
     return graph.add("Where", inputs.no_origin, shares, is_it)
 

@@ -31,6 +31,8 @@ _REASONS = ("error", "timeout", "busy", "breaker")
 Key = TypeVar("Key")
 Histogram = Mapping[float, float]
 """How many values were at most each edge; the last edge is infinite."""
+Labels = Mapping[str, float]
+"""How often each label was answered."""
 Sample = tuple[str, Mapping[str, str], float]
 """A series' name, its labels and its value."""
 
@@ -79,8 +81,11 @@ class Counts:
         The histograms of the time to answer.
     predictions, champion_predictions
         Of each output the histograms of both versions' answers to the same rows.
+    labels, champion_labels
+        The same for each output that is a label or a boolean: how often each label was answered.
     differences
-        Of each output the sum of the relative differences, and the number of rows.
+        Of each output the sum of the relative differences, and the number of rows. The difference
+        of two labels is 0 or 1.
     blind
         Whether nobody counts: then nothing is known of the customers, not that there are none.
     reads, champion_reads
@@ -97,6 +102,8 @@ class Counts:
     champion_seconds: Histogram = field(default_factory=dict)
     predictions: Mapping[str, Histogram] = field(default_factory=dict)
     champion_predictions: Mapping[str, Histogram] = field(default_factory=dict)
+    labels: Mapping[str, Labels] = field(default_factory=dict)
+    champion_labels: Mapping[str, Labels] = field(default_factory=dict)
     differences: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     blind: bool = False
     reads: int | None = None
@@ -134,6 +141,8 @@ class Counts:
             champion_seconds=_added(self.champion_seconds, more.champion_seconds),
             predictions=_all_added(self.predictions, more.predictions),
             champion_predictions=_all_added(self.champion_predictions, more.champion_predictions),
+            labels=_all_added(self.labels, more.labels),
+            champion_labels=_all_added(self.champion_labels, more.champion_labels),
             differences={
                 name: (
                     self.differences.get(name, (0, 0))[0] + more.differences.get(name, (0, 0))[0],
@@ -160,6 +169,8 @@ class Counts:
             champion_predictions=_histograms(
                 self.champion_predictions, before.champion_predictions
             ),
+            labels=_histograms(self.labels, before.labels),
+            champion_labels=_histograms(self.champion_labels, before.champion_labels),
             differences=_sums(self.differences, before.differences),
             blind=self.blind,
             reads=_read_since(self.reads, before.reads),
@@ -201,6 +212,9 @@ def count(samples: Iterable[Sample], champion: int, challenger: int) -> Counts:
     predictions: dict[str, dict[str, dict[float, float]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(float))
     )
+    labelled: dict[str, dict[str, dict[str, float]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(float))
+    )
     sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     for name, labels, value in samples:
         version = labels.get("version")
@@ -219,6 +233,9 @@ def count(samples: Iterable[Sample], champion: int, challenger: int) -> Counts:
         elif name == "roadworthy_shadow_prediction_bucket" and tried:
             histogram = predictions[labels.get("role", "")][labels.get("output", "")]
             histogram[float(labels["le"])] += value
+        elif name == "roadworthy_shadow_labels_total" and tried:
+            role, output = labels.get("role", ""), labels.get("output", "")
+            labelled[role][output][labels.get("label", "")] += value
         elif name.startswith("roadworthy_shadow_difference_") and tried:
             kind = name.rpartition("_")[2]
             if kind in ("sum", "count"):
@@ -233,6 +250,8 @@ def count(samples: Iterable[Sample], champion: int, challenger: int) -> Counts:
         champion_seconds=dict(seconds[old]),
         predictions={name: dict(found) for name, found in predictions["challenger"].items()},
         champion_predictions={name: dict(found) for name, found in predictions["champion"].items()},
+        labels={name: dict(found) for name, found in labelled["challenger"].items()},
+        champion_labels={name: dict(found) for name, found in labelled["champion"].items()},
         differences={name: (found[0], found[1]) for name, found in sums.items()},
     )
 
@@ -414,12 +433,13 @@ def _predictions(counts: Counts, bounds: Bounds) -> list[tuple[Figure, str]]:
     mean = means.get(worst)
     number = mean is None or math.isfinite(mean)
     passed = mean is None or (number and (not judged or mean <= bounds.max_difference))
+    how = "in {:.1%} of the answers" if worst in counts.labels else "by {:.1%} on average"
     differ = (
         ""
         if passed or mean is None
-        else f"its {worst} is no number, or the champion's is zero"
+        else f"its {worst} is not a number"
         if not number
-        else f"its {worst} differs from the champion's by {mean:.1%} on average, "
+        else f"its {worst} differs from the champion's {how.format(mean)}, "
         f"{bounds.max_difference:.1%} is allowed"
     )
     difference = Figure(
@@ -430,9 +450,18 @@ def _predictions(counts: Counts, bounds: Bounds) -> list[tuple[Figure, str]]:
 
 def _shift(counts: Counts, bounds: Bounds, mean: float, *, judged: bool) -> tuple[Figure, str]:
     found: list[tuple[float, float, str]] = []
-    for name, histogram in counts.predictions.items():
-        expected = _bins(counts.champion_predictions.get(name, {}))
-        now = _bins(histogram)
+    pairs = {
+        name: (_bins(counts.champion_predictions.get(name, {})), _bins(histogram))
+        for name, histogram in counts.predictions.items()
+    }
+    for name, answered in counts.labels.items():
+        known = counts.champion_labels.get(name, {})
+        every = {**known, **answered}
+        pairs[name] = (
+            [known.get(label, 0) for label in every],
+            [answered.get(label, 0) for label in every],
+        )
+    for name, (expected, now) in pairs.items():
         if len(expected) == len(now) and math.fsum(now) > 0:
             allowed = bounds.max_psi + chance(len(now), math.fsum(now))
             found.append((stability(expected, now), allowed, name))
@@ -477,8 +506,8 @@ def _added(one: Mapping[Key, float], other: Mapping[Key, float]) -> dict[Key, fl
 
 
 def _all_added(
-    one: Mapping[str, Histogram], other: Mapping[str, Histogram]
-) -> dict[str, Histogram]:
+    one: Mapping[str, Mapping[Key, float]], other: Mapping[str, Mapping[Key, float]]
+) -> dict[str, dict[Key, float]]:
     names = {**one, **other}
     return {name: _added(one.get(name, {}), other.get(name, {})) for name in names}
 
@@ -491,15 +520,15 @@ def _each(now: Mapping[str, float], before: Mapping[str, float]) -> dict[str, fl
     return {name: _grown(value, before.get(name, 0)) for name, value in now.items()}
 
 
-def _histogram(now: Histogram, before: Histogram) -> Histogram:
+def _histogram(now: Mapping[Key, float], before: Mapping[Key, float]) -> dict[Key, float]:
     """Return the growth of a histogram, as a whole: some of its buckets may never have shrunk."""
     anew = any(value < before.get(edge, 0) for edge, value in now.items())
     return dict(now) if anew else {edge: now[edge] - before.get(edge, 0) for edge in now}
 
 
 def _histograms(
-    now: Mapping[str, Histogram], before: Mapping[str, Histogram]
-) -> dict[str, Histogram]:
+    now: Mapping[str, Mapping[Key, float]], before: Mapping[str, Mapping[Key, float]]
+) -> dict[str, dict[Key, float]]:
     return {name: _histogram(found, before.get(name, {})) for name, found in now.items()}
 
 

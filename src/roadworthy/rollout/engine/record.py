@@ -12,13 +12,10 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
-
+from roadworthy.core import stored
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, Verb
-
-_Kind = TypeVar("_Kind")
 
 
 @dataclass(frozen=True)
@@ -27,8 +24,8 @@ class Command:
 
     verb: Verb
     version: int
-    by: str
-    at: str
+    by: str = ""
+    at: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,9 +47,9 @@ class RollbackIntent:
     model: str
     champion: int
     taken_off: tuple[int, ...]
-    by: str
-    at: str
-    why: str
+    by: str = ""
+    at: str = ""
+    why: str = ""
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -196,7 +193,7 @@ def decode(text: str | bytes, model: str) -> Record:
     ValueError
         It is none, or one of another model.
     """
-    found = _validated(Record, text)
+    found = stored.decode(Record, text)
     if found.model != model:
         raise ValueError(f"it is of {found.model}")
     if found.intent is not None:
@@ -212,7 +209,7 @@ def decode_intent(text: str | bytes, model: str) -> RollbackIntent:
     ValueError
         It is none, or one of another model.
     """
-    found = _validated(RollbackIntent, text)
+    found = stored.decode(RollbackIntent, text)
     _check(found, model)
     return found
 
@@ -225,16 +222,7 @@ def decode_rollout(text: str) -> Rollout:
     ValueError
         It is none.
     """
-    return _validated(Rollout, text)
-
-
-def _validated(kind: type[_Kind], text: str | bytes) -> _Kind:
-    try:
-        return TypeAdapter(kind).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
+    return stored.decode(Rollout, text)
 
 
 def _check(intent: RollbackIntent, model: str) -> None:

@@ -181,10 +181,10 @@ class Rollout:
     version: int
     champion: int
     strategy: Strategy
-    owner: str
-    holder: str
-    started: str
-    renewed: str
+    owner: str = ""
+    holder: str = ""
+    started: str = ""
+    renewed: str = "1970-01-01T00:00:00+00:00"
     state: State = "staged"
     share: int = 0
     paused: bool = False

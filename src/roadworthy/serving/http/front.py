@@ -1,7 +1,7 @@
-"""The way of a request: what is asked of a model is answered here, the rest by KServe's routes.
+"""Answers the requests to a model; all others are passed on to the application.
 
-This is a plain ASGI middleware around KServe's application. A prediction so passes neither the
-layers and routing of FastAPI nor KServe's decoding and timing, which cost more than the model.
+This is a plain ASGI middleware around the application. A prediction so passes none of the layers
+and routing of a framework, which cost more than the model.
 """
 
 from __future__ import annotations
@@ -9,19 +9,21 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http import protocol
 from roadworthy.serving.models.metrics import CONTENT_TYPE, Metrics
 from roadworthy.serving.models.model_store import Fleet, Held
 from roadworthy.serving.models.rejection import Rejection, too_large
-from roadworthy.serving.models.traffic import Question, Refused, Traffic, choose
+from roadworthy.serving.models.traffic import Question, Refused, Traffic, choose, find
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -38,6 +40,8 @@ COUNTED = "roadworthy.counted"
 VERBS = ("predict", "infer", "metadata", "ready", "card")
 """What can be asked of a model."""
 
+_FORM = b"multipart/form-data"
+_MOST_PARTS = 100
 _PATH = re.compile(
     r"/v1/models/(?P<model_v1>[^/]+):(?P<verb_v1>[^/:]*)"
     r"|/v2/models/(?P<model_v2>[^/]+)(?:/versions/(?P<version>[^/]+))?"
@@ -123,9 +127,7 @@ class Front:
         await _send(reply, send)
 
     async def _reply(self, asked: Asked, scope: Scope, receive: Receive) -> Reply:
-        held = self._fleet.held.get(asked.model)
-        if held is None:
-            raise Rejection(404, self._no_model(asked.model))
+        held = find(self._fleet, asked.model)
         headers = dict(scope["headers"])
         pinned = asked.version or headers.get(VERSION, b"").decode("latin-1").strip() or None
         if asked.verb not in VERBS:
@@ -149,7 +151,14 @@ class Front:
     ) -> Reply:
         rows = self._limits.max_rows
         question: Question[Any, bytes]
-        if verb == "predict":
+        if verb == "predict" and headers.get(b"content-type", b"").startswith(_FORM):
+            form = await _form(headers, body)
+            question = Question(
+                "v1",
+                lambda served: protocol.read_form(form, served),
+                lambda _, answers, __: protocol.answer_v1(answers),
+            )
+        elif verb == "predict":
             question = Question(
                 "v1",
                 lambda served: protocol.read_v1(body, served, rows),
@@ -176,10 +185,6 @@ class Front:
             return refused(rejection)
         return Reply(200, [(b"content-type", CONTENT_TYPE)], await self._metrics.text())
 
-    def _no_model(self, name: str) -> str:
-        known = ", ".join(sorted(self._fleet.held)) or "none yet"
-        return f"There is no model {orjson.dumps(name[:100]).decode()} here: there is {known}."
-
     def _for_browsers(self, scope: Scope) -> Scope:
         # KServe's V1 client asks `/` whether the server lives and wants JSON; a browser, which
         # alone names text/html, wants the page.
@@ -195,7 +200,7 @@ class _GoneError(Exception):
 
 
 def asked_of(path: str) -> Asked | None:
-    """Return what a path asks of a model, or nothing when it is for KServe's own routes."""
+    """Return what a path asks of a model, or nothing when it is for the application's routes."""
     found = _PATH.fullmatch(path)
     if found is None:
         return None
@@ -253,6 +258,36 @@ async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) ->
             raise too_large(limit)
         if not message.get("more_body", False):
             return _unpacked(body, limit) if coding == b"gzip" else bytes(body)
+
+
+async def _form(headers: Mapping[bytes, bytes], body: bytes) -> list[tuple[str, str | bytes]]:
+    """Return the parts of a form: the text of each field, and the content of each file.
+
+    Raises
+    ------
+    Rejection
+        400, it is not a form.
+    """
+
+    async def stream() -> AsyncGenerator[bytes]:
+        yield body
+
+    raw = Headers(raw=list(headers.items()))
+    try:
+        form = await MultiPartParser(
+            raw, stream(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=len(body)
+        ).parse()
+    except (MultiPartException, KeyError) as error:
+        raise Rejection(
+            400, f"The body is not a form ({error}): send its fields and files."
+        ) from None
+    try:
+        return [
+            (name, part if isinstance(part, str) else await part.read())
+            for name, part in form.multi_items()
+        ]
+    finally:
+        await form.close()
 
 
 def _unpacked(body: bytearray, limit: int) -> bytes:

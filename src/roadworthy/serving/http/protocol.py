@@ -1,27 +1,49 @@
 """KServe's two protocols: from the bytes of a request to columns, and from columns to bytes.
 
 V1 is a list of instances and a list of predictions. V2, the Open Inference Protocol, is one tensor
-per field.
+per field, whose first dimension is the batch:
+
+=======================  =====================================  ==================
+field                    shape                                  datatype
+=======================  =====================================  ==================
+number, integer          ``[N]`` or ``[N, 1]``                  FP*, INT*, UINT*
+boolean                  ``[N]`` or ``[N, 1]``                  BOOL
+string                   ``[N]`` or ``[N, 1]``                  BYTES
+list                     ``[N, L]``                             that of an element
+image, as a file         ``[N]`` or ``[N, 1]``                  BYTES
+image, as pixels         ``[N, H, W]`` or ``[N, H, W, C]``      UINT8
+=======================  =====================================  ==================
+
+A file is a base64 string in JSON, and the file itself where tensors are sent as bytes.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from roadworthy.bundles.scoring import Columns
+from roadworthy.models import tensors
+from roadworthy.models.tensors import FieldType
 from roadworthy.serving.models.model_store import Held, Served
 from roadworthy.serving.models.rejection import Rejection
-from roadworthy.serving.models.validation import Field
 
-_NUMBERS: dict[str, str] = {"FP64": "<f8", "FP32": "<f4", "INT64": "<i8", "INT32": "<i4"}
+_SIZES = {"FP": ("f", (64, 32)), "INT": ("i", (64, 32, 16, 8)), "UINT": ("u", (64, 32, 16, 8))}
+_NUMBERS = {
+    f"{kind}{bits}": np.dtype(f"<{code}{bits // 8}")
+    for kind, (code, sizes) in _SIZES.items()
+    for bits in sizes
+}
+_PACKED = _NUMBERS | {"BOOL": np.dtype(np.bool_)}
 _TENSOR_KEYS = {"name", "shape", "datatype", "data", "parameters"}
 _REQUEST_KEYS = {"id", "inputs", "outputs", "parameters", "model_name", "model_version"}
 _NESTED = ("depth limit exceeded", "recursion limit reached", "failed to allocate memory")
@@ -60,15 +82,71 @@ def read_v1(body: bytes, served: Served, max_rows: int) -> Instances:
     _check_count(len(instances), max_rows)
     rows = served.schema.rows(instances)
     _check_keys(body, 1 + sum(map(len, rows)))
-    return Instances(served.scorer.columns(rows))
+    return Instances(served.schema.columns(rows))
+
+
+def read_form(form: Sequence[tuple[str, str | bytes]], served: Served) -> Instances:
+    """Return the request of a form: one row of text fields and files.
+
+    Parameters
+    ----------
+    form
+        The name of each part with its text, or with the content of its file. The text of a number,
+        a boolean or a list is JSON, where a list may lack its brackets; an empty text is a field
+        that is left out. A list may also be sent as several parts with one name.
+    served
+        The version that is to answer.
+
+    Raises
+    ------
+    Rejection
+        400 for a field that is sent twice, 422 for a field.
+    """
+    parts: dict[str, list[str | bytes]] = {}
+    for name, value in form:
+        if value:
+            parts.setdefault(name, []).append(value)
+    fields = served.schema.fields
+    row = {name: _typed(name, fields.get(name), values) for name, values in parts.items()}
+    files = {
+        name: value
+        for name, value in row.items()
+        if isinstance(value, bytes) and name in fields and fields[name].image is not None
+    }
+    # the rest of a row is checked as JSON is, for which a file is some text
+    (checked,) = served.schema.rows([row | dict.fromkeys(files, "")])
+    return Instances(served.schema.columns([checked | files]))
+
+
+def _typed(name: str, field: FieldType | None, values: Sequence[str | bytes]) -> Any:
+    """Return the value of a form's field as JSON would have it, or what validation will refuse."""
+    first, *others = values
+    if field is not None and field.item is not None:
+        if others or field.item.kind == "string":
+            return [_typed(name, field.item, [value]) for value in values]
+        return _loaded(first if first[:1] in ("[", b"[") else f"[{first!s}]", first)
+    if others:
+        raise Rejection(400, f"The field {name[:100]} is sent twice: send it once.")
+    if field is None or field.kind in ("string", "image"):
+        return first
+    return _loaded(first, first)
+
+
+def _loaded(text: str | bytes, otherwise: Any) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return otherwise
 
 
 def answer_v1(answers: Columns) -> bytes:
     """Return a V1 answer: one object per row.
 
-    The numbers are written in one go and put into a template of a row, which for many rows takes
-    half as long as making and writing an object for each.
+    Where all are numbers, these are written in one go and put into a template of a row, which for
+    many rows takes half as long as making and writing an object for each.
     """
+    if any(column.ndim != 1 or column.dtype.kind not in "fiu" for column in answers.values()):
+        return orjson.dumps({"predictions": tensors.records(answers)})
     rows = zip(*(column.tolist() for column in answers.values()), strict=True)
     numbers = orjson.dumps(list(chain.from_iterable(rows)))[1:-1].split(b",")
     row = _row(tuple(answers))
@@ -81,12 +159,6 @@ def _row(names: tuple[str, ...]) -> bytes:
     """Return one object with a place for the number of each name."""
     keys = (orjson.dumps(name).replace(b"%", b"%%") for name in names)
     return b"{%b}" % b",".join(key + b":%b" for key in keys)
-
-
-def predictions(answers: Columns) -> list[dict[str, float]]:
-    """Return one object per row."""
-    rows = zip(*(column.tolist() for column in answers.values()), strict=True)
-    return [dict(zip(answers, row, strict=True)) for row in rows]
 
 
 def read_v2(body: bytes, json_length: bytes | None, served: Served, max_rows: int) -> Inference:
@@ -123,20 +195,23 @@ def infer(document: Mapping[str, Any], tail: bytes, served: Served, max_rows: in
         raise Rejection(400, f"The body is not a list of inputs: {_WHAT_V2}.")
     identity = document.get("id")
     if identity is not None and type(identity) is not str:
-        raise Rejection(400, "The id of a request is a word: send it in quotes, or none.")
+        raise Rejection(400, "The id of a request is not a string: send it in quotes, or none.")
     outputs = _wanted(document.get("outputs"), served)
-    said: dict[str, list[Any]] = {}
+    sent: dict[str, npt.NDArray[Any]] = {}
     rows: int | None = None
     for tensor in inputs:
-        name, values, tail = _tensor(tensor, tail, served, rows, max_rows)
-        if name in said:
+        name, column, tail = _tensor(tensor, tail, served, rows, max_rows)
+        if name in sent:
             raise Rejection(400, f"The input {name} is sent twice: send one tensor per field.")
-        rows = len(values)
-        said[name] = values
+        rows = len(column)
+        sent[name] = column
     if tail:
         raise Rejection(400, f"{len(tail)} bytes follow the last tensor: leave them out.")
-    served.schema.missing([name for name in served.schema.fields if name not in said])
-    return Inference(_filled(said, rows or 0, served), identity, outputs)
+    served.schema.missing([name for name in served.schema.fields if name not in sent])
+    for name, field in served.schema.fields.items():
+        if name not in sent:
+            sent[name] = tensors.column(field, [None] * (rows or 0))
+    return Inference(sent, identity, outputs)
 
 
 def answer_v2(inference: Inference, answers: Columns, served: Served) -> bytes:
@@ -147,25 +222,23 @@ def answer_v2(inference: Inference, answers: Columns, served: Served) -> bytes:
     }
     if inference.identity is not None:
         document["id"] = inference.identity
-    document["outputs"] = outputs(inference, answers)
+    document["outputs"] = outputs(inference, answers, served)
     return orjson.dumps(document)
 
 
-def outputs(inference: Inference, answers: Columns) -> list[dict[str, Any]]:
-    """Return the tensors of an answer that were asked for."""
-    return [
-        {
-            "name": name,
-            "shape": [len(answers[name])],
-            "datatype": "FP64",
-            "data": answers[name].tolist(),
-        }
-        for name in inference.outputs
-    ]
+def outputs(inference: Inference, answers: Columns, served: Served) -> list[dict[str, Any]]:
+    """Return the tensors of an answer that were asked for.
+
+    Raises
+    ------
+    Rejection
+        422 for lists of unequal length, which are no tensor.
+    """
+    return [_output(name, answers[name], served) for name in inference.outputs]
 
 
 def metadata(held: Held, served: Served | None) -> dict[str, Any]:
-    """Return the V2 metadata of a model: its versions and tensors, none of which has a width."""
+    """Return the V2 metadata of a model: its versions and tensors; -1 is a free dimension."""
     return {
         "name": held.model,
         "versions": sorted(held.versions, key=int),
@@ -176,15 +249,16 @@ def metadata(held: Held, served: Served | None) -> dict[str, Any]:
 
 
 def input_types(served: Served | None) -> list[dict[str, Any]]:
-    """Return name, datatype and shape of each input of a version."""
+    """Return name, datatype and shape of each input of a version; an image is that of a file."""
     fields = served.schema.fields.values() if served else ()
-    return [{"name": field.name, "datatype": _datatype(field), "shape": [-1]} for field in fields]
+    return [_tensor_type(field.name, field) for field in fields]
 
 
 def output_types(served: Served | None) -> list[dict[str, Any]]:
     """Return name, datatype and shape of each output of a version."""
-    names = served.scorer.outputs if served else ()
-    return [{"name": name, "datatype": "FP64", "shape": [-1]} for name in names]
+    if served is None:
+        return []
+    return [_tensor_type(name, served.answer.get(name)) for name in served.scorer.outputs]
 
 
 def card(held: Held, served: Served) -> bytes:
@@ -194,6 +268,8 @@ def card(held: Held, served: Served) -> bytes:
     return orjson.dumps(
         {
             "model": held.model,
+            "title": manifest.title or held.model,
+            "task": manifest.task,
             "version": served.version,
             "since": served.release.since,
             "digest": served.release.digest,
@@ -202,6 +278,7 @@ def card(held: Held, served: Served) -> bytes:
             "metrics": dict(manifest.metrics),
             "request": dict(manifest.request),
             "answer": dict(manifest.answer),
+            "page": dict(served.page),
             "points": dict(served.points),
             "challenger": None if challenger is None else challenger.version,
             "state": held.state,
@@ -213,9 +290,54 @@ def card(held: Held, served: Served) -> bytes:
     )
 
 
-def datatypes(field: Field) -> Sequence[str]:
+def datatypes(field: FieldType) -> Sequence[str]:
     """Return the datatypes in which a field can be sent."""
-    return ("BYTES",) if field.kind == "string" else tuple(_NUMBERS)
+    if field.image is not None:
+        return ("BYTES", "UINT8")
+    kind = field.kind if field.item is None else field.item.kind
+    return {"string": ("BYTES",), "boolean": ("BOOL",)}.get(kind, tuple(_NUMBERS))
+
+
+def shapes(field: FieldType, datatype: str) -> list[list[Any]]:
+    """Return the shapes in which a field can be sent; ``"N"`` and ``"L"`` are free sizes."""
+    if field.image is not None and datatype == "UINT8":
+        size = ["N", field.image.height, field.image.width]
+        return [size, [*size, 1]] if field.image.channels == 1 else [[*size, 3]]
+    if field.kind == "list":
+        return [["N", *("L" if length is None else length for length in field.shape)]]
+    return [["N"], ["N", 1]]
+
+
+def _tensor_type(name: str, field: FieldType | None) -> dict[str, Any]:
+    free = [-1 if length is None else length for length in _width(field)]
+    return {"name": name, "datatype": _datatype(field), "shape": [-1, *free]}
+
+
+def _width(field: FieldType | None) -> Sequence[int | None]:
+    return field.shape if field is not None and field.image is None else ()
+
+
+def _datatype(field: FieldType | None) -> str:
+    if field is None:
+        return "FP64"
+    kind = field.kind if field.item is None else field.item.kind
+    return {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}.get(kind, "BYTES")
+
+
+def _output(name: str, column: npt.NDArray[Any], served: Served) -> dict[str, Any]:
+    field = served.answer.get(name)
+    if column.dtype == object and field is not None and field.item is not None and column.ndim == 1:
+        raise Rejection(
+            422,
+            f"The lists of {name} have different lengths, which no tensor has: "
+            f"send one row at a time, or use the V1 protocol.",
+        )
+    datatype = _datatype(field)
+    flat = column.reshape(-1)
+    if datatype == "INT64":  # a graph may compute it as a float
+        flat = flat.astype(np.int64)
+    shape = list(column.shape)
+    return {"name": name, "shape": shape, "datatype": datatype, "data": flat.tolist()}
 
 
 def _document(body: bytes, remedy: str) -> dict[str, Any]:
@@ -302,8 +424,8 @@ def _list(value: Any) -> list[Any]:
 
 def _tensor(
     tensor: Any, tail: bytes, served: Served, rows: int | None, max_rows: int
-) -> tuple[str, list[Any], bytes]:
-    """Return name and values of a tensor, and the bytes that are left for the next ones."""
+) -> tuple[str, npt.NDArray[Any], bytes]:
+    """Return name and column of a tensor, and the bytes that are left for the next ones."""
     if type(tensor) is not dict or not _TENSOR_KEYS.issuperset(tensor):
         raise Rejection(400, f"An input is not a tensor: {_WHAT_V2}.")
     name = tensor.get("name")
@@ -311,21 +433,24 @@ def _tensor(
         raise Rejection(400, f"An input has no name: {_WHAT_V2}.")
     if name not in served.schema.fields:
         raise served.schema.unknown(name)
-    datatype = _checked_datatype(served.schema.fields[name], tensor.get("datatype"), served)
-    count = _length(name, tensor.get("shape"))
-    _check_count(count, max_rows)
-    if rows is not None and count != rows:
+    field = served.schema.fields[name]
+    datatype = _checked_datatype(field, tensor.get("datatype"), served)
+    shape = _checked_shape(field, datatype, tensor.get("shape"))
+    _check_count(shape[0], max_rows)
+    if rows is not None and shape[0] != rows:
         raise Rejection(
-            400, f"The input {name} has {count} rows, the one before it {rows}: send as many."
+            400, f"The input {name} has {shape[0]} rows, the one before it {rows}: send as many."
         )
-    values, tail = _values(name, tensor, datatype, count, tail)
-    checked = served.schema.column(name, values)
-    if datatype.startswith("INT"):
-        _check_whole(name, checked, served)
-    return name, checked, tail
+    values, tail = _values(field, tensor, datatype, shape, tail)
+    if field.image is not None and datatype == "UINT8":
+        return name, _pixels(field, values, served), tail
+    column = served.schema.column(name, _rows(field, values, shape))
+    if "INT" in datatype:
+        _check_whole(name, column, served)
+    return name, column, tail
 
 
-def _checked_datatype(field: Field, datatype: Any, served: Served) -> str:
+def _checked_datatype(field: FieldType, datatype: Any, served: Served) -> str:
     allowed = datatypes(field)
     if type(datatype) is not str or datatype not in allowed:
         problem = f"is of a datatype that is none of {', '.join(allowed)}"
@@ -333,80 +458,114 @@ def _checked_datatype(field: Field, datatype: Any, served: Served) -> str:
     return datatype
 
 
-def _length(name: str, shape: Any) -> int:
-    flat = type(shape) is list and 1 <= len(shape) <= 2 and all(type(n) is int for n in shape)
-    if not flat or shape[0] < 0 or shape[1:] not in ([], [1]):
-        raise Rejection(400, f"The shape of {name} is not that of a column: send [N] or [N, 1].")
-    return int(shape[0])
+def _checked_shape(field: FieldType, datatype: str, shape: Any) -> list[int]:
+    allowed = shapes(field, datatype)
+    sizes = shape if type(shape) is list and all(type(n) is int and n >= 0 for n in shape) else []
+    for one in allowed:
+        if len(one) == len(sizes) and all(
+            wanted in ("N", "L", size) for wanted, size in zip(one, sizes, strict=True)
+        ):
+            return sizes
+    told = " or ".join(f"[{', '.join(map(str, one))}]" for one in allowed)
+    raise Rejection(400, f"The shape of {field.name} is not that of its field: send {told}.")
 
 
 def _values(
-    name: str, tensor: Mapping[str, Any], datatype: str, count: int, tail: bytes
-) -> tuple[list[Any], bytes]:
+    field: FieldType, tensor: Mapping[str, Any], datatype: str, shape: Sequence[int], tail: bytes
+) -> tuple[Any, bytes]:
+    """Return the values of a tensor, flat, and the bytes that are left."""
+    name = field.name
     parameters = tensor.get("parameters")
     size = parameters.get("binary_data_size") if type(parameters) is dict else None
     if size is not None:
         if type(size) is not int or not 0 <= size <= len(tail) or tensor.get("data") is not None:
             raise Rejection(400, f"The bytes of {name} are not there: send binary_data_size bytes.")
-        return _unpacked(name, tail[:size], datatype, count), tail[size:]
-    data = tensor.get("data")
+        return _unpacked(field, tail[:size], datatype, math.prod(shape)), tail[size:]
+    return _flat(name, tensor.get("data"), shape), tail
+
+
+def _flat(name: str, data: Any, shape: Sequence[int]) -> list[Any]:
+    """Return the data of a tensor flat, whether it is sent flat or nested as its shape says."""
     if type(data) is not list:
-        raise Rejection(400, f"The data of {name} is not a list: send a list of {count}.")
-    if len(tensor["shape"]) == 2 and all(type(one) is list and len(one) == 1 for one in data):
-        data = [one[0] for one in data]
-    if len(data) != count:
-        raise Rejection(
-            400, f"The data of {name} has {len(data)} values, its shape says {count}: send as many."
-        )
-    return data, tail
-
-
-def _unpacked(name: str, packed: bytes, datatype: str, count: int) -> list[Any]:
-    """Return the values of a tensor that is sent as bytes, little-endian, words by length."""
-    if datatype == "BYTES":
-        values = _words(name, packed)
-    else:
-        width = np.dtype(_NUMBERS[datatype]).itemsize
-        if len(packed) != width * count:
+        raise Rejection(400, f"The data of {name} is not a list: send a list of {shape[0]}.")
+    for length in shape[1:]:
+        if not data or type(data[0]) is not list:
+            break
+        if any(type(one) is not list or len(one) != length for one in data):
             raise Rejection(
-                400, f"The tensor {name} has {len(packed)} bytes: send {width} for each value."
+                400, f"The data of {name} is not nested as its shape says: send lists of {length}."
             )
-        values = np.frombuffer(packed, _NUMBERS[datatype]).tolist()
-    if len(values) != count:
-        raise Rejection(
-            400, f"The tensor {name} has {len(values)} values, its shape says {count}: be exact."
-        )
+        data = list(chain.from_iterable(data))
+    values: list[Any] = data
+    if len(values) != math.prod(shape):
+        told = f"has {len(values)} values, its shape says {math.prod(shape)}: send as many."
+        raise Rejection(400, f"The data of {name} {told}")
     return values
 
 
-def _words(name: str, packed: bytes) -> list[Any]:
-    words: list[Any] = []
+def _unpacked(field: FieldType, packed: bytes, datatype: str, count: int) -> Any:
+    """Return the values of a tensor that is sent as bytes, little-endian, strings by length."""
+    name = field.name
+    if datatype == "BYTES":
+        values = _strings(name, packed, decode=field.image is None)
+        if len(values) != count:
+            raise Rejection(
+                400,
+                f"The tensor {name} has {len(values)} values, its shape says {count}: be exact.",
+            )
+        return values
+    width = _PACKED[datatype].itemsize
+    if len(packed) != width * count:
+        raise Rejection(
+            400, f"The tensor {name} has {len(packed)} bytes: send {width} for each value."
+        )
+    found = np.frombuffer(packed, _PACKED[datatype])
+    return found if field.image is not None else found.tolist()
+
+
+def _strings(name: str, packed: bytes, *, decode: bool) -> list[Any]:
+    found: list[Any] = []
     start = 0
     while start < len(packed):
         end = start + 4 + int.from_bytes(packed[start : start + 4], "little")
         if len(packed) < end:
-            raise Rejection(400, f"The tensor {name} ends in the middle of a word: send it whole.")
+            raise Rejection(
+                400, f"The tensor {name} ends in the middle of a string: send it whole."
+            )
+        value = packed[start + 4 : end]
         try:
-            words.append(packed[start + 4 : end].decode())
+            found.append(value.decode() if decode else value)
         except UnicodeDecodeError:
-            raise Rejection(400, f"The tensor {name} is not UTF-8: encode its words so.") from None
+            raise Rejection(
+                400, f"The tensor {name} is not UTF-8: encode its strings so."
+            ) from None
         start = end
-    return words
+    return found
 
 
-def _check_whole(name: str, values: Iterable[float], served: Served) -> None:
-    for row, value in enumerate(values):
-        if not value.is_integer():
-            raise served.schema.refusal(row, name, "is not a whole number", value)
+def _rows(field: FieldType, values: list[Any], shape: Sequence[int]) -> list[Any]:
+    """Return one value for each row: a list where the field is one, None where it is missing."""
+    if field.kind == "list":
+        rows, length = shape
+        return [values[row * length : (row + 1) * length] for row in range(rows)]
+    if field.required:
+        return values
+    # a tensor has no other way to leave out the value of one row
+    if field.kind == "string":
+        return [None if value == "" else value for value in values]
+    return [None if value != value else value for value in values]  # noqa: PLR0124 - NaN
 
 
-def _filled(said: Mapping[str, list[Any]], rows: int, served: Served) -> Columns:
-    columns = {}
-    for name, dtype in served.scorer.inputs.items():
-        left_out: Any = "" if dtype is object else np.nan
-        columns[name] = np.array(said.get(name, [left_out] * rows), dtype)
-    return columns
+def _pixels(field: FieldType, values: Any, served: Served) -> npt.NDArray[np.uint8]:
+    found = np.asarray(values)
+    if found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 255:
+        problem = "has pixels that are not whole numbers from 0 to 255"
+        raise served.schema.refusal(None, field.name, problem, values)
+    return found.astype(np.uint8).reshape(-1, *served.schema.fields[field.name].shape)
 
 
-def _datatype(field: Field) -> str:
-    return {"number": "FP64", "integer": "INT64", "string": "BYTES"}[field.kind]
+def _check_whole(name: str, column: npt.NDArray[Any], served: Served) -> None:
+    for row, values in enumerate(column.reshape(len(column), -1).tolist()):
+        for value in values:
+            if value % 1:
+                raise served.schema.refusal(row, name, "is not a whole number", value)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from roadworthy.bundles.scoring import Columns, Scorer, Stop
 
@@ -137,7 +138,7 @@ class Trial:
 
 
 def check_finite(answers: Columns) -> None:
-    """See that every answer is a finite number.
+    """Check that every number of an answer is finite.
 
     Raises
     ------
@@ -145,7 +146,15 @@ def check_finite(answers: Columns) -> None:
         One is not.
     """
     for name, column in answers.items():
-        # for a few rows numpy takes as long as the rest of the answer's way
-        few = len(column) < _FEW
-        if not (all(map(math.isfinite, column.tolist())) if few else np.isfinite(column).all()):
+        if not _is_finite(column):
             raise ArithmeticError(f"The model answers with a {name} that is not a finite number.")
+
+
+def _is_finite(column: npt.NDArray[Any]) -> bool:
+    if column.dtype.kind != "f":  # lists of unequal length are arrays in a column of objects
+        lists = column.dtype == object and column.ndim == 1
+        return not lists or all(_is_finite(v) for v in column if isinstance(v, np.ndarray))
+    if column.ndim == 1 and len(column) < _FEW:
+        # for a few rows numpy takes as long as the rest of the answer's way
+        return all(map(math.isfinite, column.tolist()))
+    return bool(np.isfinite(column).all())

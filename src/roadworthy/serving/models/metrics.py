@@ -31,6 +31,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from roadworthy.bundles.scoring import Columns
+from roadworthy.models.agreement import DEFAULT, differences
 from roadworthy.serving.models.model_store import Fleet, Served
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
@@ -42,6 +43,11 @@ _LATENCIES = (
     *(0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
 )
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
+_NUMBERS = "fiu"
+"""The kinds of numpy's types that are counted as numbers; all others are labels."""
+_MOST_LABELS = 100
+"""So many labels of an output are told apart; the rest are counted as :data:`_OTHER`."""
+_OTHER = "other"
 
 
 class Answered(NamedTuple):
@@ -98,9 +104,22 @@ class Metrics:
             ("model", "challenger", "outcome"),
             registry=self._registry,
         )
+        self._labels = Counter(
+            "roadworthy_prediction_labels",
+            "Labels that were answered.",
+            (*version, "output", "label"),
+            registry=self._registry,
+        )
+        self._shadow_labels = Counter(
+            "roadworthy_shadow_labels",
+            "Labels that both versions answered to the same requests.",
+            ("model", "challenger", "output", "role", "label"),
+            registry=self._registry,
+        )
+        self._known_labels: dict[tuple[str, str], set[str]] = {}
         self._difference = _Bulk(
             "roadworthy_shadow_difference",
-            "Relative difference of a challenger's answers from the champion's.",
+            "Relative difference of a challenger's answers from the champion's; of labels 0 or 1.",
             ("model", "challenger", "output"),
             buckets=_DIFFERENCES,
             registry=self._registry,
@@ -129,21 +148,29 @@ class Metrics:
     def compared(self, challenger: Served, theirs: Columns, ours: Columns) -> None:
         """Count the challenger's answers and the champion's to the same rows."""
         model, number = _version(challenger)
+        tolerances = challenger.manifest.tolerances
         self._shadow.labels(model, number, "compared").inc()
         for output in ours.keys() & theirs.keys():
             for role, answers in (("challenger", ours), ("champion", theirs)):
+                labels = {"model": model, "challenger": number, "output": output, "role": role}
+                values = _flat(answers[output])
+                if values.dtype.kind not in _NUMBERS:
+                    for label, count in self._counted(model, output, values):
+                        self._shadow_labels.labels(**labels, label=label).inc(count)
+                    continue
                 found = self._distribution(
                     "roadworthy_shadow_prediction",
                     "Answers of both versions to the same requests.",
-                    {"model": model, "challenger": number, "output": output, "role": role},
-                    # but for least and greatest: a bin of nothing but extremes is one of chance
+                    labels,
+                    # without least and greatest: a bin of nothing but extremes is one of chance
                     _spread(challenger, output, "quantiles")[1:-1] or (0.0,),
                 )
-                found.observe_all(answers[output])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                difference = np.abs(ours[output] / theirs[output] - 1)
-            known = np.where(np.isfinite(difference), difference, _DIFFERENCES[-1])
-            self._difference.labels(model, number, output).observe_all(known)
+                found.observe_all(values)
+            tolerance = tolerances.get(output, DEFAULT)
+            found_differences = differences(theirs[output], ours[output], tolerance)
+            # an infinite difference, and a large one, count as much as the last bucket's bound
+            bounded = np.minimum(found_differences, _DIFFERENCES[-1])
+            self._difference.labels(model, number, output).observe_all(bounded)
 
     def not_compared(self, challenger: Served, outcome: str) -> None:
         """Count a request that could not be put to both versions."""
@@ -198,14 +225,36 @@ class Metrics:
             self._seconds.labels(*_version(served)).observe_all(times)
             for output in served.scorer.outputs:
                 values = [one.answers[output] for one in answered if one.answers is not None]
-                found = self._distribution(
-                    "roadworthy_prediction",
-                    "Answers that were given.",
-                    dict(zip(("model", "version"), _version(served), strict=True))
-                    | {"output": output},
-                    _spread(served, output, "edges"),
-                )
-                found.observe_all(np.concatenate(values))
+                self._count_answers(served, output, values)
+
+    def _count_answers(
+        self, served: Served, output: str, columns: Sequence[npt.NDArray[Any]]
+    ) -> None:
+        model, version = _version(served)
+        values = np.concatenate([_flat(column) for column in columns])
+        if values.dtype.kind not in _NUMBERS:
+            for label, count in self._counted(model, output, values):
+                self._labels.labels(model, version, output, label).inc(count)
+            return
+        found = self._distribution(
+            "roadworthy_prediction",
+            "Answers that were given.",
+            {"model": model, "version": version, "output": output},
+            _spread(served, output, "edges"),
+        )
+        found.observe_all(values)
+
+    def _counted(
+        self, model: str, output: str, values: npt.NDArray[Any]
+    ) -> Iterator[tuple[str, int]]:
+        """Yield each label with its count; with ``other`` where an output has too many of them."""
+        known = self._known_labels.setdefault((model, output), set())
+        for label, count in _labels(values).items():
+            if label not in known and len(known) >= _MOST_LABELS:
+                yield _OTHER, count
+            else:
+                known.add(label)
+                yield label, count
 
     def _distribution(
         self, name: str, told: str, labels: Mapping[str, str], edges: tuple[float, ...]
@@ -282,6 +331,20 @@ class _FleetCollector(Collector):
 
 def _version(served: Served | None) -> tuple[str, str]:
     return ("", "") if served is None else (served.manifest.model, str(served.version))
+
+
+def _flat(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the values of a column, those of lists one by one."""
+    if column.dtype == object and len(column) and isinstance(column[0], np.ndarray):
+        return np.concatenate(column)
+    return column.reshape(-1)
+
+
+def _labels(values: npt.NDArray[Any]) -> Mapping[str, int]:
+    """Return how often there is each label; booleans are ``true`` and ``false``."""
+    if values.dtype.kind == "b":
+        return Tally("true" if value else "false" for value in values.tolist())
+    return Tally(map(str, values.tolist()))
 
 
 def _spread(served: Served, output: str, what: str) -> tuple[float, ...]:

@@ -11,25 +11,22 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
 from roadworthy.bundles import bundle as bundles
 from roadworthy.bundles.bundle import Bundle, BundleError, Manifest
 from roadworthy.bundles.scoring import Scorer, Stop
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models import tensors
+from roadworthy.models.tensors import FieldType, SchemaError
 from roadworthy.routing import routes as roads
 from roadworthy.routing.routes import VERSION_HEADER, Release, Road
 from roadworthy.serving.models.circuit_breaker import DEFAULT_PATIENCE, Patience, Trial
 from roadworthy.serving.models.validation import RequestSchema
-
-TOLERANCE = 1e-5
-"""By how much, relatively, an answer to the golden batch may differ from the estimator's."""
 
 _GOLDEN_SECONDS = 10.0
 """How long a version may take to answer its golden batch."""
@@ -41,8 +38,8 @@ log = logging.getLogger(__name__)
 class Served:
     """One version that answers. Get one from :func:`load`.
 
-    ``points`` are what the page draws, ``predictions`` how the answers of training were
-    distributed, by output.
+    ``page`` is what the model adds to its page, ``points`` what bundles had in its place before,
+    ``predictions`` how the answers of training were distributed, by output.
     """
 
     release: Release
@@ -51,11 +48,17 @@ class Served:
     predictions: Mapping[str, Any]
     scorer: Scorer
     schema: RequestSchema
+    page: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
         """The version's number."""
         return self.release.version
+
+    @cached_property
+    def answer(self) -> Mapping[str, FieldType]:
+        """The fields of an answer by name."""
+        return tensors.parse(self.manifest.answer)
 
     @cached_property
     def header(self) -> tuple[bytes, bytes]:
@@ -114,8 +117,6 @@ class Fleet:
 
     Parameters
     ----------
-    discovered
-        Called with the name of each model when it is first heard of.
     patience
         What is borne with a challenger.
 
@@ -127,14 +128,9 @@ class Fleet:
         Whether the server is about to stop: then it is not ready, and answers what it is asked.
     """
 
-    def __init__(
-        self,
-        discovered: Callable[[str], object] = lambda _: None,
-        patience: Patience = DEFAULT_PATIENCE,
-    ) -> None:
+    def __init__(self, patience: Patience = DEFAULT_PATIENCE) -> None:
         self.held: Mapping[str, Held] = {}
         self.leaving = False
-        self._discovered = discovered
         self._patience = patience
         self._refused: dict[tuple[str, int], str] = {}
         self._roads: dict[str, Road] = {}
@@ -181,10 +177,7 @@ class Fleet:
 
     def hold(self, held: Held) -> None:
         """Hold these versions of a model from the next request on."""
-        new = held.model not in self.held
         self.held = {**self.held, held.model: held}
-        if new:
-            self._discovered(held.model)
 
     def _succeed(self, held: Held, release: Release | None, before: Served | None) -> Served | None:
         if release is None:
@@ -342,12 +335,15 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
             f"Release a bundle of {model}."
         )
     try:
+        _check_answers(bundle)
         schema = RequestSchema(bundle.manifest.request)
         scorer = Scorer(bundle.graph)
         _check_columns(bundle, schema, scorer)
         _check_golden(bundle, schema, scorer)
-        points, predictions = (bundle.profile.get(part, {}) for part in ("points", "prediction"))
-        return Served(release, bundle.manifest, points, predictions, scorer, schema)
+        points, predictions, page = (
+            bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
+        )
+        return Served(release, bundle.manifest, points, predictions, scorer, schema, page)
     except RoadworthyError:
         raise
     except Exception as error:
@@ -374,9 +370,20 @@ def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> Non
         )
 
 
+def _check_answers(bundle: Bundle) -> None:
+    """Check that the answer's schema is one that the protocols can describe."""
+    try:
+        fields = tensors.parse(bundle.manifest.answer)
+    except SchemaError as error:
+        raise BundleError(f"The answer of the bundle cannot be served. {error}") from error
+    for name, kind in fields.items():
+        if kind.image is not None:
+            raise BundleError(f"The answer {name} is an image. Answer with numbers or labels.")
+
+
 def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
     golden = bundle.golden
-    columns = scorer.columns(schema.rows(golden.requests))
+    columns = schema.columns(schema.rows(golden.requests))
     stop = Stop()
     timer = threading.Timer(_GOLDEN_SECONDS, stop.now)
     timer.start()
@@ -391,13 +398,12 @@ def _check_golden(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None
         raise
     finally:
         timer.cancel()
-    for name, values in found.items():
-        expected = np.array([answer[name] for answer in golden.answers], np.float64)
-        if not np.allclose(values, expected, rtol=TOLERANCE, atol=0):
-            raise BundleError(
-                f"The bundle {bundle.path} answers its golden batch otherwise than when it was "
-                f"trained (see {name}). Train it again with the packages of this server."
-            )
+    agreement = golden.agreement(found)
+    if not agreement.agrees:
+        raise BundleError(
+            f"The bundle {bundle.path} does not answer its golden batch as when it was trained: "
+            f"{agreement}. Train it again with the packages of this server."
+        )
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

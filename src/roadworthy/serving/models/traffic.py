@@ -7,9 +7,12 @@ so that no rollout is seen by who asks.
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import orjson
@@ -18,7 +21,7 @@ from roadworthy.bundles.scoring import Columns, Stop
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.models.circuit_breaker import TrialError, check_finite
 from roadworthy.serving.models.metrics import Answered, Metrics
-from roadworthy.serving.models.model_store import Held, Served
+from roadworthy.serving.models.model_store import Fleet, Held, Served
 from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection
 
 _COMPARED_PER_SECOND = 100
@@ -37,6 +40,7 @@ class Read(Protocol):
 
 R = TypeVar("R", bound=Read)
 W = TypeVar("W")
+T = TypeVar("T")
 
 
 class Question(NamedTuple, Generic[R, W]):
@@ -76,6 +80,8 @@ class Traffic:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._next_comparison = 0.0
+        # each starts when there is work for it: without images there is none
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "images")
 
     async def answer(self, held: Held, pinned: str | None, question: Question[R, W]) -> Answer[W]:
         """Return the answer of the version that is asked for, or of the one whose turn it is.
@@ -95,8 +101,7 @@ class Traffic:
             elif held.trial is not None and held.is_challengers_turn():
                 served, read, answers, started = await self._on_trial(held, served, question)
             else:
-                read = question.read(served)
-                answers = _score(served, read)
+                read, answers = await self._asked(served, question)
             written = question.write(read, answers, served)
         except Rejection as rejection:
             self._metrics.answered(Answered(served, question.protocol, rejection.status, 0.0, None))
@@ -110,9 +115,9 @@ class Traffic:
     async def _pinned(
         self, held: Held, served: Served, question: Question[R, W]
     ) -> tuple[R, Columns]:
-        read = question.read(served)
         if held.trial is None or served is not held.challenger:
-            return read, _score(served, read)
+            return await self._asked(served, question)
+        read = await self._read(served, question)
         try:
             return read, await held.trial.ask(read.columns)
         except TrialError as error:
@@ -132,13 +137,12 @@ class Traffic:
         try:
             if trial.is_given_up:
                 raise TrialError("breaker", "it failed too often")  # noqa: TRY301
-            asked = question.read(challenger)
+            asked = await self._read(challenger, question)
             return challenger, asked, await trial.ask(asked.columns), started
         except (TrialError, Rejection) as error:
             started = time.perf_counter()
             # what the champion refuses as well is no fault of the challenger's
-            read = question.read(champion)
-            answers = _score(champion, read)
+            read, answers = await self._asked(champion, question)
             reason = error.reason if isinstance(error, TrialError) else "error"
             self._metrics.fell_back(challenger, reason)
             if reason != "breaker":
@@ -148,6 +152,24 @@ class Traffic:
                     *(challenger.version, held.model, champion.version, error),
                 )
             return champion, read, answers, started
+
+    async def _asked(self, served: Served, question: Question[R, W]) -> tuple[R, Columns]:
+        """Return a request that was read, and the answers to it."""
+
+        def work() -> tuple[R, Columns]:
+            read = question.read(served)
+            return read, _score(served, read)
+
+        return await self._run(served, work)
+
+    async def _read(self, served: Served, question: Question[R, W]) -> R:
+        return await self._run(served, lambda: question.read(served))
+
+    async def _run(self, served: Served, work: Callable[[], T]) -> T:
+        """Do some work at once, or in a thread where images make it long."""
+        if not served.schema.has_images:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _compare(
         self, held: Held, served: Served, question: Question[Any, Any], answers: Columns
@@ -187,6 +209,22 @@ class Refused(Exception):  # noqa: N818 - what a caller did wrong
         super().__init__(rejection.sentence)
         self.rejection = rejection
         self.served = served
+
+
+def find(fleet: Fleet, name: str) -> Held:
+    """Return what is loaded of a model.
+
+    Raises
+    ------
+    Rejection
+        404, there is no such model.
+    """
+    held = fleet.held.get(name)
+    if held is None:
+        known = ", ".join(sorted(fleet.held)) or "none yet"
+        shown = orjson.dumps(name[:100]).decode()
+        raise Rejection(404, f"There is no model {shown} here: there is {known}.")
+    return held
 
 
 def choose(held: Held, pinned: str | None) -> Served:

@@ -1,11 +1,12 @@
-"""Checks requests against the JSON schema that a bundle carries, once compiled for each bundle."""
+"""Validates requests against the JSON schema that a bundle carries, compiled once per bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
+import numpy.typing as npt
 from pydantic_core import (
     ErrorDetails,
     PydanticCustomError,
@@ -15,15 +16,19 @@ from pydantic_core import (
 )
 
 from roadworthy.bundles.bundle import BundleError
+from roadworthy.models import images, tensors
+from roadworthy.models.images import ImageError
+from roadworthy.models.tensors import FieldType, SchemaError, ValueRefusedError
 from roadworthy.serving.models.rejection import Rejection
 
 Row = Mapping[str, Any]
-Kind = Literal["number", "integer", "string"]
 
 SHOWN_PROBLEMS = 100
-"""How many problems an answer lists; its sentence counts the rest."""
+"""How many problems a response lists; its sentence counts the rest."""
 SHOWN_CHARACTERS = 100
-"""How much of a word that was sent an answer repeats."""
+"""How many characters of a string that was sent a response repeats."""
+MAX_PIXELS = 1 << 25
+"""The most pixels of all images of a request, unless one image alone may have more."""
 
 _PROBLEMS = {
     "missing": "is missing",
@@ -31,67 +36,51 @@ _PROBLEMS = {
     "float_type": "is not a number",
     "finite_number": "is not a finite number",
     "whole": "is not a whole number",
+    "choice": "is none of the choices",
     "greater_than": "is out of range",
     "greater_than_equal": "is out of range",
     "less_than": "is out of range",
     "less_than_equal": "is out of range",
-    "string_type": "is not a word",
+    "string_type": "is not a string",
+    "bool_type": "is not a boolean",
+    "list_type": "is not a list",
+    "too_short": "has too few elements",
+    "too_long": "has too many elements",
     "literal_error": "is none of the choices",
     "dict_type": "is not an object",
 }
 
 
-@dataclass(frozen=True)
-class Field:
-    """One field of a request, as its JSON schema has it.
-
-    Attributes
-    ----------
-    bound
-        What is allowed, in words, e.g. ``700 to 2400``.
-    unit
-        The unit of a number, or an empty word.
-    """
-
-    name: str
-    kind: Kind
-    required: bool
-    bound: str
-    unit: str
-    check: core_schema.CoreSchema
-
-    @property
-    def demand(self) -> str:
-        """What to send, e.g. ``700 to 2400 kg``."""
-        shown = self.kind != "string" and self.unit not in ("", self.name)
-        return f"{self.bound} {self.unit}" if shown else self.bound
-
-
 class RequestSchema:
-    """The checks of one request.
+    """The validation of requests to one version.
 
     Parameters
     ----------
     schema
-        The JSON schema of an object whose properties are numbers, whole numbers or words.
+        The JSON schema of a request; see :func:`roadworthy.models.tensors.parse`.
+
+    Attributes
+    ----------
+    fields
+        The fields of a request by name, the required ones first.
 
     Raises
     ------
     BundleError
-        The schema holds what this server cannot check.
+        The schema has a field that this server cannot validate.
     """
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        required = set(schema.get("required", ()))
-        self.fields = {
-            name: _field(name, _resolved(schema, part), required=name in required)
-            for name, part in sorted(
-                schema["properties"].items(), key=lambda item: item[0] not in required
-            )
-        }
+        try:
+            self.fields = tensors.parse(schema)
+        except SchemaError as error:
+            raise BundleError(f"The request of the bundle cannot be validated. {error}") from error
+        checks = {name: _check(field) for name, field in self.fields.items()}
         row = core_schema.typed_dict_schema(
             {
-                name: core_schema.typed_dict_field(field.check, required=field.required)
+                name: core_schema.typed_dict_field(
+                    _in_row(field, checks[name]), required=field.required
+                )
                 for name, field in self.fields.items()
             },
             extra_behavior="forbid",
@@ -99,9 +88,17 @@ class RequestSchema:
         )
         self._rows = SchemaValidator(core_schema.list_schema(row, strict=True))
         self._columns = {
-            name: SchemaValidator(core_schema.list_schema(field.check, strict=True))
+            name: SchemaValidator(
+                core_schema.list_schema(_in_column(field, checks[name]), strict=True)
+            )
             for name, field in self.fields.items()
         }
+        self._images = [field for field in self.fields.values() if field.image is not None]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether a request takes long to read, because images are decoded."""
+        return bool(self._images)
 
     def rows(self, rows: list[Any]) -> list[dict[str, Any]]:
         """Return the rows with every number as a float.
@@ -114,35 +111,55 @@ class RequestSchema:
         try:
             checked: list[dict[str, Any]] = self._rows.validate_python(rows)
         except ValidationError as error:
-            problems = _errors(error)
-            raise self._rejection([_located(problem) for problem in problems]) from None
+            raise self._rejection([_located(problem) for problem in _errors(error)]) from None
         return checked
 
-    def column(self, name: str, values: list[Any]) -> list[Any]:
-        """Return the values of one field with every number as a float.
+    def columns(self, rows: Sequence[Row]) -> dict[str, npt.NDArray[Any]]:
+        """Return valid rows as columns.
 
         Raises
         ------
         Rejection
-            422, with a detail for each problem.
+            413 for images with too many pixels in all, 422 for an image that is refused.
         """
+        if self._images:
+            self._check_pixels({f.name: [row[f.name] for row in rows] for f in self._images})
+        try:
+            return tensors.columns(self.fields, rows)
+        except ValueRefusedError as error:
+            raise self.refusal(error.row, error.field, error.problem) from None
+
+    def column(self, name: str, values: list[Any]) -> npt.NDArray[Any]:
+        """Return the values of one field as a column. None is a missing value of an optional field.
+
+        Raises
+        ------
+        Rejection
+            As :meth:`rows` and :meth:`columns`.
+        """
+        field = self.fields[name]
         try:
             checked: list[Any] = self._columns[name].validate_python(values)
         except ValidationError as error:
-            problems = _errors(error)
-            raise self._rejection([(p["loc"][0], name, p) for p in problems]) from None
-        return checked
+            located = [(p["loc"][0], name, _index(p["loc"][1:]), p) for p in _errors(error)]
+            raise self._rejection(located) from None
+        if field.image is not None:
+            self._check_pixels({name: checked})
+        try:
+            return tensors.column(field, checked)
+        except ValueRefusedError as error:
+            raise self.refusal(error.row, name, error.problem) from None
 
     def missing(self, names: Sequence[str]) -> None:
-        """Refuse a request that leaves out what it must say.
+        """Refuse a request that lacks a required field.
 
         Raises
         ------
         Rejection
-            422, with a detail for each field of ``names`` that is needed.
+            422, with a detail for each field of ``names`` that is required.
         """
         details = [
-            _detail(None, name, _PROBLEMS["missing"], self.fields[name], None)
+            _detail(None, name, None, _PROBLEMS["missing"], self.fields[name], None)
             for name in names
             if self.fields[name].required
         ]
@@ -150,19 +167,37 @@ class RequestSchema:
             raise Rejection(422, self._sentence(details), details)
 
     def unknown(self, name: str) -> Rejection:
-        """Return the refusal of a field that there is not."""
-        details = [_detail(None, name, _PROBLEMS["extra_forbidden"], None, None)]
+        """Return the refusal of a field that does not exist."""
+        details = [_detail(None, name, None, _PROBLEMS["extra_forbidden"], None, None)]
         return Rejection(422, self._sentence(details), details)
 
-    def refusal(self, row: int | None, name: str, problem: str, value: Any) -> Rejection:
+    def refusal(self, row: int | None, name: str, problem: str, value: Any = None) -> Rejection:
         """Return the refusal of one value of a field, 422."""
-        details = [_detail(row, name, problem, self.fields[name], value)]
+        details = [_detail(row, name, None, problem, self.fields[name], value)]
         return Rejection(422, self._sentence(details), details)
 
-    def _rejection(self, located: list[tuple[Any, Any, ErrorDetails]]) -> Rejection:
+    def _check_pixels(self, sent: Mapping[str, Sequence[Any]]) -> None:
+        """Refuse images whose headers are wrong, or that are too many pixels in all to decode."""
+        total, allowed = 0, MAX_PIXELS
+        for name, values in sent.items():
+            spec = self.fields[name].image
+            assert spec is not None  # noqa: S101 - only images are asked for
+            allowed = max(allowed, spec.max_pixels)
+            for row, value in enumerate(values):
+                try:
+                    data = images.from_base64(value, spec) if isinstance(value, str) else value
+                    total += images.pixels(data, spec)
+                except ImageError as error:
+                    raise self.refusal(row, name, str(error)) from None
+        if total > allowed:
+            raise Rejection(
+                413, f"The images have {total} pixels: send at most {allowed} at a time."
+            )
+
+    def _rejection(self, located: list[tuple[Any, Any, int | None, ErrorDetails]]) -> Rejection:
         details = [
-            _detail(row, name, _problem(problem), self.fields.get(name), problem["input"])
-            for row, name, problem in located[:SHOWN_PROBLEMS]
+            _detail(row, name, index, _problem(problem), self.fields.get(name), problem["input"])
+            for row, name, index, problem in located[:SHOWN_PROBLEMS]
         ]
         return Rejection(422, self._sentence(details, len(located)), details)
 
@@ -170,18 +205,23 @@ class RequestSchema:
         first, count = details[0], max(count, len(details))
         name = first["field"]
         subject = "an instance" if name is None else str(name)
+        index = first.get("index")
+        if index is not None:
+            subject = f"element {index} of {subject}"
         where = f"In row {first['row']}, " if first["row"] else ""
         rest = f" Problems in all: {count}." if count > 1 else ""
-        return f"{where}{subject} {first['problem']}: {self._remedy(name)}.{rest}"
+        remedy = self._remedy(name, is_element=index is not None)
+        return f"{where}{subject} {first['problem']}: {remedy}.{rest}"
 
-    def _remedy(self, name: str | None) -> str:
-        if name in self.fields:
-            return f"send {self.fields[name].demand}"
-        return f"the fields are {_listed(list(self.fields))}"
+    def _remedy(self, name: str | None, *, is_element: bool) -> str:
+        field = self.fields.get(name or "")
+        if field is None:
+            return f"the fields are {', '.join(self.fields)}"
+        return f"send {_element(field).expected if is_element else field.expected}"
 
 
 def shown(value: Any) -> Any:
-    """Return what was sent, cut short: a number, the start of a word, or the kind of thing."""
+    """Return what was sent, cut short: a number, the start of a string, or the kind of value."""
     match value:
         case bool() | None | float():
             return value
@@ -191,6 +231,8 @@ def shown(value: Any) -> Any:
             return value if len(value) <= SHOWN_CHARACTERS else f"{value[:SHOWN_CHARACTERS]}…"
         case list():
             return f"a list of {len(value)}"
+        case bytes():
+            return f"{len(value)} bytes"
         case _:
             return "an object"
 
@@ -199,9 +241,14 @@ def _errors(error: ValidationError) -> list[ErrorDetails]:
     return error.errors(include_url=False, include_context=False)
 
 
-def _located(problem: ErrorDetails) -> tuple[Any, Any, ErrorDetails]:
+def _located(problem: ErrorDetails) -> tuple[Any, Any, int | None, ErrorDetails]:
     row, *field = problem["loc"]
-    return row, field[0] if field else None, problem
+    return row, field[0] if field else None, _index(field[1:]), problem
+
+
+def _index(location: Sequence[Any]) -> int | None:
+    """Return which element of a list a problem is of, None for the whole value."""
+    return next((part for part in location if isinstance(part, int)), None)
 
 
 def _problem(problem: ErrorDetails) -> str:
@@ -209,83 +256,88 @@ def _problem(problem: ErrorDetails) -> str:
     return "is null" if absent else _PROBLEMS.get(problem["type"], "is not allowed")
 
 
-def _detail(row: Any, name: Any, problem: str, field: Field | None, value: Any) -> dict[str, Any]:
-    cut = shown(name)
-    detail: dict[str, Any] = {"row": row, "field": cut, "problem": problem}
+def _detail(
+    row: Any, name: Any, index: int | None, problem: str, field: FieldType | None, value: Any
+) -> dict[str, Any]:
+    detail: dict[str, Any] = {"row": row, "field": shown(name), "problem": problem}
+    if field is not None and index is not None:
+        detail["index"] = index
+        field = _element(field)
     detail |= {"bound": field.bound, "unit": field.unit} if field else {"bound": "", "unit": ""}
     return detail if problem == _PROBLEMS["missing"] else detail | {"input": shown(value)}
 
 
-def _resolved(schema: Mapping[str, Any], part: Mapping[str, Any]) -> Mapping[str, Any]:
-    reference = part.get("$ref", "")
-    definitions: Mapping[str, Any] = schema.get("$defs", {})
-    found: Mapping[str, Any] = definitions.get(reference.removeprefix("#/$defs/"), {})
-    return {**found, **part}
+def _element(field: FieldType) -> FieldType:
+    """Return the type of a list's elements, in the list's unit."""
+    item = field.item
+    return field if item is None else replace(item, unit=item.unit or field.unit)
 
 
-def _field(name: str, part: Mapping[str, Any], *, required: bool) -> Field:
-    kind = part.get("type")
-    unit = str(part.get("unit", ""))
-    if kind in ("number", "integer"):
-        return Field(name, kind, required, _range(part, kind), unit, _number(part, kind))
-    if kind == "string":
-        choices = part.get("enum")
-        check = core_schema.literal_schema(list(choices)) if choices else _word(part)
-        bound = f"one of {_listed(choices)}" if choices else "a word"
-        return Field(name, "string", required, bound, unit, check)
-    raise BundleError(
-        f"The bundle's request has the field {name} of type {kind!r}, which no server can check. "
-        f"Make it a number, an integer or a string in the model's Request."
+def _in_row(field: FieldType, check: core_schema.CoreSchema) -> core_schema.CoreSchema:
+    return core_schema.nullable_schema(check) if field.nullable else check
+
+
+def _in_column(field: FieldType, check: core_schema.CoreSchema) -> core_schema.CoreSchema:
+    """Return the check of a tensor's values: a tensor can leave out a value only by null."""
+    if field.image is not None:
+        return core_schema.no_info_plain_validator_function(_file)
+    return check if field.required else core_schema.nullable_schema(check)
+
+
+def _check(field: FieldType) -> core_schema.CoreSchema:
+    if field.item is not None:
+        return core_schema.list_schema(
+            _check(field.item),
+            strict=True,
+            min_length=field.min_length,
+            max_length=field.max_length,
+        )
+    if field.kind in ("number", "integer"):
+        return _number(field)
+    if field.kind == "boolean":
+        return core_schema.bool_schema(strict=True)
+    if field.choices:
+        return core_schema.literal_schema(list(field.choices))
+    return core_schema.str_schema(
+        strict=True,
+        min_length=field.min_length,
+        max_length=field.max_length,
+        pattern=field.pattern,
     )
 
 
-def _number(part: Mapping[str, Any], kind: Kind) -> core_schema.CoreSchema:
-    number = core_schema.float_schema(
+def _number(field: FieldType) -> core_schema.CoreSchema:
+    number: core_schema.CoreSchema = core_schema.float_schema(
         strict=True,
         allow_inf_nan=False,
-        ge=part.get("minimum"),
-        le=part.get("maximum"),
-        gt=part.get("exclusiveMinimum"),
-        lt=part.get("exclusiveMaximum"),
+        ge=field.minimum,
+        le=field.maximum,
+        gt=field.exclusive_minimum,
+        lt=field.exclusive_maximum,
     )
-    if kind == "number":
-        return number
-    # 1980.0 is a whole number to JSON, and to pydantic only when it would take "1980" as well
-    return core_schema.no_info_after_validator_function(_whole, number)
+    if field.kind == "integer":
+        # 1980.0 is a whole number in JSON, in pydantic only where it would take "1980" as well
+        number = core_schema.no_info_after_validator_function(_whole, number)
+    if field.choices:
+        choices = frozenset(field.choices)
+
+        def chosen(value: float) -> float:
+            if value not in choices:
+                raise PydanticCustomError("choice", "none of the choices")
+            return value
+
+        number = core_schema.no_info_after_validator_function(chosen, number)
+    return number
+
+
+def _file(value: Any) -> str | bytes:
+    """Return the base64 string or the bytes of an image."""
+    if not isinstance(value, str | bytes):
+        raise PydanticCustomError("string_type", "not a string")
+    return value
 
 
 def _whole(value: float) -> float:
     if not value.is_integer():
         raise PydanticCustomError("whole", "not a whole number")
     return value
-
-
-def _word(part: Mapping[str, Any]) -> core_schema.CoreSchema:
-    return core_schema.str_schema(
-        strict=True,
-        min_length=part.get("minLength"),
-        max_length=part.get("maxLength"),
-        pattern=part.get("pattern"),
-    )
-
-
-def _range(part: Mapping[str, Any], kind: Kind) -> str:
-    lowest, highest = part.get("minimum"), part.get("maximum")
-    above, below = part.get("exclusiveMinimum"), part.get("exclusiveMaximum")
-    if lowest is not None and highest is not None:
-        return f"{lowest:.15g} to {highest:.15g}"
-    ends = [
-        f"{word} {end:.15g}"
-        for word, end in (
-            ("at least", lowest),
-            ("more than", above),
-            ("at most", highest),
-            ("less than", below),
-        )
-        if end is not None
-    ]
-    return " and ".join(ends) or ("a whole number" if kind == "integer" else "a number")
-
-
-def _listed(words: Sequence[str]) -> str:
-    return ", ".join(map(str, words))

@@ -1,8 +1,4 @@
-"""Starts KServe's model server, with our models in its repository and our front on its application.
-
-What KServe decides for its users and we decide otherwise is here: the address it listens at, when
-it is ready, how it says no, and how much it talks.
-"""
+"""Starts a model server: uvicorn with our connections, and gRPC beside it, over one model store."""
 
 from __future__ import annotations
 
@@ -18,29 +14,19 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import uvicorn
-from fastapi import FastAPI
-from kserve import ModelRepository, ModelServer
-from kserve.errors import ModelNotFound, ModelNotReady, ServerNotReady
-from kserve.model_server import app as kserve_app
-from kserve.protocol.rest.server import RESTServer
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import JSONResponse
 
+from roadworthy.serving.http.app import application
 from roadworthy.serving.http.connection import Connection, ConnectionLimits, Load, expire
 from roadworthy.serving.http.front import Front, Limits
 from roadworthy.serving.http.guard import Guard
-from roadworthy.serving.http.kserve_model import RoadDataPlane, RoadModel
 from roadworthy.serving.http.openapi import document
-from roadworthy.serving.http.page import Page, PageMount
-from roadworthy.serving.http.repository import RoadRepository
+from roadworthy.serving.http.repository import Repository
 from roadworthy.serving.models.circuit_breaker import Patience
 from roadworthy.serving.models.metrics import Metrics
 from roadworthy.serving.models.model_store import Fleet, Held, Watcher, fixed
-from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection
 from roadworthy.serving.models.traffic import Traffic
 from roadworthy.serving.process import loaded
 from roadworthy.serving.process.neighbours import attend
@@ -57,8 +43,7 @@ from roadworthy.serving.settings import (
 
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
 
-_THEIR_LOGGERS = ("kserve", "kserve.trace", "uvicorn", "uvicorn.error")
-_WARNINGS = "py.warnings"
+_THEIR_LOGGERS = ("uvicorn", "uvicorn.error")
 _TICK_SECONDS = 0.1
 
 
@@ -113,16 +98,15 @@ def serve(
         ) from error
     with ExitStack() as stack:
         taken, *others = [stack.enter_context(one) for one in listeners or listen(settings)]
-        server = RoadServer(settings, taken, ready, board, others)
-        server.shares_ports = bool(listeners)
+        server = Server(settings, taken, ready, board, others, shares_ports=bool(listeners))
         with _signals(server), _loaded(settings, server.fleet) as watcher:
-            server.model_repository_extension.watcher = watcher
+            server.repository.watcher = watcher
             announce(_greeting(taken, server.fleet))
-            server.start([])
+            server.run()
 
 
-class RoadServer(ModelServer):  # type: ignore[misc]
-    """KServe's model server over a fleet.
+class Server:
+    """A model server.
 
     Parameters
     ----------
@@ -133,151 +117,122 @@ class RoadServer(ModelServer):  # type: ignore[misc]
     ready
         Called when it answers.
     board
-        Where it tells what it holds, and finds what the processes hold that it serves with.
+        Where it tells what it has loaded, and finds what the other processes have.
     others
-        The sockets of those processes.
+        The sockets of the processes that serve together with this one.
+    shares_ports
+        Whether other processes of this server listen at its port for gRPC as well.
 
     Attributes
     ----------
     fleet
-        The versions that are held; each model in it is registered with KServe when it is new.
-    load
-        How much its connections ask for at the moment.
-    shares_ports
-        Whether other processes of this server listen at its port for gRPC as well.
+        The versions that are loaded.
+    repository
+        Loads and unloads them.
     """
-
-    shares_ports = False
 
     def __init__(
         self,
         settings: ServerSettings,
         listener: socket.socket,
-        ready: Callable[[], object] = lambda: None,
-        board: Board | None = None,
-        others: Sequence[socket.socket] = (),
+        ready: Callable[[], object],
+        board: Board,
+        others: Sequence[socket.socket],
+        *,
+        shares_ports: bool,
     ) -> None:
-        port = listener.getsockname()[1]
-        super().__init__(
-            http_port=port,
-            registered_models=ModelRepository(),
-            enable_grpc=False,
-            enable_latency_logging=False,
-            grace_period=settings.grace_seconds,
-        )
-        self._board = board or Board(None)
         patience = Patience(settings.challenger_seconds, settings.challenger_failures)
-        self.fleet = _ToldFleet(self._discovered, self._board, patience)
-        self.load = Load()
-        self.metrics = Metrics(self.fleet, lambda: self.load.in_flight)
-        self.load.refused = self.metrics.refused
-        self.traffic = Traffic(self.metrics)
-        self.dataplane = RoadDataPlane(self.registered_models, self.fleet)
-        self.model_repository_extension = RoadRepository(self.registered_models, self.fleet)
+        self.fleet = _ToldFleet(board, patience)
+        self.repository = Repository(self.fleet)
         self._settings = settings
         self._listener = listener
-        self._ready = ready
-        self._others = others
-
-    def start(self, models: list[Any]) -> None:
-        """Take requests until a signal. KServe's own start demands a model that is ready."""
-        for model in models:
-            self.register_model(model)
-        rest = _RestServer(
-            "kserve.model_server:app",
-            self.dataplane,
-            self.model_repository_extension,
-            self.http_port,
-            grace_period=self._settings.grace_seconds,
+        self._shares_ports = shares_ports
+        self._load = Load()
+        self._metrics = Metrics(self.fleet, lambda: self._load.in_flight)
+        self._load.refused = self._metrics.refused
+        self._traffic = Traffic(self._metrics)
+        self._uvicorn = _Uvicorn(
+            uvicorn_config(settings, self._application(board), self._load),
+            ready=ready,
+            leaving=self._leave,
+            drain_seconds=settings.drain_seconds,
+            others=others,
         )
-        limit_connections(rest.config, self._settings, self.load)
-        rest.prepare = self._prepare
-        rest.ready = self._ready
-        rest.leaving = self._leave
-        rest.drain_seconds = self._settings.drain_seconds
-        rest.beside = self._grpc()
-        rest.others = self._others
-        self._rest_server = rest
-        # KServe's RESTServer hard-codes 0.0.0.0. uvicorn looks at that only when it has to bind a
-        # socket; given one that is bound to the address we want, it listens there and only there.
-        rest.run(sockets=[self._listener])
+
+    def run(self) -> None:
+        """Take requests until a signal."""
+        self._uvicorn.beside = self._grpc()
+        # given a socket, uvicorn listens there and looks at no address of its settings
+        self._uvicorn.run(sockets=[self._listener])
 
     def stop(self, sig: int) -> None:
         """Leave at a signal that comes before uvicorn takes them over.
 
         uvicorn sends its own on to us once it has answered everything: then nothing is left to do.
         """
-        if self._rest_server is None or not self._rest_server.serves:
+        if not self._uvicorn.started:
             raise SystemExit(0)
         if sig == signal.SIGUSR1:
-            self._rest_server.leave()
+            self._uvicorn.leave()
             return
         logging.getLogger(__name__).info("Stopped by %s.", signal.Signals(sig).name)
-
-    def _document(self) -> dict[str, Any]:
-        settings = self._settings
-        return document(
-            self.fleet.held,
-            max_rows=settings.max_rows,
-            has_token=settings.token is not None,
-            has_page=settings.client is not None,
-        )
 
     def _leave(self) -> None:
         self.fleet.leaving = True
 
     def _grpc(self) -> Beside | None:
-        """Return KServe's gRPC server, when there is to be one: it takes a while to import."""
+        """Return the server for gRPC, where there is to be one: it takes a while to import."""
         if self._settings.grpc_port is None:
             return None
-        from roadworthy.serving.http.grpc import RoadGRPCServer
+        from roadworthy.serving.http.grpc import GRPCServer
 
-        return RoadGRPCServer(
+        return GRPCServer(
             self._settings,
-            self.dataplane,
-            self.model_repository_extension,
-            load=self.load,
-            shared=self.shares_ports,
+            fleet=self.fleet,
+            traffic=self._traffic,
+            repository=self.repository,
+            load=self._load,
+            shared=self._shares_ports,
         )
 
-    def _discovered(self, name: str) -> None:
-        self.register_model(RoadModel(name, self.fleet, self.traffic, self._settings.max_rows))
+    def _application(self, board: Board) -> Guard:
+        """Return everything that answers over HTTP.
 
-    def _prepare(self, app: FastAPI) -> Guard:
-        """Return KServe's application behind our front, with the page and our errors on it.
-
-        The front is around the application, not one of its middlewares: FastAPI's own layers, which
-        a prediction needs none of, would cost a tenth of its time.
+        The front is around the application, not one of its middlewares: Starlette's own layers,
+        which a prediction does not need, would cost a tenth of its time.
         """
-        client = self._settings.client
-        loaded.add_route(app, self._board)
-        if client is not None:
-            app.router.routes.append(PageMount("/", Page(directory=client, html=True)))
-        for error, status in _REFUSALS.items():
-            app.add_exception_handler(error, _handler(status))
-        app.add_exception_handler(HTTPException, _http_error)
-        app.add_exception_handler(Rejection, _rejected)
-        app.router.routes.append(self.model_repository_extension.route)
-        app.openapi = self._document  # type: ignore[method-assign]
+        settings = self._settings
+        app = application(
+            fleet=self.fleet,
+            repository=self.repository,
+            workers=partial(loaded.holdings, board),
+            document=lambda: document(
+                self.fleet.held,
+                max_rows=settings.max_rows,
+                has_token=settings.token is not None,
+                has_page=settings.client is not None,
+            ),
+            page=settings.client,
+        )
         front = Front(
             app,
             fleet=self.fleet,
-            limits=Limits(self._settings.max_body_bytes, self._settings.max_rows),
-            traffic=self.traffic,
-            metrics=self.metrics,
-            page=client is not None,
+            limits=Limits(settings.max_body_bytes, settings.max_rows),
+            traffic=self._traffic,
+            metrics=self._metrics,
+            page=settings.client is not None,
         )
         return Guard(
             front,
-            token=self._settings.token,
-            origins=self._settings.cors_origins,
+            token=settings.token,
+            origins=settings.cors_origins,
             leaving=lambda: self.fleet.leaving,
-            refused=self.metrics.refused,
+            refused=self._metrics.refused,
         )
 
 
-def limit_connections(config: uvicorn.Config, settings: ServerSettings, load: Load) -> None:
-    """Have uvicorn's connections keep the limits of the settings, and do no more than we use."""
+def uvicorn_config(settings: ServerSettings, app: Guard, load: Load) -> uvicorn.Config:
+    """Return how uvicorn runs: with the limits of the settings, and no more than we use."""
     limits = ConnectionLimits(
         max_header_bytes=settings.max_header_bytes,
         max_headers=settings.max_headers,
@@ -285,20 +240,24 @@ def limit_connections(config: uvicorn.Config, settings: ServerSettings, load: Lo
         max_in_flight=settings.max_in_flight,
         request_seconds=settings.request_seconds,
     )
-    config.http = partial(Connection, limits=limits, load=load)  # type: ignore[assignment]
-    config.ws = "none"
-    config.timeout_keep_alive = settings.idle_seconds
-    config.server_header = False
-    config.proxy_headers = False
+    return uvicorn.Config(
+        app,
+        http=partial(Connection, limits=limits, load=load),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=settings.idle_seconds,
+        timeout_graceful_shutdown=settings.grace_seconds,
+        server_header=False,
+        proxy_headers=False,
+    )
 
 
 class _ToldFleet(Fleet):
     """A fleet that tells on a board what it holds."""
 
-    def __init__(
-        self, discovered: Callable[[str], object], board: Board, patience: Patience
-    ) -> None:
-        super().__init__(discovered, patience)
+    def __init__(self, board: Board, patience: Patience) -> None:
+        super().__init__(patience)
         self._board = board
         self._telling = threading.Lock()
 
@@ -310,32 +269,6 @@ class _ToldFleet(Fleet):
             except OSError as error:
                 told = "What is held could not be told (%s): a rollout waits for that."
                 logging.getLogger(__name__).error(told, error)  # noqa: TRY400 - a trace says no more
-
-
-class _RestServer(RESTServer):  # type: ignore[misc]
-    """KServe's REST server, whose application is prepared further before it starts."""
-
-    prepare: Callable[[FastAPI], Guard]
-    ready: Callable[[], object]
-    leaving: Callable[[], object]
-    drain_seconds: float
-    beside: Beside | None = None
-    others: Sequence[socket.socket] = ()
-
-    @property
-    def serves(self) -> bool:
-        return bool(self._server.started)
-
-    def leave(self) -> None:
-        """Leave to another server, without losing a request."""
-        self._server.leave()
-
-    def create_application(self) -> None:
-        super().create_application()
-        self.config.app = self.prepare(kserve_app)
-        self._server = _Uvicorn(self.config, self.ready, self.leaving, self.drain_seconds)
-        self._server.beside = self.beside
-        self._server.others = self.others
 
 
 class Beside(Protocol):
@@ -359,16 +292,18 @@ class _Uvicorn(uvicorn.Server):
     """
 
     beside: Beside | None = None
-    others: Sequence[socket.socket] = ()
 
     def __init__(
         self,
         config: uvicorn.Config,
+        *,
         ready: Callable[[], object],
         leaving: Callable[[], object],
         drain_seconds: float,
+        others: Sequence[socket.socket],
     ) -> None:
         super().__init__(config)
+        self._others = others
         self._ready = ready
         self._leaving = leaving
         self._drain_seconds = drain_seconds
@@ -400,7 +335,7 @@ class _Uvicorn(uvicorn.Server):
         expire(connections, self._loop)
         if self.started:
             self._ready()
-            self._attending = asyncio.create_task(attend(self.others, self._connect))
+            self._attending = asyncio.create_task(attend(self._others, self._connect))
 
     def _connect(self) -> asyncio.Protocol:
         """Return what answers a connection, as uvicorn's own startup makes it."""
@@ -432,38 +367,8 @@ class _Uvicorn(uvicorn.Server):
             await asyncio.sleep(_TICK_SECONDS)
 
 
-_REFUSALS: dict[type[Exception], int] = {
-    ModelNotFound: 404,
-    ModelNotReady: 503,
-    ServerNotReady: 503,
-}
-"""What is no fault of the server and KServe logs with a stack trace."""
-
-
-def _handler(status: int) -> Callable[[Request, Exception], JSONResponse]:
-    headers = {"retry-after": RETRY_SECONDS} if status == 503 else None
-
-    def handle(_: Request, error: Exception) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, status, headers)
-
-    return handle
-
-
-def _rejected(_: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, Rejection):
-        raise error
-    return JSONResponse(error.document, error.status, dict(error.headers))
-
-
-def _http_error(request: Request, error: Exception) -> JSONResponse:
-    if not isinstance(error, HTTPException):
-        raise error
-    sentence = f"{request.method} {request.url.path}: {error.detail}."
-    return JSONResponse({"error": sentence}, error.status_code, error.headers)
-
-
 @contextmanager
-def _signals(server: RoadServer) -> Iterator[None]:
+def _signals(server: Server) -> Iterator[None]:
     """Send signals to the server, and afterwards to whom they went before."""
     before = {
         sign: signal.signal(sign, lambda number, _: server.stop(number))
@@ -506,7 +411,7 @@ def _greeting(listener: socket.socket, fleet: Fleet) -> str:
 
 
 def _configure_logging(level: str, worker: int) -> None:
-    """Log to standard error; KServe and uvicorn only what matters, and no line per request."""
+    """Log to standard error; uvicorn only what matters, and no line per request."""
     form = LOG_FORMAT.replace("%(message)s", f"worker {worker}: %(message)s")
     logging.basicConfig(format=form if worker else LOG_FORMAT, datefmt=LOG_TIMES)
     logging.getLogger("roadworthy").setLevel(level.upper())
@@ -514,10 +419,6 @@ def _configure_logging(level: str, worker: int) -> None:
     theirs = logging.DEBUG if level == "debug" else logging.WARNING
     for name in _THEIR_LOGGERS:
         logging.getLogger(name).setLevel(theirs)
-    # KServe uses what FastAPI advises its developers against, which no user can act upon
-    logging.getLogger(_WARNINGS).setLevel(logging.DEBUG if level == "debug" else logging.ERROR)
-    # a logger with a handler is one that KServe does not configure its own way
-    logging.getLogger("kserve").addHandler(logging.NullHandler())
     # uvicorn composes a line per request whenever this logger has a handler, however quiet it is
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()

@@ -1,0 +1,66 @@
+"""Looks up the champion without MLflow's client, whose import takes longer than a whole check."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+import httpx
+
+from roadworthy.core.settings import Settings
+
+_CONNECT_SECONDS = 10.0
+_QUERY = """
+SELECT alias.version, tag.value
+FROM registered_model_aliases AS alias
+LEFT JOIN model_version_tags AS tag
+    ON tag.name = alias.name AND tag.version = alias.version AND tag.key = 'recipe'
+WHERE alias.name = ? AND alias.alias = 'champion'
+"""
+
+
+def champion(settings: Settings, model: str) -> tuple[int, str]:
+    """Return the champion's number and source fingerprint; 0 and "" before the first release.
+
+    What cannot be answered in the short way is asked of the registry.
+
+    Raises
+    ------
+    RegistryError
+        The registry cannot be reached.
+    """
+    uri = settings.mlflow_tracking_uri
+    if not settings.has_registry:
+        return 0, ""
+    # Another version's tables, or a certificate that MLflow alone knows, are left to MLflow.
+    with suppress(sqlite3.Error, httpx.HTTPError, KeyError, ValueError):
+        if uri.startswith("sqlite:///"):
+            return _of_file(Path(uri.removeprefix("sqlite:///")), model)
+        if uri.startswith(("http://", "https://")):
+            return _of_server(uri, model)
+    from roadworthy.tracking.registry import Registry  # seconds
+
+    found = Registry.of(settings).aliased(model, "champion")
+    return (0, "") if found is None else (found.number, found.tags.get("recipe", ""))
+
+
+def _of_file(file: Path, model: str) -> tuple[int, str]:
+    with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+        found = database.execute(_QUERY, (model,)).fetchone()
+    return (0, "") if found is None else (int(found[0]), found[1] or "")
+
+
+def _of_server(uri: str, model: str) -> tuple[int, str]:
+    user, token = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "TOKEN"))
+    found = httpx.get(
+        f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias",
+        params={"name": model, "alias": "champion"},
+        auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
+        headers={"Authorization": f"Bearer {token}"} if token and not user else {},
+        timeout=_CONNECT_SECONDS,
+    )
+    version = found.raise_for_status().json()["model_version"]
+    tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+    return int(version["version"]), tags.get("recipe", "")

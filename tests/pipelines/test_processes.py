@@ -1,0 +1,56 @@
+"""A step is a process that is forked from the engine, with all that the engine has imported."""
+
+import os
+import sys
+
+import pytest
+from kfp import dsl
+
+from pipelines.processes import StepError, run_step
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def step(told: str, ended: int) -> str:
+    import os
+    import sys
+
+    sys.stdout.write(f"{told} {os.environ['STEP']} {'sndhdr' in sys.modules}\n")
+    os.environ["STEP"] = "left"
+    if ended:
+        raise SystemExit(ended)
+    return told
+
+
+def run(tmp_path, ended: int, pending=()) -> int:
+    container = step.component_spec.implementation.container
+    output = tmp_path / "output.json"
+    asked = (
+        f'{{"inputs": {{"parameterValues": {{"told": "hello", "ended": {ended}}}}},'
+        f' "outputs": {{"parameters": {{"Output": {{"outputFile": "{tmp_path}/told"}}}},'
+        f' "outputFile": "{output}"}}}}'
+    )
+    arguments = ["--executor_input", asked, "--function_to_execute", "step"]
+    return run_step([*container.command, *arguments], {"STEP": "of a step"}, iter(pending))
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_a_steps_output_and_exit_status_are_its_own(tmp_path, capfd, status):
+    assert run(tmp_path, status) == status
+
+    assert "hello of a step" in capfd.readouterr().out
+    assert (tmp_path / "output.json").exists() == (status == 0)
+    assert "STEP" not in os.environ
+
+
+def test_what_is_imported_while_a_step_runs_is_there_for_the_next(tmp_path, capfd):
+    assert "sndhdr" not in sys.modules
+
+    run(tmp_path, 0, ["a_module_that_is_not_there", "sndhdr"])
+    run(tmp_path, 0)
+
+    assert "hello of a step True" in capfd.readouterr().out
+
+
+def test_another_command_is_refused():
+    with pytest.raises(StepError, match="is not the command of a lightweight Python component"):
+        run_step(["sh", "-c", "python3 -m pip install kfp", "code"], {}, iter(()))
