@@ -30,6 +30,7 @@ from tests.loading import loaded_by
 PREDICT = "/v1/models/fuel:predict"
 BODY = json.dumps({"instances": [{"weight_kg": 1200, "year": 1980}]}).encode()
 PATIENCE_SECONDS = 120
+SERVER = "roadworthy/serving/process/server.py"
 _COMMAND = (sys.executable, "-m", "roadworthy", "serve", "--port", "0")
 
 
@@ -326,7 +327,7 @@ def test_a_worker_that_is_killed_is_replaced_and_loses_only_what_it_was_answerin
 def test_a_worker_that_cannot_be_replaced_leaves_its_connections_to_the_other(supervised, code):
     # given a server of two processes whose code is then broken
     server = supervised(workers=2, PYTHONPATH=str(code))
-    (code / "roadworthy" / "serving" / "server.py").write_text("raise RuntimeError('broken')\n")
+    (code / SERVER).write_text("raise RuntimeError('broken')\n")
     # when one is killed
     os.kill(server.serving[0], signal.SIGKILL)
     server.until(lambda: "another one is started in 1 s" in server.log.read_text(), "pauses")
@@ -338,7 +339,7 @@ def test_a_worker_that_cannot_be_replaced_leaves_its_connections_to_the_other(su
 
 def test_new_code_that_does_not_start_is_tried_by_one_worker(supervised, code):
     server = supervised(workers=2, PYTHONPATH=str(code))
-    (code / "roadworthy" / "serving" / "server.py").write_text("raise RuntimeError('broken')\n")
+    (code / SERVER).write_text("raise RuntimeError('broken')\n")
 
     server.process.send_signal(signal.SIGHUP)
     server.until(lambda: "the old one stays" in server.log.read_text(), "a refusal")
@@ -405,7 +406,7 @@ def test_several_workers_say_who_they_are_and_stop_together(start, bundles, even
 def test_new_code_that_does_not_start_leaves_the_old_server_in_its_place(supervised, code):
     # given a server under constant requests, whose code is then broken
     server = supervised(PYTHONPATH=str(code))
-    broken = code / "roadworthy" / "serving" / "server.py"
+    broken = code / SERVER
     good = broken.read_text()
     with asked(server) as customers:
         broken.write_text("raise RuntimeError('this is broken')\n")
@@ -424,7 +425,7 @@ def test_new_code_that_does_not_start_leaves_the_old_server_in_its_place(supervi
 def test_a_server_that_keeps_dying_is_started_again_until_it_lives(supervised, code):
     # given a server whose code is broken
     server = supervised(PYTHONPATH=str(code))
-    broken = code / "roadworthy" / "serving" / "server.py"
+    broken = code / SERVER
     good = broken.read_text()
     broken.write_text("raise RuntimeError('this is broken')\n")
     # when it dies
@@ -439,7 +440,7 @@ def test_a_server_that_keeps_dying_is_started_again_until_it_lives(supervised, c
 
 
 def test_a_first_server_that_does_not_start_ends_it_with_its_words(supervised, code):
-    broken = code / "roadworthy" / "serving" / "server.py"
+    broken = code / SERVER
     broken.write_text("import sys\nsys.exit('this is broken')\n")
     with pytest.raises(AssertionError, match="this is broken"):
         supervised(PYTHONPATH=str(code))
