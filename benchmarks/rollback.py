@@ -27,7 +27,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.data import dvc
 from roadworthy.rollout.local import local_target
 from roadworthy.routing import routes
-from roadworthy.routing.routes import VERSION_HEADER, Release, Road
+from roadworthy.routing.routes import VERSION_HEADER, Release, Routing
 from roadworthy.tracking.registry import Registry
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +62,7 @@ def main() -> int:
 def _measure(scratch: Path, workers: int, times: int) -> list[float]:
     settings = Settings(home=scratch / "home")
     first, second = _release(settings, scratch / "bundle")
-    routes.write(settings.road, Road("fuel", champion=second, previous=first))
+    routes.write(settings.routing, Routing("fuel", champion=second, previous=first))
     found = []
     with _serving(settings, workers) as (url, environment):
         for _ in range(times):
@@ -97,7 +97,7 @@ def _prepare(settings: Settings, first: Release, second: Release) -> None:
     """Make the later version the champion again, as if nothing had happened."""
     registry = Registry.of(settings)
     registry.set_alias(registry.version("fuel", second.version), "champion")
-    routes.write(settings.road, Road("fuel", champion=second, previous=first))
+    routes.write(settings.routing, Routing("fuel", champion=second, previous=first))
 
 
 def _wait_for(url: str, version: int) -> float:

@@ -1,4 +1,4 @@
-"""Component: decide whether the candidate may go on the road."""
+"""Component: decide whether the candidate may be deployed."""
 
 from kfp import dsl
 

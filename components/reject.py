@@ -1,4 +1,4 @@
-"""Component: note why a candidate does not go on the road."""
+"""Component: note why a candidate is not deployed."""
 
 from kfp import dsl
 

@@ -301,10 +301,10 @@ def settings(tmp_path: Path, empty_registry: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def served_home(tmp_path_factory) -> Iterator[Settings]:
-    """A home whose road a real server watches; who uses it puts something on the road first."""
+    """A home whose routing files a real server watches; its user deploys something first."""
     home = tmp_path_factory.mktemp("served")
-    (home / "road").mkdir()
-    command = [sys.executable, "-m", "roadworthy.serving", "--road", home / "road"]
+    (home / "routing").mkdir()
+    command = [sys.executable, "-m", "roadworthy.serving", "--routing", home / "routing"]
     with (home / "server.log").open("w") as log:
         process = subprocess.Popen(
             [*command, "--port", "0", "--poll-seconds", "0.05"],

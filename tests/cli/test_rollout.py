@@ -10,7 +10,7 @@ from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.tracking.registry import Registry
 
 runner = CliRunner()
@@ -83,7 +83,7 @@ def test_a_first_rollout_says_that_there_was_no_champion(first):
 
 
 def test_how_models_stand_is_a_list_of_facts_for_each(home, first, packed):
-    routes.write(home.road, Road("fuel", champion=placement.place(home, packed, 1)))
+    routes.write(home.routing, Routing("fuel", champion=placement.place(home, packed, 1)))
 
     for words in (["status"], ["status", "fuel"]):
         done = runner.invoke(main.app, words)
@@ -96,7 +96,7 @@ def test_how_models_stand_is_a_list_of_facts_for_each(home, first, packed):
 
 
 def test_how_models_stand_as_json(home, first, packed):
-    routes.write(home.road, Road("fuel", champion=placement.place(home, packed, 1)))
+    routes.write(home.routing, Routing("fuel", champion=placement.place(home, packed, 1)))
 
     done = runner.invoke(main.app, ["status", "--json"])
 

@@ -14,7 +14,7 @@ import pytest
 from roadworthy.cli.up import StartError, sample, serving
 from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road
+from roadworthy.routing.routes import Release, Routing
 from tests.ports import free_port, listens
 
 
@@ -31,7 +31,7 @@ def test_it_serves_while_the_block_runs(place, packed):
     # given a champion
     model = packed.manifest.model
     release = Release(1, str(packed.path), packed.digest, "2026-01-02T03:04:05+00:00")
-    routes.write(place.road, Road(model, champion=release))
+    routes.write(place.routing, Routing(model, champion=release))
     port = free_port()
     # when a server is started for a first look
     with serving(place, port) as served:

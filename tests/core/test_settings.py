@@ -66,7 +66,7 @@ def test_the_defaults_are_under_the_home(tmp_path):
     assert settings.mlflow_tracking_uri == f"sqlite:///{home}/mlflow/mlflow.db"
     assert settings.mlflow_artifacts == str(home / "mlflow" / "artifacts")
     assert settings.records == str(home / "runs")
-    assert settings.road == home / "road"
+    assert settings.routing == home / "routing"
     assert settings.bundles == home / "bundles"
     assert settings.serving_url == "http://127.0.0.1:8080"
     assert settings.actor == getpass.getuser()

@@ -12,7 +12,7 @@ from roadworthy.core import stored
 from roadworthy.rollout.engine.record import Command, RollbackIntent
 from roadworthy.rollout.engine.state import Rollout
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.tracking.records import Record
 
 RELEASE = Path(__file__).parents[1] / "fixtures" / "release"
@@ -24,7 +24,7 @@ KINDS = {
     "rollout-promoted": Rollout,
     "wish": Command,
     "note": RollbackIntent,
-    "road": Road,
+    "routing": Routing,
     "record": Record,
     "bundle/manifest": bundle.Manifest,
 }
@@ -55,7 +55,7 @@ def test_a_field_more_is_ignored_at_any_depth(name):
         ("rollout-shifting", ["owner", "holder", "started", "renewed", "state", "stages"]),
         ("wish", ["by", "at"]),
         ("note", ["by", "at", "why"]),
-        ("road", ["challenger", "previous", "share", "shadow", "state", "holder"]),
+        ("routing", ["challenger", "previous", "weight", "shadow", "state", "holder"]),
         ("record", ["ended", "state", "summary", "error", "details"]),
         ("bundle/manifest", ["packages"]),
     ],
@@ -75,14 +75,14 @@ def test_a_rollout_without_a_sign_of_life_is_stale():
 
 
 def test_the_first_thing_that_is_wrong_is_named():
-    with pytest.raises(ValueError, match=r"^stages\.0\.share: "):
-        stored.decode(Rollout, written("rollout-shifting").replace('"share":0', '"share":"0"'))
+    with pytest.raises(ValueError, match=r"^stages\.0\.weight: "):
+        stored.decode(Rollout, written("rollout-shifting").replace('"weight":0', '"weight":"0"'))
 
 
 def test_a_road_of_the_release_before_is_followed(tmp_path):
-    (tmp_path / "fuel.json").write_text(written("road"))
-    road = routes.read(tmp_path, "fuel")
-    assert (road.champion.version, road.challenger.version, road.share) == (2, 3, 50)
+    (tmp_path / "fuel.json").write_text(written("routing"))
+    routing = routes.read(tmp_path, "fuel")
+    assert (routing.champion.version, routing.challenger.version, routing.weight) == (2, 3, 50)
 
 
 def test_a_bundle_of_the_release_before_answers_its_golden_batch():

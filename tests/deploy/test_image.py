@@ -187,7 +187,7 @@ def test_no_layer_tells_who_built_it(docker, image):
 
 def test_a_step_finds_git_dvc_and_its_own_code(docker):
     told = docker.output(docker.pipeline, "roadworthy", "--help")
-    assert "Takes a model from its data to the road" in told
+    assert "Takes a model from its data to production" in told
     assert docker.output(docker.pipeline, "git", "--version").startswith("git version")
     assert docker.output(docker.pipeline, "python", "-m", "dvc", "--version")
 
@@ -226,10 +226,10 @@ def test_the_image_knows_whether_it_is_well(docker, server):
         return server.attrs["State"]["Health"]["Status"]
 
     wait_until(lambda: health() == "healthy", server)
-    # and it is not well where nobody is on the road
+    # and it is not well where nobody is deployed
     with docker.started(
         docker.serving,
-        *("--road", "/tmp"),
+        *("--routing", "/tmp"),
         read_only=True,
         healthcheck={"interval": 10**8, "retries": 1, "start_period": 10**6},
     ) as empty:

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from roadworthy.core.settings import Settings
 from roadworthy.doctor import parts, services, storage, variables
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road
+from roadworthy.routing.routes import Release, Routing
 from tests.parts.answering import Reply, answered_by
 
 NOWHERE = "http://127.0.0.1:9"
@@ -254,7 +254,7 @@ class TestPrometheus:
 class TestServer:
     def test_that_answers(self, served_home, packed, clone):
         released = Release(3, str(packed.path), packed.digest, "2026-01-01T00:00:00+00:00")
-        routes.write(served_home.road, Road("fuel", champion=released))
+        routes.write(served_home.routing, Routing("fuel", champion=released))
         found = services.model_server(served_home)
         assert found.state == "ok"
         assert served_home.serving_url in found.told

@@ -21,7 +21,7 @@ from roadworthy.bundles.scoring import Scorer
 from roadworthy.models import fuel
 from roadworthy.models.contract import Split
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road
+from roadworthy.routing.routes import Release, Routing
 
 VERSION = 3
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -46,7 +46,7 @@ document.addEventListener("securitypolicyviolation",
 class Service:
     """The model server as a process of its own, with the page."""
 
-    roads: Path
+    routings: Path
     client: Path
     log: Path
     port: int = 0
@@ -58,7 +58,7 @@ class Service:
 
     def start(self) -> None:
         """Start on the port of the last time, or on a free one; return once it listens."""
-        command = [sys.executable, "-m", "roadworthy.serving", "--road", str(self.roads)]
+        command = [sys.executable, "-m", "roadworthy.serving", "--routing", str(self.routings)]
         command += ["--client", str(self.client), "--port", str(self.port)]
         with self.log.open("a") as log:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
@@ -75,10 +75,10 @@ class Service:
             self.process = None
 
     def release(self, made: Bundle, version: int = VERSION, age: timedelta = timedelta()) -> None:
-        """Put a bundle on the road, as if that had been so for some time."""
+        """Put a bundle deployed, as if that had been so for some time."""
         since = (datetime.now(UTC) - age).isoformat()
         released = Release(version, str(made.path), made.digest, since)
-        routes.write(self.roads, Road("fuel", champion=released))
+        routes.write(self.routings, Routing("fuel", champion=released))
 
     def answer(self, car: dict[str, Any]) -> dict[str, float]:
         """Return what the service itself answers, without the page."""
@@ -152,8 +152,8 @@ def new_service(
 
     def new() -> Service:
         home = tmp_path_factory.mktemp("service")
-        (home / "road").mkdir()
-        made.append(Service(home / "road", root / "inference-client", home / "log"))
+        (home / "routing").mkdir()
+        made.append(Service(home / "routing", root / "inference-client", home / "log"))
         return made[-1]
 
     yield new

@@ -108,7 +108,7 @@ def test_a_new_version_is_told_with_its_first_answer(
 
     lost.release(small_bundle, version=4, age=timedelta(days=1))
     with page.expect_response("**/card") as card:
-        # the server looks at its road a few times a second: ask until the new version answers
+        # the server polls its routing files: ask until the new version answers
         while page.locator("#model-version").inner_text().startswith("Version 3"):
             visited.predict()
             page.wait_for_timeout(100)

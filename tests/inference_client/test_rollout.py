@@ -9,7 +9,7 @@ import pytest
 
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road
+from roadworthy.routing.routes import Release, Routing
 
 READY = "#model[data-state=ready]"
 
@@ -24,11 +24,13 @@ def rolling(new_service: Any, small_bundle: Bundle) -> Iterator[Any]:
     service.stop()
 
 
-def put(service: Any, made: Bundle, *, share: int = 0, state: str = "") -> None:
+def put(service: Any, made: Bundle, *, weight: int = 0, state: str = "") -> None:
     """Put version 3 in production, and version 4 beside it while there is a state."""
     since = datetime.now(UTC).isoformat()
     three, four = (Release(number, str(made.path), made.digest, since) for number in (3, 4))
-    routes.write(service.roads, Road("fuel", three, four if state else None, share, state=state))
+    routes.write(
+        service.routings, Routing("fuel", three, four if state else None, weight, state=state)
+    )
 
 
 def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bundle: Bundle) -> None:
@@ -41,7 +43,7 @@ def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bund
     page.fill("#field-weight_kg", "1555")
 
     # when one begins, then the page says so without being asked, and what was typed stays
-    put(rolling, small_bundle, share=10, state="shifting")
+    put(rolling, small_bundle, weight=10, state="shifting")
     words = page.locator("#rollout-words")
     words.filter(has_text="it answers 10 %").wait_for()
     assert visited.text("#rollout-words") == (
@@ -55,7 +57,7 @@ def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bund
     assert widths[0] / widths[1] == pytest.approx(9, rel=0.05)
 
     # and every step after that, up to its end
-    put(rolling, small_bundle, share=50, state="paused")
+    put(rolling, small_bundle, weight=50, state="paused")
     words.filter(has_text="(paused)").wait_for()
     assert visited.text("#rollout-words") == (
         "Version 4 is being rolled out: it answers 50 % of the requests, version 3 the other 50 % "
@@ -68,7 +70,7 @@ def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bund
 
 
 @pytest.mark.parametrize(
-    ("share", "state", "told"),
+    ("weight", "state", "told"),
     [
         (0, "staged", "none of the requests yet, version 3 all of them."),
         (0, "paused", "none of the requests yet, version 3 all of them (paused)."),
@@ -76,9 +78,9 @@ def test_a_rollout_is_told_while_it_goes_on(visit: Any, rolling: Any, small_bund
     ],
 )
 def test_a_rollout_before_its_first_request_and_with_its_last(
-    visit: Any, rolling: Any, small_bundle: Bundle, share: int, state: str, told: str
+    visit: Any, rolling: Any, small_bundle: Bundle, weight: int, state: str, told: str
 ) -> None:
-    put(rolling, small_bundle, share=share, state=state)
+    put(rolling, small_bundle, weight=weight, state=state)
     visited = visit(rolling)
     sentence = f"Version 4 is being rolled out: it answers {told}"
     visited.page.locator("#rollout-words", has_text=sentence).wait_for()
@@ -88,7 +90,7 @@ def test_a_rollout_before_its_first_request_and_with_its_last(
 def test_a_rollout_is_not_told_of_a_service_that_is_away(
     visit: Any, rolling: Any, small_bundle: Bundle
 ) -> None:
-    put(rolling, small_bundle, share=10, state="shifting")
+    put(rolling, small_bundle, weight=10, state="shifting")
     visited = visit(rolling)
     page = visited.page
     page.wait_for_selector("#rollout")
@@ -100,7 +102,7 @@ def test_a_rollout_is_not_told_of_a_service_that_is_away(
 
 
 def test_an_answer_names_its_version(visit: Any, rolling: Any, small_bundle: Bundle) -> None:
-    put(rolling, small_bundle, share=50, state="shifting")
+    put(rolling, small_bundle, weight=50, state="shifting")
     visited = visit(rolling)
     page = visited.page
     page.locator("#rollout-words", has_text="it answers 50 %").wait_for()
@@ -114,7 +116,7 @@ def test_an_answer_names_its_version(visit: Any, rolling: Any, small_bundle: Bun
 def test_a_batch_says_which_version_answered_which_row(
     visit: Any, rolling: Any, small_bundle: Bundle
 ) -> None:
-    put(rolling, small_bundle, share=50, state="shifting")
+    put(rolling, small_bundle, weight=50, state="shifting")
     visited = visit(rolling)
     page = visited.page
     page.locator("#rollout-words", has_text="it answers 50 %").wait_for()
@@ -135,7 +137,7 @@ def test_a_batch_says_which_version_answered_which_row(
 def test_pictures_of_a_rollout(
     visit: Any, rolling: Any, small_bundle: Bundle, scheme: str, width: int, pictures: Any
 ) -> None:
-    put(rolling, small_bundle, share=10, state="shifting")
+    put(rolling, small_bundle, weight=10, state="shifting")
     options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
     visited = visit(rolling, reduced_motion="reduce", **options)
     visited.page.locator("#rollout-words", has_text="it answers 10 %").wait_for()

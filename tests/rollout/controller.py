@@ -153,7 +153,7 @@ class Pods:
     """What a Deployment still has while its new pods come up."""
     made: list[float] = field(default_factory=list)
     """When each pod of a Deployment is ready."""
-    share: int = 0
+    weight: int = 0
     """The percent of the traffic that it had last."""
 
     @property
@@ -198,7 +198,7 @@ class Controller:
         The version and the image of them, in order.
     capacity
         For how much traffic there were ready pods, in pods, each time it changed: those of the
-        version that has the fewest for its share count.
+        version that has the fewest for its weight count.
     """
 
     api: ApiClient
@@ -353,7 +353,7 @@ class Controller:
         beside = sum(entry["predictor"]["minReplicas"] for entry in canaries)
         assert beside < predictor["minReplicas"] <= predictor["maxReplicas"]
         # The autoscaler knows what was, and not what will be in a moment.
-        needed = -(-self.load * self._pods[stable].share // 100)
+        needed = -(-self.load * self._pods[stable].weight // 100)
         needed = min(needed, predictor["maxReplicas"])
         wanted = {stable: max(predictor["minReplicas"] - beside, needed)}
         for entry in canaries:
@@ -366,7 +366,7 @@ class Controller:
         if not self.capacity or self.capacity[-1] != now:
             self.capacity.append(now)
         for name, pods in self._pods.items():
-            pods.share = sum(weight for weight, of in weights if of == name)
+            pods.weight = sum(weight for weight, of in weights if of == name)
 
     def _list(self, spec: Any) -> None:
         """Let the API server list the pods of Deployments that are ready, and no others."""

@@ -1,4 +1,4 @@
-"""What is on the road is read as it was written, whole, or refused with what to do."""
+"""What is deployed is read as it was written, whole, or refused with what to do."""
 
 import json
 import threading
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road, RoadError
+from roadworthy.routing.routes import Release, Routing, RoutingError
 
 words = st.text(min_size=1, max_size=40)
 releases = st.builds(
@@ -20,11 +20,11 @@ TWO = Release(2, "bundles/two", "cd" * 32, "2025-02-03T04:05:06+01:00")
 
 @given(
     written=st.builds(
-        Road,
+        Routing,
         st.just("fuel"),
         champion=st.none() | releases,
         challenger=st.none() | releases,
-        share=st.integers(0, 100),
+        weight=st.integers(0, 100),
         shadow=st.booleans(),
         state=words,
         previous=st.none() | releases,
@@ -32,7 +32,7 @@ TWO = Release(2, "bundles/two", "cd" * 32, "2025-02-03T04:05:06+01:00")
     )
 )
 def test_what_is_written_is_read(tmp_path_factory, written):
-    directory = tmp_path_factory.mktemp("roads")
+    directory = tmp_path_factory.mktemp("routing")
 
     routes.write(directory, written)
 
@@ -42,16 +42,16 @@ def test_what_is_written_is_read(tmp_path_factory, written):
 def test_writing_makes_the_directory_and_leaves_nothing_else(tmp_path):
     directory = tmp_path / "deep" / "down"
 
-    routes.write(directory, Road("fuel", ONE))
-    routes.write(directory, Road("fuel", TWO, ONE))
+    routes.write(directory, Routing("fuel", ONE))
+    routes.write(directory, Routing("fuel", TWO, ONE))
 
     assert [file.name for file in directory.iterdir()] == ["fuel.json"]
-    assert routes.read(directory, "fuel") == Road("fuel", TWO, ONE)
+    assert routes.read(directory, "fuel") == Routing("fuel", TWO, ONE)
 
 
 def test_models_are_listed_in_alphabetical_order(tmp_path):
     for name in ("outliers", "fuel", "direction"):
-        routes.write(tmp_path, Road(name))
+        routes.write(tmp_path, Routing(name))
     (tmp_path / ".fuel.123").write_text("half written")
     (tmp_path / ".hidden.json").write_text("{}")
     (tmp_path / "notes.txt").write_text("notes")
@@ -77,8 +77,8 @@ WHOLE = {"model": "fuel", "champion": None, "challenger": None}
         json.dumps(WHOLE | {"champion": {"version": 1}}).encode(),
         json.dumps(WHOLE | {"champion": vars(ONE) | {"version": "one"}}).encode(),
         json.dumps(WHOLE | {"challenger": vars(ONE) | {"bundle": None}}).encode(),
-        json.dumps(WHOLE | {"share": 101}).encode(),
-        json.dumps(WHOLE | {"share": True}).encode(),
+        json.dumps(WHOLE | {"weight": 101}).encode(),
+        json.dumps(WHOLE | {"weight": True}).encode(),
         json.dumps(WHOLE | {"shadow": "yes"}).encode(),
         json.dumps(WHOLE | {"state": None}).encode(),
     ],
@@ -86,7 +86,7 @@ WHOLE = {"model": "fuel", "champion": None, "challenger": None}
 def test_a_damaged_file_is_refused_with_what_to_do(tmp_path, content):
     (tmp_path / "fuel.json").write_bytes(content)
 
-    with pytest.raises(RoadError) as caught:
+    with pytest.raises(RoutingError) as caught:
         routes.read(tmp_path, "fuel")
 
     sentence = str(caught.value)
@@ -99,53 +99,53 @@ def test_a_field_of_another_release_is_ignored_and_a_missing_one_has_its_default
     told = {"model": "fuel", "champion": vars(ONE) | {"colour": "red"}, "speed": 3}
     (tmp_path / "fuel.json").write_text(json.dumps(told))
 
-    assert routes.read(tmp_path, "fuel") == Road("fuel", ONE)
+    assert routes.read(tmp_path, "fuel") == Routing("fuel", ONE)
 
 
 @given(length=st.integers(0, 400))
 @settings(max_examples=50)
 def test_a_file_that_was_cut_off_is_refused(tmp_path_factory, length):
-    directory = tmp_path_factory.mktemp("roads")
-    routes.write(directory, Road("fuel", ONE, TWO))
+    directory = tmp_path_factory.mktemp("routing")
+    routes.write(directory, Routing("fuel", ONE, TWO))
     file = directory / "fuel.json"
     content = file.read_bytes()
     cut = content[: min(length, len(content) - 2)]
     file.write_bytes(cut)
 
-    with pytest.raises(RoadError):
+    with pytest.raises(RoutingError):
         routes.read(directory, "fuel")
 
 
 def test_a_reader_sees_the_road_before_or_after_and_never_a_part(tmp_path):
     # given a reader that reads all the time
-    roads = [Road("fuel", ONE), Road("fuel", TWO, ONE)]
-    routes.write(tmp_path, roads[0])
+    routings = [Routing("fuel", ONE), Routing("fuel", TWO, ONE)]
+    routes.write(tmp_path, routings[0])
     done, seen, failed = threading.Event(), set(), []
 
     def read_on():
         while not done.is_set():
             try:
                 seen.add(routes.read(tmp_path, "fuel"))
-            except RoadError as error:
+            except RoutingError as error:
                 failed.append(error)
 
     reader = threading.Thread(target=read_on)
     reader.start()
 
-    # when the road is replaced many times
+    # when the routing file is replaced many times
     for number in range(500):
-        routes.write(tmp_path, roads[number % 2])
+        routes.write(tmp_path, routings[number % 2])
     done.set()
     reader.join()
 
     # then it read one of the two each time
     assert failed == []
-    assert seen <= set(roads)
+    assert seen <= set(routings)
     assert seen
 
 
 def test_two_writers_at_a_time_leave_one_of_their_roads(tmp_path):
-    roads = [Road("fuel", ONE), Road("fuel", TWO, ONE)]
+    routings = [Routing("fuel", ONE), Routing("fuel", TWO, ONE)]
     failed = []
 
     def write_on(written):
@@ -155,14 +155,14 @@ def test_two_writers_at_a_time_leave_one_of_their_roads(tmp_path):
         except OSError as error:
             failed.append(error)
 
-    writers = [threading.Thread(target=write_on, args=(written,)) for written in roads]
+    writers = [threading.Thread(target=write_on, args=(written,)) for written in routings]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
 
     assert failed == []
-    assert routes.read(tmp_path, "fuel") in roads
+    assert routes.read(tmp_path, "fuel") in routings
     assert [file.name for file in tmp_path.iterdir()] == ["fuel.json"]
 
 
@@ -171,11 +171,11 @@ def test_a_road_of_another_model_is_refused(tmp_path, named):
     (tmp_path / "fuel.json").write_text(
         json.dumps({"model": named, "champion": None, "challenger": None})
     )
-    with pytest.raises(RoadError, match="it is of the model"):
+    with pytest.raises(RoutingError, match="it is of the model"):
         routes.read(tmp_path, "fuel")
 
 
 def test_a_directory_in_its_place_is_refused(tmp_path):
     (tmp_path / "fuel.json").mkdir()
-    with pytest.raises(RoadError, match="Delete it"):
+    with pytest.raises(RoutingError, match="Delete it"):
         routes.read(tmp_path, "fuel")

@@ -202,10 +202,10 @@ def client_directory(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def server(bundles, release, start, client_directory, tmp_path_factory) -> Running:
     """A server with champion 1, challenger 2 and a page."""
-    roads = tmp_path_factory.mktemp("road")
+    routings = tmp_path_factory.mktemp("routing")
     champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
-    routes.write(roads, routes.Road("fuel", champion, challenger))
-    return start("--road", roads, "--client", client_directory, "--max-body-bytes", 100_000)
+    routes.write(routings, routes.Routing("fuel", champion, challenger))
+    return start("--routing", routings, "--client", client_directory, "--max-body-bytes", 100_000)
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from kserve.protocol.infer_type import RequestedOutput
 
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 
 CAR = {"weight_kg": 1200, "year": 1980}
 ROWS = [
@@ -35,18 +35,18 @@ SERVICE = "/inference.GRPCInferenceService"
 
 
 @pytest.fixture(scope="module")
-def roads(bundles, release, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("roads")
+def routings(bundles, release, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("routing")
     champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
-    routes.write(directory, Road("fuel", champion, challenger))
-    routes.write(directory, Road("oil"))
+    routes.write(directory, Routing("fuel", champion, challenger))
+    routes.write(directory, Routing("oil"))
     return directory
 
 
 @pytest.fixture(scope="module")
-def conforming(start, roads, free_port):
+def conforming(start, routings, free_port):
     port = free_port()
-    server = start("--road", roads, "--grpc-port", port, "--max-body-bytes", 100_000)
+    server = start("--routing", routings, "--grpc-port", port, "--max-body-bytes", 100_000)
     server.grpc = f"127.0.0.1:{port}"
     with grpc.insecure_channel(server.grpc) as channel:
         grpc.channel_ready_future(channel).result(timeout=20)
@@ -327,7 +327,7 @@ def test_the_repository_over_grpc_and_rest(conforming, stub):
     with pytest.raises(grpc.RpcError) as caught:
         stub.RepositoryModelUnload(pb.RepositoryModelUnloadRequest(model_name="fuel"))
     assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert "on the road" in caught.value.details()
+    assert "deployed" in caught.value.details()
     with pytest.raises(grpc.RpcError) as caught:
         stub.RepositoryModelLoad(pb.RepositoryModelLoadRequest(model_name="../fuel"))
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
@@ -369,18 +369,18 @@ from pathlib import Path
 from roadworthy.serving.settings import ServerSettings
 from roadworthy.serving.process.supervisor import supervise
 port = int(sys.argv[2])
-sys.exit(supervise(ServerSettings(road=Path(sys.argv[1]), port=0, grpc_port=port, workers=2)))
+sys.exit(supervise(ServerSettings(routing=Path(sys.argv[1]), port=0, grpc_port=port, workers=2)))
 """
 
 
 def test_several_processes_share_the_port_and_are_restarted_without_losing_a_request(
-    roads, free_port, tmp_path
+    routings, free_port, tmp_path
 ):
     # given two processes under a supervisor
     port, log = free_port(), tmp_path / "log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISED, roads, str(port)],
+            [sys.executable, "-c", SUPERVISED, routings, str(port)],
             stdout=subprocess.DEVNULL,
             stderr=errors,
         )

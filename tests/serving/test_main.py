@@ -9,26 +9,26 @@ from roadworthy.serving.settings import ServerSettings, UsageError
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        ([], 2, "either --road DIR, or --bundle DIR --version N"),
-        (["--road", "{d}", "--bundle", "{d}", "--version", "1"], 2, "either --road DIR"),
+        ([], 2, "either --routing DIR, or --bundle DIR --version N"),
+        (["--routing", "{d}", "--bundle", "{d}", "--version", "1"], 2, "either --routing DIR"),
         (["--bundle", "{d}"], 2, "give --bundle with --version"),
-        (["--road", "{d}", "--max-rows", "0"], 2, "more than 0"),
-        (["--road", "{d}", "--max-in-flight", "0"], 2, "more than 0"),
-        (["--road", "{d}", "--request-seconds", "0"], 2, "more than 0"),
-        (["--road", "{d}", "--drain-seconds", "-1"], 2, "more than 0"),
-        (["--road", "{d}", "--grpc-port", "0"], 2, "port for gRPC"),
-        (["--road", "{d}", "--cors-origin", "*"], 2, "'*' is no origin"),
+        (["--routing", "{d}", "--max-rows", "0"], 2, "more than 0"),
+        (["--routing", "{d}", "--max-in-flight", "0"], 2, "more than 0"),
+        (["--routing", "{d}", "--request-seconds", "0"], 2, "more than 0"),
+        (["--routing", "{d}", "--drain-seconds", "-1"], 2, "more than 0"),
+        (["--routing", "{d}", "--grpc-port", "0"], 2, "port for gRPC"),
+        (["--routing", "{d}", "--cors-origin", "*"], 2, "'*' is no origin"),
         (
-            ["--road", "{d}", "--token-file", "{d}/none"],
+            ["--routing", "{d}", "--token-file", "{d}/none"],
             1,
             "{d}/none with the token cannot be read",
         ),
-        (["--road", "{d}", "--workers", "0"], 2, "more than 0"),
-        (["--road", "{d}/nowhere", "--workers", "2"], 1, "There is no directory {d}/nowhere"),
-        (["--road", "{d}/nowhere"], 1, "There is no directory {d}/nowhere"),
-        (["--road", "{d}", "--client", "{d}/nowhere"], 1, "There is no directory {d}/nowhere"),
-        (["--road", "{d}", "--port", "70000"], 1, "cannot listen at 127.0.0.1 port 70000"),
-        (["--road", "{d}", "--host", "256.1.1.1"], 1, "cannot listen at 256.1.1.1"),
+        (["--routing", "{d}", "--workers", "0"], 2, "more than 0"),
+        (["--routing", "{d}/nowhere", "--workers", "2"], 1, "There is no directory {d}/nowhere"),
+        (["--routing", "{d}/nowhere"], 1, "There is no directory {d}/nowhere"),
+        (["--routing", "{d}", "--client", "{d}/nowhere"], 1, "There is no directory {d}/nowhere"),
+        (["--routing", "{d}", "--port", "70000"], 1, "cannot listen at 127.0.0.1 port 70000"),
+        (["--routing", "{d}", "--host", "256.1.1.1"], 1, "cannot listen at 256.1.1.1"),
         (["--bundle", "{d}", "--version", "1", "--port", "0"], 1, "is not a model bundle"),
     ],
 )
@@ -51,4 +51,4 @@ def test_an_unknown_option_is_refused(capsys):
 
 def test_an_unknown_log_level_is_refused(tmp_path):
     with pytest.raises(UsageError, match="debug, info, warning, error"):
-        ServerSettings(road=tmp_path, log_level="loud")
+        ServerSettings(routing=tmp_path, log_level="loud")

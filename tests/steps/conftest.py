@@ -85,7 +85,7 @@ def live(served_home, candidate):
     made = replace(candidate, settings=settings)
     made.again()
     yield made
-    routes.write(served_home.road, routes.Road("fuel"))
+    routes.write(served_home.routing, routes.Routing("fuel"))
     shutil.rmtree(served_home.home / "rollouts")
 
 

@@ -36,11 +36,11 @@ def chosen(registered):
 
 
 def stage(registered, number=1):
-    """Put a version on the road as the challenger, without a server."""
+    """Put a version deployed as the challenger, without a server."""
     bundle_ = bundle.read(registered.packed)
     release = placement.place(registered.settings, bundle_, number)
-    champion = routes.read(registered.settings.road, "fuel").champion
-    routes.write(registered.settings.road, routes.Road("fuel", champion, release))
+    champion = routes.read(registered.settings.routing, "fuel").champion
+    routes.write(registered.settings.routing, routes.Routing("fuel", champion, release))
 
 
 def test_a_registered_version_is_the_challenger_and_tells_its_origin(registered, packed):
@@ -178,7 +178,7 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
     assert (found.rollout.state, found.rollout.stages) == ("verified", ())
     assert str(found) == str(found.golden)
     promote(live.settings, "fuel", version=1, owner="run-1")
-    assert routes.read(live.settings.road, "fuel").champion.version == 1
+    assert routes.read(live.settings.routing, "fuel").champion.version == 1
     assert live.aliases() == ("champion",)
 
 
@@ -189,7 +189,7 @@ def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, 
 
     assert not found.good
     assert "differs from the one at training time" in str(found)
-    assert routes.read(live.settings.road, "fuel").challenger is None
+    assert routes.read(live.settings.routing, "fuel").challenger is None
     roll_back(live.settings, "fuel", version=1, problem=found.problem, owner="run-1")
     assert live.tags()["rolled_back"] == found.problem
     assert json.loads(live.tags()["rollout"])["state"] == "rolled back"
@@ -207,7 +207,7 @@ def test_a_version_that_no_server_holds_is_told_to_the_registry(registered, pack
     assert "did not come up" in registered.tags()["rolled_back"]
     assert registered.aliases() == ()
     assert json.loads(registered.tags()["rollout"])["state"] == "rolled back"
-    assert routes.read(settings.road, "fuel").challenger is None
+    assert routes.read(settings.routing, "fuel").challenger is None
 
 
 def test_a_second_release_goes_through_its_stages(live, packed, simple):
@@ -223,12 +223,12 @@ def test_a_second_release_goes_through_its_stages(live, packed, simple):
     assert [stage.share for stage in found.rollout.stages] == [0, 10, 50, 100]
     assert all(stage.quiet for stage in found.rollout.stages)
     assert "no live request at 0, 10, 50, 100 %" in str(found)
-    assert routes.read(live.settings.road, "fuel").share == 100
+    assert routes.read(live.settings.routing, "fuel").share == 100
 
 
 def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
     stage(registered)
-    before = routes.read(registered.settings.road, "fuel")
+    before = routes.read(registered.settings.routing, "fuel")
     for step in (
         lambda: canary(registered.settings, packed=registered.packed, version=1, owner="other"),
         lambda: promote(registered.settings, "fuel", version=1, owner="other"),
@@ -236,7 +236,7 @@ def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
     ):
         with pytest.raises(ConflictError, match="was taken over: version 1 of fuel is staged"):
             step()
-    assert routes.read(registered.settings.road, "fuel") == before
+    assert routes.read(registered.settings.routing, "fuel") == before
 
 
 def test_a_second_rollout_is_refused_and_names_the_first(registered, simple):
@@ -265,18 +265,18 @@ def test_a_promoted_version_is_the_champion_and_tells_who_when_and_why(registere
     assert tags["promoted_by"] == "tester"
     assert tags["promoted_why"].startswith("passed the gate and every stage of the rollout in run")
     assert tags["promoted_at"].endswith("+00:00")
-    found = routes.read(registered.settings.road, "fuel")
+    found = routes.read(registered.settings.routing, "fuel")
     assert (found.champion.version, found.challenger) == (1, None)
 
 
 def test_promoting_again_keeps_the_first_note(registered):
     released(registered)
-    before = {**registered.tags(), "rollout": ""}, routes.read(registered.settings.road, "fuel")
+    before = {**registered.tags(), "rollout": ""}, routes.read(registered.settings.routing, "fuel")
 
     registered.again()
     released(registered)
 
-    after = {**registered.tags(), "rollout": ""}, routes.read(registered.settings.road, "fuel")
+    after = {**registered.tags(), "rollout": ""}, routes.read(registered.settings.routing, "fuel")
     assert after == before
     assert registered.aliases() == ("champion",)
 
@@ -319,7 +319,7 @@ def test_a_promotion_that_dies_is_finished_by_whoever_comes_next(registered, ste
     settings = registered.settings
     finalising.catch_up(settings, registered.registry, LocalTarget(settings), "fuel")
 
-    assert routes.read(settings.road, "fuel").champion.version == 1
+    assert routes.read(settings.routing, "fuel").champion.version == 1
     assert registered.aliases() == ("champion",)
     assert registered.tags()["promoted_by"] == "tester"
 
@@ -338,7 +338,7 @@ def test_a_version_that_is_rolled_back_says_why_and_the_champion_stays(registere
     assert registered.aliases(2) == ()
     assert registered.tags(2)["rolled_back"] == "an answer differs"
     assert not registered.tags(1).get("rolled_back")
-    found = routes.read(registered.settings.road, "fuel")
+    found = routes.read(registered.settings.routing, "fuel")
     assert (found.champion.version, found.challenger) == (1, None)
 
 

@@ -96,7 +96,7 @@ def with_a_share(settings, sign, packed):
     )
     try:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not routes.read(settings.road, "fuel").share:
+        while not routes.read(settings.routing, "fuel").share:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -124,7 +124,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
     # given a step that is killed while its version has a share
     settings = second.settings
     assert with_a_share(settings, signal.SIGKILL, simple) == -signal.SIGKILL
-    assert routes.read(settings.road, "fuel").share
+    assert routes.read(settings.routing, "fuel").share
 
     # when the run's last step comes
     found = report(settings, "run-1", model="fuel", trigger="data")
@@ -148,7 +148,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
 def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
     assert with_a_share(second.settings, signal.SIGTERM, simple) != 0
 
-    assert routes.read(second.settings.road, "fuel").challenger is None
+    assert routes.read(second.settings.routing, "fuel").challenger is None
     found = report(second.settings, "run-1", model="fuel", trigger="data")
     assert "canary: KeyboardInterrupt" in found.why
     assert "run-1 broke off" in found.why
@@ -166,7 +166,7 @@ def test_a_promotion_that_was_killed_is_finished(registered):
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
     assert found.why.endswith("Version 1 of fuel is promoted.")
-    assert routes.read(registered.settings.road, "fuel").champion.version == 1
+    assert routes.read(registered.settings.routing, "fuel").champion.version == 1
     assert registered.aliases() == ("champion",)
 
 
@@ -176,14 +176,14 @@ def test_the_rollout_of_another_is_left_alone(registered):
         registered.settings, LocalTarget(registered.settings).records, "fuel", 1, "run-1"
     )
     lease.take_over(registered.settings, held.records, held.rollout, "ada")
-    before = routes.read(registered.settings.road, "fuel")
+    before = routes.read(registered.settings.routing, "fuel")
     done(registered.settings, "release")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
 
     assert found.why == "The run was stopped after release. Run again."
     assert held.records.read("fuel").rollout.state == "staged"
-    assert routes.read(registered.settings.road, "fuel") == before
+    assert routes.read(registered.settings.routing, "fuel") == before
 
 
 @pytest.mark.parametrize(

@@ -216,7 +216,7 @@ def released(first_run: FirstRun, tmp_path: Path) -> Workplace:
     database.unlink()
     with closing(sqlite3.connect(database)) as registry:
         registry.executescript(content)
-    for file in (place / ".roadworthy" / "road").glob("*.json"):
+    for file in (place / ".roadworthy" / "routing").glob("*.json"):
         file.write_text(file.read_text().replace(*moved))
     return Workplace(place)
 

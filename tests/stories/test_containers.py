@@ -28,7 +28,7 @@ NOBODY = 65532
 def home(docker, workplace: Workplace, tmp_path: Path) -> Path:
     """A home with the embedded remotes, which belongs to nobody where that can be arranged."""
     home = tmp_path / "home"
-    (home / "road").mkdir(parents=True)
+    (home / "routing").mkdir(parents=True)
     git(tmp_path, "clone", "--quiet", "--bare", str(workplace.path), str(home / "remote.git"))
     docker.push_commit(home / "remote.git")
     if os.getuid() == 0:
@@ -38,14 +38,14 @@ def home(docker, workplace: Workplace, tmp_path: Path) -> Path:
 
 
 def test_from_data_to_a_served_prediction_in_containers(docker, workplace, home, tmp_path) -> None:
-    # given a server of the serving image that watches the road of a home
+    # given a server of the serving image that watches the routing file of a home
     owner = home.stat()
     user = f"{owner.st_uid}:{owner.st_gid}"
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with docker.started(
         docker.serving,
-        *("--road", str(home / "road"), "--port", str(port), "--poll-seconds", "0.05"),
+        *("--routing", str(home / "routing"), "--port", str(port), "--poll-seconds", "0.05"),
         volumes={str(home): {"bind": str(home), "mode": "rw"}},
         network_mode="host",
         read_only=True,

@@ -89,8 +89,8 @@ def test_killed_during_and_after_steps(workplace: Workplace) -> None:
     assert all(run.info.status == "FINISHED" for run in runs)
     history = client.get_metric_history(runs[0].info.run_id, "cv_r2")
     assert len(history) == 1
-    # and the road holds it, and nothing half-written is left where others look
-    assert routes.read(home / "road", "fuel").champion.version == 1
+    # and the routing file holds it, and nothing half-written is left where others look
+    assert routes.read(home / "routing", "fuel").champion.version == 1
     assert len([path for path in (home / "bundles").iterdir() if path.name[0] != "."]) == 1
 
 

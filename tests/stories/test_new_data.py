@@ -101,7 +101,7 @@ def test_new_data_makes_a_champion_and_loses_no_request(released: Workplace, lin
         wait_until(lambda: customer.statuses)
         # when the pipeline runs over a way to the server that spoils the answers of pinned versions
         done = released.roadworthy("run", "fuel", ROADWORTHY_SERVING_URL=way)
-        # then the new version is off the road, and the champion answers
+        # then the new version is out of service, and the champion answers
         assert done.returncode == 4, done.stdout + done.stderr
         report = released.report()
         assert report["outcome"] == "rolled back"

@@ -15,8 +15,8 @@ from .test_new_data import Customer
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("road", ["there", "lost", "damaged"])
-def test_a_restart_loses_no_request(released: Workplace, road: str) -> None:
+@pytest.mark.parametrize("routing", ["there", "lost", "damaged"])
+def test_a_restart_loses_no_request(released: Workplace, routing: str) -> None:
     # given a server that answers somebody all the time
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -26,11 +26,11 @@ def test_a_restart_loses_no_request(released: Workplace, road: str) -> None:
         customer = Customer(url)
         customer.start()
         wait_until(lambda: customer.statuses)
-        # and perhaps a road that somebody took away meanwhile
-        file = released.path / ".roadworthy" / "road" / "fuel.json"
-        if road == "lost":
+        # and perhaps a routing file that somebody took away meanwhile
+        file = released.path / ".roadworthy" / "routing" / "fuel.json"
+        if routing == "lost":
             file.unlink()
-        elif road == "damaged":
+        elif routing == "damaged":
             file.write_text("{")
         # when it is told to restart
         process.send_signal(signal.SIGHUP)

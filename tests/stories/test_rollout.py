@@ -1,4 +1,4 @@
-"""A version comes on the road under load, or does not, and no customer notices either way."""
+"""A version comes deployed under load, or does not, and no customer notices either way."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.tracking.registry import Registry
 
 from . import challengers, customers
@@ -56,11 +56,11 @@ class Place(Workplace):
         if champion:
             registry.tag(version, {"promoted_at": release.since})
             registry.set_alias(version, "champion")
-            routes.write(self.settings.road, Road("fuel", champion=release))
+            routes.write(self.settings.routing, Routing("fuel", champion=release))
 
     @property
-    def road(self) -> Road:
-        return routes.read(self.settings.road, "fuel")
+    def routing(self) -> Routing:
+        return routes.read(self.settings.routing, "fuel")
 
     @property
     def rollout(self) -> dict:
@@ -72,8 +72,8 @@ class Place(Workplace):
     def champion(self) -> int:
         return Registry.of(self.settings).aliased("fuel", "champion").number
 
-    def wait_for_share(self, share: int, process: subprocess.Popen) -> None:
-        wait_until(lambda: self.road.share == share or process.poll() is not None, 60)
+    def wait_for_weight(self, weight: int, process: subprocess.Popen) -> None:
+        wait_until(lambda: self.routing.weight == weight or process.poll() is not None, 60)
         assert process.poll() is None, process.stdout.read()
 
     @contextmanager
@@ -147,7 +147,7 @@ def test_a_good_version_comes_on_the_road_by_stages(place: Place, good: Bundle) 
     assert done.returncode == 0, done.stdout + done.stderr
     found = place.rollout
     assert (found["state"], found["champion"]) == ("promoted", 1)
-    assert [stage["share"] for stage in found["stages"]] == [0, 10, 50, 100]
+    assert [stage["weight"] for stage in found["stages"]] == [0, 10, 50, 100]
     for stage in found["stages"]:
         figures = {figure["name"]: figure for figure in stage["figures"]}
         assert stage["champion_requests"] + stage["requests"] > 0
@@ -159,8 +159,8 @@ def test_a_good_version_comes_on_the_road_by_stages(place: Place, good: Bundle) 
     assert asked.statuses == {"200"}
     assert asked.versions == {"1", "2"}
     # and everything says so
-    assert (place.road.champion.version, place.road.previous.version) == (2, 1)
-    assert (place.road.challenger, place.road.state) == (None, "")
+    assert (place.routing.champion.version, place.routing.previous.version) == (2, 1)
+    assert (place.routing.challenger, place.routing.state) == (None, "")
     assert place.champion() == 2
     origin = place.json("lineage", "fuel:2")
     assert (origin["promoted_by"], origin["aliases"]) == ("ada", ["champion"])
@@ -188,7 +188,7 @@ def test_a_bad_version_is_rolled_back_by_itself(
         done = place.roadworthy("rollout", "start", "fuel:2")
         before = asked.counts["200 1"]
         wait_until(lambda: asked.counts["200 1"] > before + 10)
-    # then it is off the road again, and told why
+    # then it is no longer deployed again, and told why
     assert done.returncode == 4, done.stdout + done.stderr
     found = place.rollout
     assert found["state"] == "rolled back"
@@ -198,7 +198,7 @@ def test_a_bad_version_is_rolled_back_by_itself(
     # and no customer noticed
     assert asked.statuses == {"200"}
     # and everything says so
-    assert (place.road.champion.version, place.road.challenger) == (1, None)
+    assert (place.routing.champion.version, place.routing.challenger) == (1, None)
     assert place.champion() == 1
     assert place.tags(2)["rolled_back"] == found["problem"]
 
@@ -208,10 +208,10 @@ def test_a_person_pauses_resumes_and_aborts(place: Place, good: Bundle) -> None:
     place.environment |= LONG
     place.release(2, good)
     with place.asked() as asked, place.started("rollout", "start", "fuel:2") as first:
-        wait_until(lambda: place.road.state == "shifting")
+        wait_until(lambda: place.routing.state == "shifting")
         # when it is paused, then it says so
         assert place.roadworthy("rollout", "pause", "fuel").returncode == 0
-        assert place.road.state == "paused"
+        assert place.routing.state == "paused"
         # and another is refused, naming the first
         second = place.roadworthy("rollout", "start", "fuel:2")
         assert second.returncode == 1
@@ -219,13 +219,13 @@ def test_a_person_pauses_resumes_and_aborts(place: Place, good: Bundle) -> None:
         assert str(first.pid) in second.stderr
         # when it is resumed, then it goes on
         assert place.roadworthy("rollout", "resume", "fuel").returncode == 0
-        assert place.road.state == "shifting"
-        # when it is aborted, then it is off the road, and whoever began it ends
+        assert place.routing.state == "shifting"
+        # when it is aborted, then it is no longer deployed, and whoever began it ends
         done = place.roadworthy("rollout", "abort")
         assert done.returncode == 0, done.stdout + done.stderr
         assert first.wait(30) == 4
         assert "aborted by ada" in first.stdout.read()
-    assert (place.road.challenger, place.champion()) == (None, 1)
+    assert (place.routing.challenger, place.champion()) == (None, 1)
     assert place.tags(2)["rolled_back"] == "aborted by ada"
     assert asked.statuses == {"200"}
 
@@ -235,12 +235,12 @@ def test_a_person_promotes_at_once_and_takes_it_back(place: Place, good: Bundle)
     place.release(2, good)
     with place.asked() as asked:
         with place.started("rollout", "start", "fuel:2") as first:
-            wait_until(lambda: place.road.challenger is not None)
+            wait_until(lambda: place.routing.challenger is not None)
             # when a person promotes it, then it is the champion without the other stages
             done = place.roadworthy("rollout", "promote", "fuel")
             assert done.returncode == 0, done.stdout + done.stderr
             assert first.wait(30) == 0
-        assert place.road.champion.version == 2
+        assert place.routing.champion.version == 2
         assert "by hand by ada" in place.tags(2)["promoted_why"]
         # when it is rolled back, then the one before answers again
         done = place.roadworthy("rollback", "fuel", "--why", "too thirsty", "--json")
@@ -259,18 +259,18 @@ def test_a_person_promotes_at_once_and_takes_it_back(place: Place, good: Bundle)
     assert "Name one with --to" in done.stderr
     assert place.roadworthy("rollback", "fuel", "--to", "2").returncode == 0
     assert place.champion() == 2
-    assert place.road.previous.version == 1
+    assert place.routing.previous.version == 1
 
 
 def test_a_rollback_during_a_rollout_aborts_it(place: Place, good: Bundle) -> None:
     place.environment |= LONG
     place.release(2, good)
     with place.asked() as asked, place.started("rollout", "start", "fuel:2") as first:
-        wait_until(lambda: place.road.challenger is not None)
+        wait_until(lambda: place.routing.challenger is not None)
         done = place.roadworthy("rollback", "fuel")
         assert done.returncode == 0, done.stdout + done.stderr
         assert first.wait(30) == 4
-    assert (place.road.champion.version, place.road.challenger) == (1, None)
+    assert (place.routing.champion.version, place.routing.challenger) == (1, None)
     found = place.rollout
     assert found["state"] == "rolled back"
     assert "rolled back by ada" in found["problem"]
@@ -282,12 +282,12 @@ def test_a_rollout_that_was_killed_is_gone_on_with(place: Place, good: Bundle) -
     place.release(2, good)
     with place.asked() as asked:
         with place.started("rollout", "start", "fuel:2") as first:
-            place.wait_for_share(10, first)
+            place.wait_for_weight(10, first)
             first.kill()
             first.wait(10)
         # then its death is seen, and after a while the champion answers everybody
-        wait_until(lambda: place.road.state == "abandoned", 60)
-        assert (place.road.share, place.road.challenger.version) == (0, 2)
+        wait_until(lambda: place.routing.state == "abandoned", 60)
+        assert (place.routing.weight, place.routing.challenger.version) == (0, 2)
         found = place.rollout
         assert (found["alive"], found["state"]) == (False, "shifting")
         passed = found["stages"]
@@ -296,7 +296,7 @@ def test_a_rollout_that_was_killed_is_gone_on_with(place: Place, good: Bundle) -
     assert done.returncode == 0, done.stdout + done.stderr
     found = place.rollout
     assert found["state"] == "promoted"
-    assert [stage["share"] for stage in found["stages"]] == [0, 10, 50, 100]
+    assert [stage["weight"] for stage in found["stages"]] == [0, 10, 50, 100]
     assert passed
     assert found["stages"][: len(passed)] == passed
     assert place.champion() == 2
@@ -310,21 +310,21 @@ def test_another_version_ends_a_rollout_that_was_killed(
     place.release(3, challengers.alike(packed, tmp_path / "other", factor=0.99))
     with place.asked() as asked:
         with place.started("rollout", "start", "fuel:2") as first:
-            place.wait_for_share(10, first)
+            place.wait_for_weight(10, first)
             first.kill()
             first.wait(10)
         done = place.roadworthy("rollout", "start", "fuel:3", "--strategy", "blue-green")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "ended before it did" in place.tags(2)["rolled_back"]
     assert place.champion() == 3
-    assert [stage["share"] for stage in place.rollout["stages"]] == [0, 100]
+    assert [stage["weight"] for stage in place.rollout["stages"]] == [0, 100]
     assert asked.statuses == {"200"}
 
 
 def test_a_server_that_is_killed_comes_back_to_the_same_split(place: Place, good: Bundle) -> None:
     place.release(2, good)
     with place.asked() as asked, place.started("rollout", "start", "fuel:2") as first:
-        place.wait_for_share(10, first)
+        place.wait_for_weight(10, first)
         # when the model server is killed, not its supervisor
         (server,) = _children(_listening(place.url))
         os.kill(server, signal.SIGKILL)

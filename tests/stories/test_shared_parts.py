@@ -26,7 +26,7 @@ SAMPLE_SECONDS = 0.2
 
 @dataclass
 class Team:
-    """What a team shares, and the secrets that lead there."""
+    """What a team weights, and the secrets that lead there."""
 
     git_server: object
     mlflow: object

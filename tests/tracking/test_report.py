@@ -301,12 +301,12 @@ def rolled_out(*stages, problem=""):
     return {"rollout": rollout, "good": not problem, "tolerance": 1e-5}
 
 
-def stage(share, problem="", **more):
+def stage(weight, problem="", **more):
     told = {
-        "share": share,
+        "weight": weight,
         "seconds": 1.5,
-        "requests": 10 * share,
-        "champion_requests": 1000 - 10 * share,
+        "requests": 10 * weight,
+        "champion_requests": 1000 - 10 * weight,
         "rows": 90,
         "golden": 3e-15,
         "champion_p99_ms": 2.0,
@@ -323,7 +323,7 @@ def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds():
 
     found = Page(page(done(*RELEASED[:-1], "roll-back", canary=details))).text
 
-    assert "Rollout: rolled back Version 4 on the road beside version 3, canary." in found
+    assert "Rollout: rolled back Version 4 deployed beside version 3, canary." in found
     assert found.count(bad) == 1
     assert "0 % no live request 3.00e-15 ≤ 1.00e-05" in found
     assert "10 % failed 100 of 1000" in found

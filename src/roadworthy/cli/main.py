@@ -32,7 +32,7 @@ _FILE_WIDTH = 1000
 
 app = typer.Typer(
     name="roadworthy",
-    help="Takes a model from its data to the road, and says where each version came from.",
+    help="Takes a model from its data to production, and says where each version came from.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -162,13 +162,13 @@ def serve(
         end_with_parent()
     settings = settings_here(Path.cwd())
     settings.make_home()
-    settings.road.mkdir(parents=True, exist_ok=True)
+    settings.routing.mkdir(parents=True, exist_ok=True)
     for told in restore(settings):
         console.print(told)
     client = _client()
     told_host = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
     chosen = ServerSettings(
-        road=settings.road,
+        routing=settings.routing,
         host=host,
         port=port,
         client=client,
@@ -538,7 +538,7 @@ def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:
 
 
 def _put_back(settings: Settings) -> None:
-    """Write the roads that were lost while their server ran, so that the next one finds them."""
+    """Write lost routing files again, for the next server."""
     from roadworthy.rollout.local.restoration import restore
 
     try:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
-from roadworthy.core.terminal import ROAD, print_json
+from roadworthy.core.terminal import DEPLOYMENT, print_json
 from roadworthy.rollout.engine.state import RolloutError, Strategy
 
 if TYPE_CHECKING:
@@ -63,16 +63,16 @@ def mount(app: typer.Typer) -> None:
         name="rollout",
         help="Show, pause, resume, promote, abort and start rollouts.",
         epilog="Examples:  roadworthy rollout status    roadworthy rollout abort fuel",
-        rich_help_panel=ROAD,
+        rich_help_panel=DEPLOYMENT,
     )
     app.command(
         epilog="Examples:  roadworthy rollback fuel    roadworthy rollback fuel --to 3",
-        rich_help_panel=ROAD,
+        rich_help_panel=DEPLOYMENT,
     )(rollback)
     app.command(
         "status",
         epilog="Examples:  roadworthy status    roadworthy status fuel --json",
-        rich_help_panel=ROAD,
+        rich_help_panel=DEPLOYMENT,
     )(model_status)
 
 
@@ -270,7 +270,7 @@ def _print(settings: Settings, rollout: Rollout) -> None:
                 columns,
                 (
                     (
-                        f"{stage.share} %",
+                        f"{stage.weight} %",
                         f"{stage.seconds:.1f}",
                         stage.requests,
                         stage.rows,

@@ -141,9 +141,11 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def road(self) -> Path:
-        """The directory of the roads, which the local server watches."""
-        return self.home / "road"
+    def routing(self) -> Path:
+        """The directory of the routing files, which the local server watches."""
+        former = self.home / "road"  # of a home that the release before made
+        made = self.home / "routing"
+        return former if former.is_dir() and not made.is_dir() else made
 
     @property
     def bundles(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Stored = TypeVar("Stored")
 
@@ -28,3 +28,10 @@ def decode(kind: type[Stored], text: str | bytes) -> Stored:
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from error
     return found
+
+
+def formerly(name: str, former: str) -> Any:
+    """Return the annotation of a field that an older version stored under another name."""
+    from pydantic import AliasChoices, Field
+
+    return Field(validation_alias=AliasChoices(name, former))

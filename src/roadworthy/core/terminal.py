@@ -11,10 +11,10 @@ from datetime import UTC, datetime, timedelta
 from rich.table import Table
 from rich.text import Text
 
-HERE, MODELS, ROAD, KUBEFLOW = (
+HERE, MODELS, DEPLOYMENT, KUBEFLOW = (
     "On this machine",
     "Models and where they came from",
-    "On the road",
+    "Deployment",
     "On Kubeflow",
 )
 """What the commands are listed under."""

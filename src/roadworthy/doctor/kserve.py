@@ -109,5 +109,5 @@ def _model(settings: Settings, model: str) -> Finding:
     if standing.problem or not standing.ready:
         told = standing.problem or f"{standing.place} is not ready"
         return missing(name, told, f"roadworthy status {model}")
-    beside = f", {standing.challenger} gets {standing.share} %" if standing.challenger else ""
+    beside = f", {standing.challenger} gets {standing.weight} %" if standing.challenger else ""
     return ok(name, f"version {standing.champion} at {standing.url}{beside}")

@@ -1,8 +1,8 @@
-"""What is deployed: which version of a model answers, which one is on trial, and how they share.
+"""Which version of a model answers, which one is on trial, and how they share the traffic.
 
-A road is a small JSON file per model in one directory. The rollout writes it, whole or not at all;
-the server watches it. It repeats what the registry says in a form that costs a server nothing to
-read, and can be written anew from the registry at any time.
+A routing file is a small JSON file per model in one directory. The rollout writes it, whole or not
+at all; the server watches it. It repeats what the registry says in a form that costs a server
+nothing to read, and can be written anew from the registry at any time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION_HEADER = "x-roadworthy-version"
 """Names the version that answered; in a request, the version that is to answer."""
 
 
-class RoadError(RoadworthyError):
+class RoutingError(RoadworthyError):
     """The file that says what is deployed cannot be read."""
 
 
@@ -50,7 +50,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Road:
+class Routing:
     """The versions of one model that a server holds.
 
     Parameters
@@ -60,8 +60,8 @@ class Road:
     champion
         What answers, or nothing before the first release.
     challenger
-        What is on trial, or nothing. It answers who asks for its version, and its share.
-    share
+        What is on trial, or nothing. It answers who asks for its version, and its weight.
+    weight
         How many of a hundred requests that ask for no version the challenger answers.
     shadow
         Whether a request that asks for no version is also put to the version that did not answer
@@ -78,48 +78,48 @@ class Road:
     model: str
     champion: Release | None = None
     challenger: Release | None = None
-    share: Annotated[int, Field(ge=0, le=100)] = 0
+    weight: Annotated[int, Field(ge=0, le=100), stored.formerly("weight", "share")] = 0
     shadow: bool = False
     state: str = ""
     previous: Release | None = None
     holder: str = ""
 
 
-def read(directory: Path, model: str) -> Road:
-    """Return the model's road; an empty one when nothing was ever released.
+def read(directory: Path, model: str) -> Routing:
+    """Return the model's routing file; an empty one when nothing was ever released.
 
     Raises
     ------
-    RoadError
+    RoutingError
         The file is damaged.
     """
     file = directory / f"{model}.json"
     try:
         content = file.read_bytes()
-        road = stored.decode(Road, content)
-        if road.model != model:
-            raise ValueError(f"it is of the model {road.model!r}")  # noqa: TRY301
+        routing = stored.decode(Routing, content)
+        if routing.model != model:
+            raise ValueError(f"it is of the model {routing.model!r}")  # noqa: TRY301
         # Without its champion a damaged file would remove what is deployed.
         if "champion" not in json.loads(content):
             raise ValueError("it has no champion")  # noqa: TRY301
     except FileNotFoundError:
-        return Road(model)
+        return Routing(model)
     except (ValueError, OSError) as error:
-        raise RoadError(
+        raise RoutingError(
             f"{file} does not say what is deployed ({error}). Delete it: "
             f"`roadworthy serve` writes it anew from the registry."
         ) from error
-    return road
+    return routing
 
 
-def write(directory: Path, road: Road) -> None:
-    """Put a road in place of the one before, for readers in one step."""
+def write(directory: Path, routing: Routing) -> None:
+    """Put a routing file in place of the one before, for readers in one step."""
     directory.mkdir(parents=True, exist_ok=True)
-    scratch = directory / f".{road.model}.{os.getpid()}.{threading.get_ident()}"
-    scratch.write_text(json.dumps(asdict(road), indent=2) + "\n")
-    scratch.rename(directory / f"{road.model}.json")
+    scratch = directory / f".{routing.model}.{os.getpid()}.{threading.get_ident()}"
+    scratch.write_text(json.dumps(asdict(routing), indent=2) + "\n")
+    scratch.rename(directory / f"{routing.model}.json")
 
 
 def models(directory: Path) -> list[str]:
-    """Return the names of the models that have a road, in alphabetical order."""
+    """Return the names of the models that have a routing file, in alphabetical order."""
     return sorted(file.stem for file in directory.glob("[!.]*.json"))

@@ -51,11 +51,13 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="python -m roadworthy.serving",
-        description="Serve what is on the road, or one bundle.",
+        description="Serve what is deployed, or one bundle.",
         allow_abbrev=False,
     )
-    default = ServerSettings(road=Path())
-    made.add_argument("--road", type=Path, help="directory of roads to watch")
+    default = ServerSettings(routing=Path())
+    made.add_argument(
+        *("--routing", "--road"), type=Path, help="directory of routing files to watch"
+    )
     made.add_argument("--bundle", type=Path, help="one bundle to serve instead")
     made.add_argument("--version", type=int, help="the version's number of that bundle")
     made.add_argument("--host", default=default.host, help="address (%(default)s)")
@@ -76,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         ("--request-seconds", default.request_seconds, "time for a request and its answer"),
         ("--challenger-seconds", default.challenger_seconds, "time for a version on trial"),
         ("--drain-seconds", default.drain_seconds, "time to answer on, not ready, before a stop"),
-        ("--poll-seconds", default.poll_seconds, "time between two looks at the roads"),
+        ("--poll-seconds", default.poll_seconds, "time between two looks at the routing files"),
     ):
         made.add_argument(option, type=float, default=seconds, help=f"{text} (%(default)s)")
     made.add_argument("--grpc-port", type=int, help="port for gRPC (none)")

@@ -38,8 +38,8 @@ class ServerSettings:
 
     Parameters
     ----------
-    road
-        The directory of roads to watch. Either this, or ``bundle`` and ``version``.
+    routing
+        The directory of routing files to watch. Either this, or ``bundle`` and ``version``.
     bundle, version
         A bundle that is served for as long as the server lives, and its version's number.
     host
@@ -82,7 +82,7 @@ class ServerSettings:
         How long the server, told to stop, says that it is not ready and still answers, so that
         nobody is sent to it any more when it stops.
     poll_seconds
-        How often the roads are looked at, in seconds.
+        How often the routing files are looked at, in seconds.
     grace_seconds
         How long requests that are being answered may take once the server is told to stop.
     log_level
@@ -92,11 +92,11 @@ class ServerSettings:
     Raises
     ------
     UsageError
-        Neither a road nor a bundle with its version is given, or both; a limit is not positive;
+        Neither or both of a directory and a versioned bundle are given; a limit is not positive;
         the token or an origin is not what a browser can send.
     """
 
-    road: Path | None = None
+    routing: Path | None = None
     bundle: Path | None = None
     version: int | None = None
     host: str = "127.0.0.1"
@@ -122,8 +122,10 @@ class ServerSettings:
     log_level: str = "info"
 
     def __post_init__(self) -> None:
-        if (self.road is None) == (self.bundle is None):
-            raise UsageError("Say what to serve: either --road DIR, or --bundle DIR --version N.")
+        if (self.routing is None) == (self.bundle is None):
+            raise UsageError(
+                "Say what to serve: either --routing DIR, or --bundle DIR --version N."
+            )
         if (self.bundle is None) != (self.version is None):
             raise UsageError("A bundle is served under a version: give --bundle with --version.")
         limits = (
@@ -178,10 +180,10 @@ def check(settings: ServerSettings) -> None:
     ServerError
         One is not.
     """
-    if settings.road is not None and not settings.road.is_dir():
+    if settings.routing is not None and not settings.routing.is_dir():
         raise ServerError(
-            f"There is no directory {settings.road} with what is on the road. "
-            f"Make it, or name another with --road."
+            f"There is no directory {settings.routing} with what is deployed. "
+            f"Make it, or name another with --routing."
         )
     if settings.client is not None and not settings.client.is_dir():
         raise ServerError(

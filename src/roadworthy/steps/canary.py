@@ -37,7 +37,7 @@ class Analysed:
         stages = [stage for stage in self.rollout.stages if not stage.problem]
         if self.problem or not stages:
             return self.problem or str(self.golden)
-        shares = ", ".join(str(stage.share) for stage in stages)
+        shares = ", ".join(str(stage.weight) for stage in stages)
         live = sum(stage.requests for stage in stages if not stage.quiet)
         blind = any(stage.blind for stage in stages)
         nothing = "requests not counted" if blind else "no live request"

@@ -24,7 +24,7 @@ class Source:
     recipe
         A hash of both that a release does not change.
     champion
-        The number of the version on the road, 0 when there is none.
+        The number of the deployed version, 0 when there is none.
     new
         Whether the champion was made of something else.
     """

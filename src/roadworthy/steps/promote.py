@@ -11,7 +11,7 @@ from roadworthy.tracking.registry import Registry
 def promote(settings: Settings, model: str, *, version: int, owner: str) -> None:
     """Make the version answer everybody, and note who promoted it, when and why.
 
-    That it is promoted is noted in the registry first, then it is put on the road, then aliases and
+    That it is promoted is noted in the registry first, then it is deployed, then aliases and
     tags say so. Should the process die in between, whoever comes next finishes it.
 
     Parameters

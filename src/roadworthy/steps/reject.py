@@ -1,4 +1,4 @@
-"""Note in the registry why a candidate does not go on the road."""
+"""Note in the registry why a candidate is not deployed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Take a version that failed its verification off the road."""
+"""Take a version that failed its verification out of service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from roadworthy.tracking.registry import Registry
 
 
 def roll_back(settings: Settings, model: str, *, version: int, problem: str, owner: str) -> None:
-    """Leave the champion alone on the road, and note why in the version's tags.
+    """Leave the champion deployed alone, and note why in the version's tags.
 
     Parameters
     ----------

@@ -31,10 +31,10 @@ def left(place, simple):  # noqa: F811 - a fixture
     with records.step(pod.records, "run-1", "release"):
         load(pod, packed=simple.path, version=2, owner="run-1")
     held = lease.hold(pod, target(pod).records, "fuel", 2, "run-1")
-    for state, share in (("ready", 0), ("verified", 0), ("shifting", 10)):
-        held.move(state, share=share)
+    for state, weight in (("ready", 0), ("verified", 0), ("shifting", 10)):
+        held.move(state, weight=weight)
     target(pod, place.registry).shift(held.rollout)
-    assert place.status()["share"] == 10
+    assert place.status()["weight"] == 10
     return place
 
 
@@ -44,7 +44,7 @@ def test_the_champion_answers_alone_and_the_next_run_need_not_wait(left):
     assert found.outcome == "failed"
     assert found.why.endswith(f"Version 2 of fuel is rolled back: {REASON}.")
     standing = left.status()
-    assert (standing["champion"], standing["challenger"], standing["share"]) == (1, 0, 0)
+    assert (standing["champion"], standing["challenger"], standing["weight"]) == (1, 0, 0)
     assert (standing["ready"], standing["problem"]) == (True, "")
     assert left.registry.version("fuel", 2).tags["rolled_back"] == REASON
     assert begin(Settings(), left.registry, "run-2").rollout.owner == "run-2"

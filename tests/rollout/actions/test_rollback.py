@@ -1,4 +1,4 @@
-"""A rollback changes the road first; what a kill kept from being recorded is recorded later."""
+"""A rollback changes the routing file first; what a kill interrupted is recorded later."""
 
 import json
 
@@ -13,7 +13,7 @@ from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.rollout.local.restoration import restore
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.tracking import registry as registry_module
 from roadworthy.tracking.registry import Registry, RegistryError
 from tests.parts.answering import Reply
@@ -37,7 +37,7 @@ def released(settings, registry, packed, simple):
         registry.set_alias(version, "champion")
         releases.append(placement.place(settings, made, number))
     first, second = releases
-    routes.write(settings.road, Road("fuel", champion=second, previous=first))
+    routes.write(settings.routing, Routing("fuel", champion=second, previous=first))
     return releases
 
 
@@ -71,14 +71,14 @@ def beside(settings, registry, released, **more) -> Lease:
     """Put version 2 on its way beside version 1; return the right to drive it."""
     first, second = released
     registry.set_alias(registry.version("fuel", 1), "champion")
-    routes.write(settings.road, Road("fuel", first, second, shadow=True, **more))
+    routes.write(settings.routing, Routing("fuel", first, second, shadow=True, **more))
     return begin(settings)
 
 
 def test_the_road_comes_first_and_asks_no_registry(settings, released, no_registry):
     undone = rollback.roll_back(settings, "fuel", why="it smokes")
 
-    found = routes.read(settings.road, "fuel")
+    found = routes.read(settings.routing, "fuel")
     assert (found.champion.version, found.previous, found.challenger) == (1, None, None)
     assert found.champion.digest == released[0].digest
     assert written(settings).intent == undone.intent
@@ -128,8 +128,8 @@ def test_a_second_one_asks_the_registry_and_leaves_out_what_was_bad(settings, re
     rollback.roll_back(settings, "fuel", to=2, why="it was the oil").record()
 
     assert champion(registry) == 2
-    assert routes.read(settings.road, "fuel").previous.version == 1
-    assert routes.read(settings.road, "fuel").champion.digest == released[1].digest
+    assert routes.read(settings.routing, "fuel").previous.version == 1
+    assert routes.read(settings.routing, "fuel").champion.digest == released[1].digest
     assert registry.version("fuel", 2).tags["rolled_back"] == ""
 
 
@@ -146,13 +146,13 @@ def test_without_a_champion_there_is_nothing_to_roll_back(settings):
 
 def test_during_a_rollout_it_ends_that(settings, registry, released):
     # given version 2 on its way beside version 1
-    held = beside(settings, registry, released, share=50, state="shifting")
+    held = beside(settings, registry, released, weight=50, state="shifting")
     # when it is rolled back
     with pytest.raises(RolloutError, match="is being rolled out"):
         rollback.roll_back(settings, "fuel", to=2, why="")
     rollback.roll_back(settings, "fuel", why="it smokes").record()
     # then the champion answers alone, and the rollout has ended
-    assert routes.read(settings.road, "fuel") == Road("fuel", champion=released[0])
+    assert routes.read(settings.routing, "fuel") == Routing("fuel", champion=released[0])
     found = written(settings).rollout
     assert (found.state, found.settled) == ("rolled back", True)
     assert "by tester" in found.problem
@@ -172,7 +172,7 @@ def test_a_damaged_record_is_told(settings, released):
 
 @pytest.mark.parametrize("state", ["promoted", "rolled back"])
 def test_an_end_that_was_left_half_done_is_finished(settings, registry, released, state):
-    held = beside(settings, registry, released, share=100)
+    held = beside(settings, registry, released, weight=100)
     held.move("ready")
     held.move("verified")
     ended: Rollout = (
@@ -186,7 +186,7 @@ def test_an_end_that_was_left_half_done_is_finished(settings, registry, released
     assert list(restore(settings)) == []
 
     expected = 2 if state == "promoted" else 1
-    assert routes.read(settings.road, "fuel").champion.version == expected
+    assert routes.read(settings.routing, "fuel").champion.version == expected
     assert champion(registry) == expected
     assert written(settings).rollout.settled
     finalising.catch_up(settings, registry, LocalTarget(settings), "fuel")
@@ -196,21 +196,21 @@ def test_an_end_that_was_left_half_done_is_finished(settings, registry, released
 @pytest.fixture
 def under_way(settings, registry, released):
     """The right to drive version 2, which is at 50 % beside version 1."""
-    held = beside(settings, registry, released, share=50, state="shifting")
+    held = beside(settings, registry, released, weight=50, state="shifting")
     held.move("ready")
     held.move("verified")
-    held.move("shifting", share=50)
+    held.move("shifting", weight=50)
     return held
 
 
-@pytest.mark.parametrize("promoted", ["only noted", "on the road"])
+@pytest.mark.parametrize("promoted", ["only noted", "deployed"])
 def test_a_rollback_in_the_instant_of_promotion_has_the_last_word(
     settings, registry, under_way, promoted
 ):
     # given a promotion that is noted, and not settled
     target = LocalTarget(settings)
     under_way.move("promoted", by_hand="ada")
-    if promoted == "on the road":
+    if promoted == "deployed":
         target.promote(under_way.rollout)
     # when it is rolled back
     rollback.roll_back(settings, "fuel", why="it smokes").record()
@@ -222,7 +222,7 @@ def test_a_rollback_in_the_instant_of_promotion_has_the_last_word(
     assert (found.state, found.settled) == ("rolled back", True)
     assert "it smokes" in found.problem
     assert champion(registry) == 1
-    assert routes.read(settings.road, "fuel").champion.version == 1
+    assert routes.read(settings.routing, "fuel").champion.version == 1
 
 
 def test_a_bad_version_is_off_the_road_also_when_the_registry_is_gone(
@@ -236,7 +236,7 @@ def test_a_bad_version_is_off_the_road_also_when_the_registry_is_gone(
         with pytest.raises(RegistryError):
             finalising.roll_back(under_way, LocalTarget(settings), registry, "an answer differs")
 
-    assert routes.read(settings.road, "fuel").challenger is None
+    assert routes.read(settings.routing, "fuel").challenger is None
     # and whoever comes next tells the registry
     assert list(restore(settings)) == []
     found = written(settings).rollout
@@ -248,16 +248,16 @@ def test_a_bad_version_is_off_the_road_also_when_the_registry_is_gone(
 
 def test_a_first_release_that_is_bad_is_off_the_road_too(settings, registry, released):
     # given a rollback that the release before left, which knew no champion
-    routes.write(settings.road, Road("fuel", challenger=released[1]))
+    routes.write(settings.routing, Routing("fuel", challenger=released[1]))
     begin(settings, champion=0)
     left = RollbackIntent("fuel", 0, (2,), "ada", "2026-01-02T03:04:05+00:00", "it smokes")
-    (settings.road / ".fuel.note").write_text(record.encode(left))
+    (settings.routing / ".fuel.note").write_text(record.encode(left))
 
     finalising.catch_up(settings, registry, LocalTarget(settings), "fuel")
 
-    assert routes.read(settings.road, "fuel") == Road("fuel")
+    assert routes.read(settings.routing, "fuel") == Routing("fuel")
     assert written(settings).rollout.state == "rolled back"
-    assert not (settings.road / ".fuel.note").exists()
+    assert not (settings.routing / ".fuel.note").exists()
 
 
 def test_every_process_is_waited_for(settings, released, server_of):
@@ -268,7 +268,7 @@ def test_every_process_is_waited_for(settings, released, server_of):
         asked.append(request.path)
         second = 1 if len(asked) > 3 else 2
         return Reply.of(
-            {"workers": [{"split": [{"version": one, "share": 100}]} for one in (1, second)]}
+            {"workers": [{"split": [{"version": one, "weight": 100}]} for one in (1, second)]}
         )
 
     url = server_of(answer)

@@ -9,7 +9,7 @@ from roadworthy.rollout.actions.status import statuses
 from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.tracking.registry import Registry
 from tests.rollout.staging import stage
 
@@ -27,10 +27,10 @@ def served(settings, served_home, packed, simple):
     for made in (packed, simple):
         registry.register("fuel", run_id=run, digest=made.digest, tags={})
     stage(both, packed, 1)
-    now = routes.read(both.road, "fuel")
-    routes.write(both.road, replace(now, champion=now.challenger, challenger=None))
+    now = routes.read(both.routing, "fuel")
+    routes.write(both.routing, replace(now, champion=now.challenger, challenger=None))
     yield both
-    routes.write(both.road, Road("fuel"))
+    routes.write(both.routing, Routing("fuel"))
     shutil.rmtree(both.home / "rollouts", ignore_errors=True)
 
 
@@ -53,7 +53,7 @@ def test_a_model_that_answers_has_no_problem(served):
 
     assert (found.status.champion, found.status.ready, found.problem) == (1, True, "")
     assert found.told["rollout"] == "none"
-    assert (found.told["challenger"], found.told["share"]) == ("none", "")
+    assert (found.told["challenger"], found.told["weight"]) == ("none", "")
     assert found.to_dict()["rollout"] is None
 
 
@@ -61,7 +61,7 @@ def test_a_rollout_that_is_under_way_is_told_with_its_owner(served, under_way):
     (found,) = statuses(served, "fuel")
 
     assert found.told["rollout"] == "version 2 of fuel is ready at 0 %, by run-1"
-    assert (found.told["challenger"], found.told["share"]) == ("2", "0 %")
+    assert (found.told["challenger"], found.told["weight"]) == ("2", "0 %")
     told = found.to_dict()
     assert (told["champion"], told["challenger"], told["ready"]) == (1, 2, True)
     assert told["rollout"] | {"version": 2, "state": "ready", "alive": True} == told["rollout"]
@@ -81,11 +81,11 @@ def test_a_rollout_that_nobody_finishes_is_a_problem(served, under_way):
 
 
 def test_a_share_that_nobody_looks_after_is_a_problem(served, under_way):
-    now = routes.read(served.road, "fuel")
-    routes.write(served.road, replace(now, share=10))
+    now = routes.read(served.routing, "fuel")
+    routes.write(served.routing, replace(now, weight=10))
     assert "is gone" not in statuses(served, "fuel")[0].problem
     gone = f"{served.holder.partition(':')[0]}:999999:1"
-    under_way.put(replace(under_way.rollout, holder=gone, state="shifting", share=10))
+    under_way.put(replace(under_way.rollout, holder=gone, state="shifting", weight=10))
 
     (found,) = statuses(served, "fuel")
 

@@ -38,7 +38,7 @@ class Place:
         self.done.append("stage")
 
     def shift(self, rollout, meanwhile=lambda: None):
-        self.done.append("paused" if rollout.paused else rollout.share)
+        self.done.append("paused" if rollout.paused else rollout.weight)
         meanwhile()
         if "shift" in self.when:
             raise self.when["shift"]
@@ -105,7 +105,7 @@ def test_with_customers_every_stage_takes_its_time(held, place):
 
     found = drive(held, place).verify()
 
-    assert (found.state, found.share, found.left) == ("shifting", 100, ())
+    assert (found.state, found.weight, found.left) == ("shifting", 100, ())
     assert place.done == [0, 10, 50, 100]
     assert all(10 <= stage.seconds < 11 for stage in found.stages)
     assert all(stage.requests == pytest.approx(100, abs=5) for stage in found.stages)
@@ -214,7 +214,7 @@ def test_a_golden_batch_is_asked_at_each_stage(held, place):
     found = drive(held, place).verify()
 
     assert place.done == [0, 10, 50, "roll back"]
-    assert [stage.share for stage in found.stages] == [0, 10, 50]
+    assert [stage.weight for stage in found.stages] == [0, 10, 50]
     assert found.stages[-1].golden is None
 
 

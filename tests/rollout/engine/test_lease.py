@@ -95,8 +95,8 @@ def test_a_rollout_of_the_dead_goes_on_where_it_was(start):
     assert (again.rollout.state, again.rollout.owner) == ("verified", "run-2")
     # and whoever comes back from the dead changes nothing
     with pytest.raises(ConflictError, match="was taken over: version 2 of fuel is verified"):
-        first.move("shifting", share=50)
-    assert again.put(replace(again.rollout, share=10)).share == 10
+        first.move("shifting", weight=50)
+    assert again.put(replace(again.rollout, weight=10)).weight == 10
 
 
 def test_a_rollout_of_the_dead_is_rolled_back_for_another_version(start, registry):

@@ -78,8 +78,8 @@ def test_a_pending_rollback_stays_until_it_is_forgotten(tmp_path):
 
 def test_a_note_of_the_release_before_is_carried_over(tmp_path):
     settings = Settings(home=tmp_path)
-    store, note = LocalRecords(settings), settings.road / ".fuel.note"
-    settings.road.mkdir()
+    store, note = LocalRecords(settings), settings.routing / ".fuel.note"
+    settings.routing.mkdir()
     note.write_text(NOTE)
 
     intent = store.read("fuel").intent
@@ -105,8 +105,8 @@ def test_a_rollout_of_the_release_before_is_carried_over_once(settings, name):
     assert found.state == name.replace("-", " ")
     raw = json.loads(STATES[name])
     assert (found.version, found.owner, found.actor) == (3, raw["owner"], raw.get("actor", ""))
-    assert [stage.share for stage in found.stages] == [
-        one["share"] for one in raw.get("stages", ())
+    assert [stage.weight for stage in found.stages] == [
+        one["weight"] for one in raw.get("stages", ())
     ]
     assert not registry.model_tags("fuel")["rollout"]
     finalising.carry_over(settings, registry, store, "fuel")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.rollout.engine.state import NEXT, SHARES, Figure, Rollout, RolloutError, Stage
+from roadworthy.rollout.engine.state import NEXT, WEIGHTS, Figure, Rollout, RolloutError, Stage
 
 NOW = "2026-01-02T03:04:05.000+00:00"
 
@@ -21,7 +21,7 @@ figures = st.builds(
 )
 stages = st.builds(
     Stage,
-    share=st.integers(0, 100),
+    weight=st.integers(0, 100),
     seconds=numbers,
     requests=st.integers(0, 10**6),
     champion_requests=st.integers(0, 10**6),
@@ -36,13 +36,13 @@ rollouts = st.builds(
     model=st.text(min_size=1, max_size=8),
     version=st.integers(1, 99),
     champion=st.integers(0, 98),
-    strategy=st.sampled_from(sorted(SHARES)),
+    strategy=st.sampled_from(sorted(WEIGHTS)),
     owner=st.text(max_size=8),
     holder=st.text(max_size=8),
     started=st.just(NOW),
     renewed=st.just(NOW),
     state=st.sampled_from(list(NEXT)),
-    share=st.integers(0, 100),
+    weight=st.integers(0, 100),
     paused=st.booleans(),
     stages=st.lists(stages, max_size=4).map(tuple),
     problem=st.text(max_size=20),
@@ -77,7 +77,7 @@ def test_from_every_state_on_the_way_it_can_be_rolled_back(rollout, problem):
         return
     back = rollout.back(problem)
 
-    assert (back.state, back.share, back.ended) == ("rolled back", 0, True)
+    assert (back.state, back.weight, back.ended) == ("rolled back", 0, True)
     assert len(back.problem) <= 400
 
 

@@ -56,7 +56,7 @@ def until(happens):
 
 
 def stands(place):
-    """Return who answers, as the road says it and as the registry does."""
+    """Return who answers, as the routing file says it and as the registry does."""
     found = place.status()
     return found["champion"], found["challenger"], found["problem"], place.champion()
 
@@ -219,7 +219,7 @@ def test_an_object_that_somebody_deletes_ends_the_rollout_and_is_told(place, han
 def test_a_driver_that_was_killed_is_a_problem_that_status_tells(place, monkeypatch):
     monkeypatch.setenv("ROADWORTHY_LEASE_SECONDS", "2")
     with place.started("rollout", "start", "fuel:2", ROADWORTHY_STAGE_SECONDS="3") as first:
-        until(lambda: place.status()["share"] == 10)
+        until(lambda: place.status()["weight"] == 10)
         first.kill()
         first.wait(PATIENCE_SECONDS)
 

@@ -31,10 +31,13 @@ def made(after, mode, now=None, **more):
     )
 
 
-def rollout(state="staged", share=0, champion=2, version=3, **more):
+def rollout(state="staged", weight=0, champion=2, version=3, **more):
     at = "2026-01-02T03:04:05+00:00"
     return Rollout(
-        *("fuel", version, champion, "canary", "me", "h", at, at), state=state, share=share, **more
+        *("fuel", version, champion, "canary", "me", "h", at, at),
+        state=state,
+        weight=weight,
+        **more,
     )
 
 
@@ -81,9 +84,9 @@ def test_a_budget_is_what_kubernetes_knows(version):
 
 
 @pytest.mark.parametrize("mode", MODES)
-@given(share=st.integers(0, 100))
-def test_what_was_applied_reads_as_it_was_meant(mode, share):
-    for after in (Placed(OLD), Placed(stopped=OLD), Placed(OLD, NEW, share)):
+@given(weight=st.integers(0, 100))
+def test_what_was_applied_reads_as_it_was_meant(mode, weight):
+    for after in (Placed(OLD), Placed(stopped=OLD), Placed(OLD, NEW, weight)):
         assert inference_service.read(made(after, mode), mode) == after
 
 
@@ -112,14 +115,14 @@ def test_no_verb_changes_the_pods_of_a_version_that_stays(mode):
 @given(
     own=st.integers(1, 9),
     ready=st.integers(0, 20),
-    shares=st.lists(st.integers(0, 100), min_size=1, max_size=3),
+    weights=st.lists(st.integers(0, 100), min_size=1, max_size=3),
 )
-def test_pods_for_every_share_are_there_first_and_the_champion_keeps_its_own(own, ready, shares):
+def test_pods_for_every_share_are_there_first_and_the_champion_keeps_its_own(own, ready, weights):
     now = made(Placed(OLD), "Standard", min_replicas=own, max_replicas=9)
-    share, whole = 0, max(own, min(ready, 9))
+    weight, whole = 0, max(own, min(ready, 9))
 
-    for wanted in [0, *shares]:
-        for after, cover in ((share, wanted), (wanted, 0)):
+    for wanted in [0, *weights]:
+        for after, cover in ((weight, wanted), (wanted, 0)):
             now = inference_service.manifest(
                 *("fuel", Placed(OLD, NEW, after)),
                 mode="Standard",
@@ -133,7 +136,7 @@ def test_pods_for_every_share_are_there_first_and_the_champion_keeps_its_own(own
             assert predictor["minReplicas"] - canary["minReplicas"] == whole
             assert predictor["maxReplicas"] >= predictor["minReplicas"]
             assert canary["minReplicas"] * 100 >= whole * max(after, cover)
-        share = wanted
+        weight = wanted
     off = made(Placed(OLD), "Standard", now, min_replicas=own, max_replicas=9)
     assert off["spec"]["predictor"]["minReplicas"] == whole
     assert made(Placed(NEW), "Standard", now)["spec"]["predictor"]["minReplicas"] == 2

@@ -147,7 +147,7 @@ class Place:
         return Rollout(*who, **more)
 
     def put_on(self, version):
-        """Put a first version on the road."""
+        """Put a first version deployed."""
         first = self.rollout(version, 0)
         self.target.stage(first, self.bundles[version])
         self.target.promote(replace(first, state="promoted"))
@@ -158,14 +158,14 @@ class Place:
         self.target.stage(rollout, self.bundles[version])
         return rollout
 
-    def share(self, rollout, share):
-        shifted = replace(rollout, state="shifting", share=share)
+    def weight(self, rollout, weight):
+        shifted = replace(rollout, state="shifting", weight=weight)
         self.target.shift(shifted)
         return shifted
 
     def back(self, rollout, why="it is bad"):
         """Take a version off as a driver does, and once more when the rollout is finalised."""
-        off = replace(rollout, state="rolled back", share=0, problem=why)
+        off = replace(rollout, state="rolled back", weight=0, problem=why)
         self.target.roll_back(off, finish=False)
         self.target.roll_back(off)
 
@@ -319,19 +319,19 @@ def test_a_version_goes_through_all_stages(make, mode, packed):
     rollout = place.stage()
     seen = []
 
-    for share in (0, 10, 50, 100):
-        rollout = place.share(rollout, share)
+    for weight in (0, 10, 50, 100):
+        rollout = place.weight(rollout, weight)
         assert place.target.verify(rollout, _few(packed.golden)).good
         place.wait_for_answers(12)
         standing = place.target.status(MODEL)
-        seen.append((standing.champion, standing.challenger, standing.share))
-    place.target.promote(replace(rollout, state="promoted", share=0))
+        seen.append((standing.champion, standing.challenger, standing.weight))
+    place.target.promote(replace(rollout, state="promoted", weight=0))
 
     assert seen == [(2, 3, 0), (2, 3, 10), (2, 3, 50), (2, 3, 100)]
     place.check(3)
     asked = Counter(told for _, told in place.customers.answers)
     assert min(asked["2"], asked["3"]) > 3
-    # no share, no promotion and nothing else made the pods of a version anew
+    # no weight, no promotion and nothing else made the pods of a version anew
     assert place.controller.restarts == [2, 3]
 
 
@@ -344,12 +344,12 @@ def test_customers_have_as_many_pods_as_before(make):
     controller.slow.update({2: 0.2, 3: 0.2})
     before = len(controller.capacity) - 1
 
-    # when a version has a share and is taken off, another one is promoted by hand and then it is
+    # when a version has a weight and is taken off, another one is promoted by hand and then it is
     # rolled back
-    place.back(place.share(place.share(place.stage(), 10), 50))
+    place.back(place.weight(place.weight(place.stage(), 10), 50))
     place.wait_for_answers()
-    rollout = place.share(place.stage(), 10)
-    place.target.promote(replace(rollout, state="promoted", share=0))
+    rollout = place.weight(place.stage(), 10)
+    place.target.promote(replace(rollout, state="promoted", weight=0))
     place.wait_for_answers()
     place.target.put_back(RollbackIntent(MODEL, 2, (3,), "ada", AT, "x"))
 
@@ -361,13 +361,13 @@ def test_customers_have_as_many_pods_as_before(make):
 
 def test_a_share_waits_for_all_its_pods(make):
     place = make("Standard", min_replicas=4, ready_seconds=2)
-    rollout = place.share(place.stage(), 10)
+    rollout = place.weight(place.stage(), 10)
     place.controller.slow[3] = float("inf")
 
     with pytest.raises(RolloutError, match=r"1 of its 2 pods are ready"):
-        place.share(rollout, 50)
+        place.weight(rollout, 50)
 
-    assert place.target.status(MODEL).share == 10
+    assert place.target.status(MODEL).weight == 10
     place.back(rollout)
     place.check(2)
 
@@ -375,7 +375,7 @@ def test_a_share_waits_for_all_its_pods(make):
 def test_a_gateway_that_ignores_weights_is_seen(make):
     place = make("Standard")
     place.controller.ignores_weights = True
-    rollout = place.share(place.stage(), 10)
+    rollout = place.weight(place.stage(), 10)
 
     found = place.target.verify(rollout, _few(place.bundles[3].golden))
 
@@ -394,10 +394,10 @@ def test_without_a_split_of_traffic_nothing_begins(make, api):
     place.check(2)
 
 
-@pytest.mark.parametrize("share", [0, 50, 100])
-def test_a_version_that_is_taken_off_leaves_the_champion(make, mode, share):
+@pytest.mark.parametrize("weight", [0, 50, 100])
+def test_a_version_that_is_taken_off_leaves_the_champion(make, mode, weight):
     place = make(mode)
-    rollout = place.share(place.stage(), share)
+    rollout = place.weight(place.stage(), weight)
 
     place.back(rollout)
 
@@ -486,7 +486,7 @@ def test_a_version_that_is_slow_is_waited_for(make, mode, packed):
 
 def test_failing_with_a_share_is_taken_off(make, mode, gateway):
     place = make(mode)
-    rollout = place.share(place.stage(), 50)
+    rollout = place.weight(place.stage(), 50)
     gateway.failing.add((place.kserve.namespace, 3))
 
     found = place.target.verify(rollout, _few(place.bundles[3].golden))
@@ -518,10 +518,10 @@ def test_a_conflict_on_every_other_write_is_borne(make, mode):
 
     place.cluster.before_record = disturb_record
 
-    rollout = place.share(place.share(place.stage(), 10), 0)
+    rollout = place.weight(place.weight(place.stage(), 10), 0)
     place.back(rollout)
-    rollout = place.share(place.stage(), 50)
-    place.target.promote(replace(rollout, state="promoted", share=0))
+    rollout = place.weight(place.stage(), 50)
+    place.target.promote(replace(rollout, state="promoted", weight=0))
 
     intent = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it is bad")
     record.leave(place.target.records, intent)
@@ -562,13 +562,13 @@ def test_an_api_server_that_goes_in_the_middle_of_each_verb_is_waited_for(make, 
     with away():
         rollout = place.stage()
     with away(10):
-        rollout = place.share(rollout, 50)
+        rollout = place.weight(rollout, 50)
     with away():
         place.back(rollout)
     place.check(2)
-    rollout = place.share(place.stage(), 10)
+    rollout = place.weight(place.stage(), 10)
     with away():
-        place.target.promote(replace(rollout, state="promoted", share=0))
+        place.target.promote(replace(rollout, state="promoted", weight=0))
     place.check(3)
 
 
@@ -581,7 +581,7 @@ def test_a_promotion_that_took_too_long_is_told_and_ended_by_who_comes_next(
     settings = settings.model_copy(update=_brief(place))
     held = place.begin(settings)
     place.target.stage(held.rollout, place.bundles[3])
-    held.put(replace(place.share(held.rollout, 10), by_hand="ada"))
+    held.put(replace(place.weight(held.rollout, 10), by_hand="ada"))
     place.controller.stalled = True
     short = place.settings.model_copy(update={"ready_seconds": 0.5})
     hasty = KServeTarget(short, place.kserve, place.cluster, place.digest)
@@ -619,23 +619,23 @@ def test_an_api_server_that_is_gone_is_waited_for_or_told(make, kube):
     kube.stop_api()
     try:
         with pytest.raises(ClusterError, match=r"did not answer for 0.5 s"):
-            hasty.shift(replace(rollout, state="shifting", share=10))
+            hasty.shift(replace(rollout, state="shifting", weight=10))
         found = hasty.verify(rollout, _few(place.bundles[3].golden))
         standing = hasty.status(MODEL)
     finally:
         back.start()
-    rollout = place.share(rollout, 50)
+    rollout = place.weight(rollout, 50)
     back.join()
 
     assert found.unreachable
     assert "did not answer" in standing.problem
-    place.target.promote(replace(rollout, state="promoted", share=0))
+    place.target.promote(replace(rollout, state="promoted", weight=0))
     place.check(3)
 
 
 def test_a_field_that_somebody_else_holds_is_told_with_who(make, mode):
     place = make(mode)
-    rollout = place.share(place.stage(), 10)
+    rollout = place.weight(place.stage(), 10)
     spec = place.live["spec"]
     if mode == "Knative":
         spec["predictor"]["canaryTrafficPercent"] = 90
@@ -651,7 +651,7 @@ def test_a_field_that_somebody_else_holds_is_told_with_who(make, mode):
     )
 
     with pytest.raises(ClusterError, match='conflict with "somebody"'):
-        place.target.shift(replace(rollout, share=50))
+        place.target.shift(replace(rollout, weight=50))
 
     # but what is bad comes off all the same
     place.back(rollout)
@@ -670,7 +670,7 @@ def test_who_rolled_back_meanwhile_is_heeded(make, mode):
     place.cluster.before = meddle
 
     with pytest.raises(RolledBackError, match="rolled back by ada"):
-        place.share(rollout, 50)
+        place.weight(rollout, 50)
 
     with pytest.raises(RolledBackError):
         place.target.observe(rollout)
@@ -681,7 +681,7 @@ def test_who_rolled_back_meanwhile_is_heeded(make, mode):
 
 def test_the_version_before_is_put_back(make, mode):
     place = make(mode)
-    place.target.promote(replace(place.share(place.stage(), 100), state="promoted", share=0))
+    place.target.promote(replace(place.weight(place.stage(), 100), state="promoted", weight=0))
     note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "it is bad")
 
     place.target.put_back(note)
@@ -698,8 +698,8 @@ def test_another_serving_image_comes_with_the_next_version_and_goes_with_it(make
     place = make(mode)
     place.use_image("roadworthy/serving:other")
 
-    # when a version is staged after that, gets a share, and is rolled back
-    rollout = place.share(place.stage(), 50)
+    # when a version is staged after that, gets a weight, and is rolled back
+    rollout = place.weight(place.stage(), 50)
     assert place.target.verify(rollout, _few(packed.golden)).good
     place.back(rollout)
 
@@ -739,7 +739,7 @@ def test_a_version_put_back_that_does_not_come_up_leaves_what_answers(make, mode
 def test_a_pending_rollback_that_a_kill_left_is_done(make, mode):
     # given an intent, and a version that it takes off
     place = make(mode)
-    place.share(place.stage(), 50)
+    place.weight(place.stage(), 50)
     note = RollbackIntent(MODEL, 2, (3,), "ada", AT, "killed")
     record.leave(place.target.records, note)
 
@@ -759,7 +759,7 @@ def test_a_cluster_that_lost_its_champion_gets_it_again(make, mode):
     assert (standing.champion, standing.challenger) == (2, 3)
     with place.customers.asking():
         place.uids.add(place.live["metadata"]["uid"])
-        place.share(rollout, 0)
+        place.weight(rollout, 0)
         place.check(2)
 
 

@@ -86,14 +86,14 @@ def test_a_rollout_is_refused_nothing(make, mode, grant, packed):  # noqa: F811 
 
     # when a version is rolled out to a part, and taken off
     target.check("canary")
-    shifted = place.share(place.stage(), 10)
+    shifted = place.weight(place.stage(), 10)
     assert target.verify(shifted, _few(packed.golden)).good
     target.observe(shifted)
     place.back(shifted)
     assert (target.status(MODEL).champion, target.status(MODEL).problem) == (2, "")
     # and another time to all, and is promoted, and the one before put back in its place
-    whole = place.share(place.stage(), 100)
-    target.promote(replace(whole, state="promoted", share=0))
+    whole = place.weight(place.stage(), 100)
+    target.promote(replace(whole, state="promoted", weight=0))
     assert target.status(MODEL).champion == 3
     intent = RollbackIntent(MODEL, 2, (3,), "tester", AT, "too thirsty")
     target.put_back(intent)

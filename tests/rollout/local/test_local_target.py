@@ -21,7 +21,7 @@ from roadworthy.rollout.engine.target import Status
 from roadworthy.rollout.local import local_target, placement
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from tests.parts.answering import Reply
 from tests.rollout.staging import rollout, stage
 
@@ -76,7 +76,7 @@ def test_a_staged_version_answers_only_those_who_ask_for_it(live, simple):
 
     assert ask(live) == 1
     assert ask(live, 2) == 2
-    found = routes.read(live.road, "fuel")
+    found = routes.read(live.routing, "fuel")
     assert (found.champion.version, found.challenger.version) == (1, 2)
 
 
@@ -86,9 +86,9 @@ def test_a_promoted_version_answers_everybody(live, simple):
     promote(live, 2)
 
     assert answers_soon(live, 2)
-    assert routes.read(live.road, "fuel").challenger is None
+    assert routes.read(live.routing, "fuel").challenger is None
     promote(live, 2)
-    assert routes.read(live.road, "fuel").champion.version == 2
+    assert routes.read(live.routing, "fuel").champion.version == 2
 
 
 def test_a_version_that_is_rolled_back_answers_nobody(live, simple):
@@ -99,7 +99,7 @@ def test_a_version_that_is_rolled_back_answers_nobody(live, simple):
 
     assert answers_soon(live, 404, version=3)
     assert ask(live) == 1
-    assert routes.read(live.road, "fuel").challenger is None
+    assert routes.read(live.routing, "fuel").challenger is None
 
 
 def test_a_version_that_never_comes_up_is_told(live, simple):
@@ -110,8 +110,8 @@ def test_a_version_that_never_comes_up_is_told(live, simple):
 
     sentence = str(caught.value)
     assert "Version 5 of fuel did not come up at http://127.0.0.1:9 within 0.3 s" in sentence
-    assert str(live.road) in sentence
-    assert routes.read(live.road, "fuel").champion.version == 1
+    assert str(live.routing) in sentence
+    assert routes.read(live.routing, "fuel").champion.version == 1
     roll_back(live, 5)
 
 
@@ -123,26 +123,29 @@ def test_another_bundle_under_the_version_is_not_taken_for_this_one(live, home, 
         stage(wrong, packed, 6)
 
 
-@pytest.mark.parametrize("share", [10, 100, 0])
-def test_a_share_is_written_and_told_by_the_server(live, simple, share):
+@pytest.mark.parametrize("weight", [10, 100, 0])
+def test_a_share_is_written_and_told_by_the_server(live, simple, weight):
     stage(live, simple, 2)
 
-    LocalTarget(live).shift(rollout(live, 2, "shifting", share=share))
+    LocalTarget(live).shift(rollout(live, 2, "shifting", weight=weight))
 
-    found = routes.read(live.road, "fuel")
-    assert (found.share, found.shadow, found.state) == (share, True, "shifting")
+    found = routes.read(live.routing, "fuel")
+    assert (found.weight, found.shadow, found.state) == (weight, True, "shifting")
     card = httpx.get(f"{live.serving_url}/v2/models/fuel/card", trust_env=False).json()
-    assert {part["version"]: part["share"] for part in card["split"]} == {1: 100 - share, 2: share}
-    assert (100 in (share, 100 - share)) <= (ask(live) == (2 if share == 100 else 1))
-    # and staging it again, as whoever takes over does, keeps the share
+    assert {part["version"]: part["weight"] for part in card["split"]} == {
+        1: 100 - weight,
+        2: weight,
+    }
+    assert (100 in (weight, 100 - weight)) <= (ask(live) == (2 if weight == 100 else 1))
+    # and staging it again, as whoever takes over does, keeps the weight
     stage(live, simple, 2)
-    assert routes.read(live.road, "fuel").share == share
+    assert routes.read(live.routing, "fuel").weight == weight
     roll_back(live, 2)
 
 
 def test_figures_are_read_from_a_real_server(live, simple):
     stage(live, simple, 2)
-    target, under_way = LocalTarget(live), rollout(live, 2, "shifting", share=100)
+    target, under_way = LocalTarget(live), rollout(live, 2, "shifting", weight=100)
     target.shift(under_way)
     before = target.observe(under_way)
 
@@ -158,24 +161,24 @@ def test_figures_are_read_from_a_real_server(live, simple):
 
 def test_a_road_that_somebody_changed_is_left_alone(home, packed):
     release = placement.place(home, packed, 1)
-    routes.write(home.road, Road("fuel", champion=release))
+    routes.write(home.routing, Routing("fuel", champion=release))
     intent = RollbackIntent("fuel", 1, (2,), "ada", "2026-01-02T03:04:05+00:00", "it smokes")
     record.leave(LocalTarget(home).records, intent)
 
     for act in (LocalTarget(home).shift, LocalTarget(home).observe):
         with pytest.raises(RolledBackError, match=r"rolled back by ada at 2026.*: it smokes"):
-            act(rollout(home, 2, "shifting", share=10))
+            act(rollout(home, 2, "shifting", weight=10))
 
-    assert routes.read(home.road, "fuel") == Road("fuel", champion=release)
+    assert routes.read(home.routing, "fuel") == Routing("fuel", champion=release)
 
 
 def test_a_road_that_lost_its_champion_is_not_taken_for_a_first_release(home, packed):
     release = placement.place(home, packed, 2)
-    routes.write(home.road, Road("fuel", challenger=release))
+    routes.write(home.routing, Routing("fuel", challenger=release))
 
     with pytest.raises(RolloutError, match="has lost its champion, version 1"):
         local_target.projected(
-            routes.read(home.road, "fuel"),
+            routes.read(home.routing, "fuel"),
             Rollout("fuel", 2, 1, "canary", "me", "", "", "", state="promoted"),
         )
 
@@ -188,23 +191,23 @@ def test_rolling_means_nothing_here(home):
 
 def test_the_champion_before_is_kept_in_mind(home, packed, simple):
     first, second = placement.place(home, packed, 1), placement.place(home, simple, 2)
-    routes.write(home.road, Road("fuel", champion=first, challenger=second))
+    routes.write(home.routing, Routing("fuel", champion=first, challenger=second))
 
     promote(home, 2)
     promote(home, 2)
 
-    found = routes.read(home.road, "fuel")
+    found = routes.read(home.routing, "fuel")
     assert (found.champion, found.previous) == (second, first)
 
 
 def test_staging_the_champion_again_keeps_since_when_it_is_the_champion(home, packed):
     first = placement.place(home, packed, 1)
     champion = routes.Release(1, first.bundle, first.digest, "2020-01-01T00:00:00+00:00")
-    routes.write(home.road, Road("fuel", champion, first))
+    routes.write(home.routing, Routing("fuel", champion, first))
 
     promote(home, 1)
 
-    assert routes.read(home.road, "fuel") == Road("fuel", champion)
+    assert routes.read(home.routing, "fuel") == Routing("fuel", champion)
 
 
 def test_two_that_place_at_once_end_with_one_whole_copy(home, packed):
@@ -296,16 +299,16 @@ def test_whoever_waits_for_the_server_goes_on_saying_that_it_lives(home, packed)
 
 
 def test_a_pending_rollback_is_done_by_whoever_comes_next(home, packed, simple):
-    # given an intent of which the road knows nothing
+    # given an intent of which the routing file knows nothing
     first, second = placement.place(home, packed, 1), placement.place(home, simple, 2)
-    routes.write(home.road, Road("fuel", champion=second, previous=first))
+    routes.write(home.routing, Routing("fuel", champion=second, previous=first))
     target = LocalTarget(home)
     intent = RollbackIntent("fuel", 1, (2,), "ada", "2026-01-02T03:04:05+00:00", "it smokes")
 
     for _ in range(2):
         assert target.redo(intent)
 
-    found = routes.read(home.road, "fuel")
+    found = routes.read(home.routing, "fuel")
     assert (found.champion.version, found.previous, found.challenger) == (1, None, None)
 
 
@@ -323,30 +326,30 @@ def test_a_model_stands_as_the_server_says(live, simple):
         challenger=2,
         ready=True,
     )
-    # and what the road says and the server does not hold is a problem
-    now = routes.read(live.road, "fuel")
+    # and what the routing file says and the server does not hold is a problem
+    now = routes.read(live.routing, "fuel")
     lost = replace(now, champion=replace(now.champion, bundle="/nowhere", digest="f" * 64))
-    routes.write(live.road, lost)
+    routes.write(live.routing, lost)
     found = target.status("fuel")
     assert (found.champion, found.ready) == (1, False)
-    assert "is not what its road says" in found.problem
-    routes.write(live.road, now)
+    assert "is not what its routing file says" in found.problem
+    routes.write(live.routing, now)
 
 
 def test_what_cannot_be_reached_is_a_problem_of_its_standing(home, packed, tmp_path):
     nowhere = LocalTarget(home).status("fuel")
     assert "fuel is not deployed: `roadworthy run fuel`" in nowhere.problem
 
-    routes.write(home.road, Road("fuel", champion=placement.place(home, packed, 1)))
+    routes.write(home.routing, Routing("fuel", champion=placement.place(home, packed, 1)))
     gone = LocalTarget(home).status("fuel")
     assert (gone.url, gone.champion, gone.ready) == ("http://127.0.0.1:9", 1, False)
     assert "http://127.0.0.1:9 gives no answer" in gone.problem
 
     nobody = Settings(home=tmp_path)
-    routes.write(nobody.road, Road("fuel", champion=placement.place(nobody, packed, 1)))
+    routes.write(nobody.routing, Routing("fuel", champion=placement.place(nobody, packed, 1)))
     found = LocalTarget(nobody).status("fuel")
     assert (found.place, found.url, found.champion) == ("no server", "", 1)
     assert "start one with `roadworthy serve`" in found.problem
 
-    (home.road / "fuel.json").write_text("{")
+    (home.routing / "fuel.json").write_text("{")
     assert "does not say what is deployed" in LocalTarget(home).status("fuel").problem

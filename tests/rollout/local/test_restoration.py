@@ -1,4 +1,4 @@
-"""A road that is lost comes back from the registry; one that is whole asks nobody."""
+"""A routing file that is lost comes back from the registry; one that is whole asks nobody."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ from roadworthy.rollout.local import local_target, placement
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.rollout.local.restoration import restore
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.tracking import registry
 from roadworthy.tracking.registry import Registry, RegistryError
 
@@ -22,7 +22,7 @@ PROMOTED_AT = "2026-01-02T03:04:05+00:00"
 
 @pytest.fixture
 def released(released_from, packed):
-    """A home where version 1 is released, and the road was lost."""
+    """A home where version 1 is released, and the routing file was lost."""
     found = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
     run = found.log_candidate(
         "fuel", name="a", made_of="r", parameters={}, metrics={}, tags={}, figures={}
@@ -58,15 +58,15 @@ def test_a_road_that_was_deleted_or_damaged_is_written_anew(released, packed):
     told = list(restore(released))
 
     assert told == ["Put fuel version 1 in service again, from the registry."]
-    found = routes.read(released.road, "fuel")
+    found = routes.read(released.routing, "fuel")
     assert (found.champion.version, found.champion.digest) == (1, packed.digest)
     assert found.champion.since == PROMOTED_AT
     assert bundle.read(Path(found.champion.bundle), packed.digest)
     assert found.challenger is None
 
-    (released.road / "fuel.json").write_text('{"model": "fuel", "champ')
+    (released.routing / "fuel.json").write_text('{"model": "fuel", "champ')
     assert list(restore(released)) == told
-    assert routes.read(released.road, "fuel") == found
+    assert routes.read(released.routing, "fuel") == found
 
     (Path(found.champion.bundle) / bundle.MODEL).write_bytes(b"damaged")
     assert list(restore(released)) == told
@@ -85,36 +85,36 @@ def test_a_rollout_comes_back_with_its_split(released, simple):
     held = begin(released)
     for state in ("ready", "verified"):
         held.move(state)
-    held.move("shifting", share=50)
-    # when the road and the bundles are lost, and the server starts
+    held.move("shifting", weight=50)
+    # when the routing file and the bundles are lost, and the server starts
     told = list(restore(released))
     # then it is as it was
     assert "version 2 of fuel is shifting at 50 %" in told[1]
-    now = routes.read(released.road, "fuel")
+    now = routes.read(released.routing, "fuel")
     assert (now.champion.version, now.challenger.version) == (1, 2)
-    assert (now.share, now.shadow, now.state) == (50, True, "shifting")
+    assert (now.weight, now.shadow, now.state) == (50, True, "shifting")
     assert now.challenger.digest == simple.digest
     # and so it is when only the challenger's bundle was damaged
     (Path(now.challenger.bundle) / bundle.MODEL).write_bytes(b"damaged")
     assert list(restore(released)) == told
-    assert routes.read(released.road, "fuel").share == 50
+    assert routes.read(released.routing, "fuel").weight == 50
 
 
 @pytest.mark.parametrize("left", [None, '{"model": "fu'])
 def test_a_rollout_whose_road_is_lost_ends_with_the_champion_on_it(released, simple, left):
-    # given a rollout at 50 % whose road somebody deleted or damaged
+    # given a rollout at 50 % whose routing file somebody deleted or damaged
     found = Registry.of(released)
     run = found.aliased("fuel", "champion").run_id
     found.register("fuel", run_id=run, digest=simple.digest, tags={})
     held = begin(released)
     if left is not None:
-        released.road.mkdir(parents=True, exist_ok=True)
-        (released.road / "fuel.json").write_text(left)
+        released.routing.mkdir(parents=True, exist_ok=True)
+        (released.routing / "fuel.json").write_text(left)
     # when it is rolled back
     local_target.LocalTarget(released).roll_back(held.rollout.back("it was bad"))
-    # then the champion alone is on the road
-    now = routes.read(released.road, "fuel")
-    assert (now.champion.version, now.challenger, now.share) == (1, None, 0)
+    # then the champion alone is deployed
+    now = routes.read(released.routing, "fuel")
+    assert (now.champion.version, now.challenger, now.weight) == (1, None, 0)
 
 
 def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, simple):
@@ -126,13 +126,13 @@ def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, si
     told = list(restore(released))
 
     assert "Version 2 of fuel, which is rolled out, stays off" in told[1]
-    now = routes.read(released.road, "fuel")
+    now = routes.read(released.routing, "fuel")
     assert (now.champion.version, now.challenger) == (1, None)
 
 
 def test_a_whole_road_leaves_the_registry_alone(settings, packed, no_registry):
     champion = placement.place(settings, packed, 1)
-    routes.write(settings.road, Road("fuel", champion=champion))
+    routes.write(settings.routing, Routing("fuel", champion=champion))
 
     assert list(restore(settings)) == []
 
@@ -156,24 +156,24 @@ def test_a_release_that_cannot_be_fetched_is_told(released):
 
     with pytest.raises(RoadworthyError, match="ROADWORTHY_GIT_REMOTE"):
         list(restore(released))
-    assert routes.models(released.road) == []
+    assert routes.models(released.routing) == []
 
 
 def test_what_is_whole_is_served_although_another_road_cannot_come_back(settings, packed):
     champion = placement.place(settings, packed, 1)
-    routes.write(settings.road, Road("fuel", champion=champion))
+    routes.write(settings.routing, Routing("fuel", champion=champion))
     broken = {"model": "other", "champion": None, "challenger": None}
-    (settings.road / "other.json").write_text(json.dumps(broken))
+    (settings.routing / "other.json").write_text(json.dumps(broken))
     away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
 
     (told,) = restore(away)
 
     assert "does not answer" in told
-    assert routes.read(settings.road, "fuel").champion == champion
+    assert routes.read(settings.routing, "fuel").champion == champion
 
 
 def test_a_rollout_of_a_cluster_is_left_to_it(released, simple):
-    # given a rollout on a cluster that was promoted, and a home whose road is lost
+    # given a rollout on a cluster that was promoted, and a home whose routing file is lost
     found = Registry.of(released)
     run = found.aliased("fuel", "champion").run_id
     found.register("fuel", run_id=run, digest=simple.digest, tags={})
@@ -185,6 +185,6 @@ def test_a_rollout_of_a_cluster_is_left_to_it(released, simple):
     told = list(restore(released.model_copy(update={"target": "kserve"})))
     # then it has the champion alone, and the rollout is as it was
     assert told == ["Put fuel version 1 in service again, from the registry."]
-    assert routes.read(released.road, "fuel").challenger is None
+    assert routes.read(released.routing, "fuel").challenger is None
     assert not LocalRecords(released).read("fuel").rollout.settled
     assert found.aliased("fuel", "champion").number == 1

@@ -368,7 +368,7 @@ def test_without_a_champion_only_the_pinned_challenger_answers(ask, served):
 
     assert answer.status == 503
     assert answer.headers["retry-after"] == "1"
-    assert "no champion on the road yet" in answer.json["error"]
+    assert "no champion deployed yet" in answer.json["error"]
     assert "version 2" in answer.json["error"]
     assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="2").status == 200
     assert ask("/v2/models/fuel/ready", method="GET").status == 503
@@ -455,14 +455,14 @@ def test_the_figures_are_read_and_not_written(ask):
 
 
 def test_the_card_tells_how_the_versions_share(ask):
-    ask.fleet.hold(replace(ask.fleet.held["fuel"], share=10, state="shifting"))
+    ask.fleet.hold(replace(ask.fleet.held["fuel"], weight=10, state="shifting"))
 
     card = ask("/v2/models/fuel/card", method="GET").json
 
     assert card["state"] == "shifting"
     assert card["split"] == [
-        {"version": 1, "role": "champion", "share": 90},
-        {"version": 2, "role": "challenger", "share": 10},
+        {"version": 1, "role": "champion", "weight": 90},
+        {"version": 2, "role": "challenger", "weight": 10},
     ]
 
 

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from roadworthy.cli.up import sample
 from roadworthy.rollout.engine.verification import verify
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.serving.http.guard import is_shown
 from roadworthy.serving.settings import ServerError, ServerSettings, UsageError, read_token
 
@@ -96,9 +96,9 @@ def test_a_token_is_read_from_a_file_or_a_variable_and_never_told(tmp_path):
     assert read_token(None, {"ROADWORTHY_TOKEN": "other\n"}) == "other"
     assert read_token(None, {"ROADWORTHY_TOKEN": ""}) is None
 
-    assert "abc" not in repr(ServerSettings(road=tmp_path, token="abc"))
+    assert "abc" not in repr(ServerSettings(routing=tmp_path, token="abc"))
     with pytest.raises(UsageError) as caught:
-        ServerSettings(road=tmp_path, token="two words")
+        ServerSettings(routing=tmp_path, token="two words")
     assert "two words" not in str(caught.value)
 
 
@@ -123,7 +123,7 @@ from pathlib import Path
 from roadworthy.serving.settings import ServerSettings
 from roadworthy.serving.process.supervisor import supervise
 settings = ServerSettings(
-    road=Path(sys.argv[1]), port=0, token=sys.argv[2], cors_origins=(sys.argv[3],)
+    routing=Path(sys.argv[1]), port=0, token=sys.argv[2], cors_origins=(sys.argv[3],)
 )
 sys.argv[2:] = []
 sys.exit(supervise(settings))
@@ -132,7 +132,7 @@ sys.exit(supervise(settings))
 
 def test_a_supervised_server_gets_the_token_and_nobody_else_sees_it(bundles, release, tmp_path):
     # given a supervisor with a token
-    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-c", SUPERVISED, tmp_path, TOKEN, ORIGIN],
@@ -231,7 +231,7 @@ def test_without_named_origins_there_is_no_cors(server):
 @pytest.mark.parametrize("origin", ["*", "null", "cars.example.org", "https://a.org/path", ""])
 def test_what_is_no_origin_is_refused(tmp_path, origin):
     with pytest.raises(UsageError, match="is no origin"):
-        ServerSettings(road=tmp_path, cors_origins=(origin,))
+        ServerSettings(routing=tmp_path, cors_origins=(origin,))
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v1/models", "/nowhere", "/metrics", "/openapi.json"])

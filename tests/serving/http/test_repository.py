@@ -1,4 +1,4 @@
-"""KServe's repository API over HTTP: what is on the road, and look again."""
+"""KServe's repository API over HTTP: what is deployed, and look again."""
 
 import json
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 from roadworthy.bundles import bundle
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road
+from roadworthy.routing.routes import Release, Routing
 
 CAR = {"weight_kg": 1200, "year": 1980}
 PREDICT = "/v1/models/fuel:predict"
@@ -15,20 +15,20 @@ INDEX = "/v2/repository/index"
 
 
 @pytest.fixture(scope="module")
-def roads(bundles, release, tmp_path_factory):
-    return tmp_path_factory.mktemp("roads")
+def routings(bundles, release, tmp_path_factory):
+    return tmp_path_factory.mktemp("routing")
 
 
 @pytest.fixture(scope="module")
-def lazy(start, roads, bundles, release):
-    """A server that does not look at the roads by itself."""
-    routes.write(roads, Road("fuel", release(1, bundles[0])))
-    return start("--road", roads, "--poll-seconds", 3600)
+def lazy(start, routings, bundles, release):
+    """A server that does not look at the routing files by itself."""
+    routes.write(routings, Routing("fuel", release(1, bundles[0])))
+    return start("--routing", routings, "--poll-seconds", 3600)
 
 
 @pytest.fixture(autouse=True)
-def _first(lazy, roads, bundles, release):
-    routes.write(roads, Road("fuel", release(1, bundles[0])))
+def _first(lazy, routings, bundles, release):
+    routes.write(routings, Routing("fuel", release(1, bundles[0])))
     lazy.post("/v2/repository/models/fuel/load")
 
 
@@ -47,10 +47,10 @@ def answered_by(server) -> str:
     return answer.headers["x-roadworthy-version"]
 
 
-def test_to_load_is_to_look_at_the_road_now(lazy, roads, bundles, release):
+def test_to_load_is_to_look_at_the_road_now(lazy, routings, bundles, release):
     assert index(lazy) == [entry("1")]
 
-    routes.write(roads, Road("fuel", release(2, bundles[1]), release(1, bundles[0])))
+    routes.write(routings, Routing("fuel", release(2, bundles[1]), release(1, bundles[0])))
     assert answered_by(lazy) == "1"
     done = lazy.post("/v2/repository/models/fuel/load")
 
@@ -91,9 +91,9 @@ DAMAGES = [
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_bundle_that_is_not_whole_is_refused_in_a_sentence_and_the_version_stays(
-    lazy, roads, bundles, tmp_path, how
+    lazy, routings, bundles, tmp_path, how
 ):
-    routes.write(roads, Road("fuel", damaged(bundles, tmp_path, how)))
+    routes.write(routings, Routing("fuel", damaged(bundles, tmp_path, how)))
 
     refused = lazy.post("/v2/repository/models/fuel/load")
 
@@ -108,8 +108,8 @@ def test_a_bundle_that_is_not_whole_is_refused_in_a_sentence_and_the_version_sta
     assert lazy.log.read_text().count("Traceback") == 0
 
 
-def test_a_road_that_is_damaged_is_told_and_the_version_stays(lazy, roads):
-    (roads / "fuel.json").write_text("{")
+def test_a_road_that_is_damaged_is_told_and_the_version_stays(lazy, routings):
+    (routings / "fuel.json").write_text("{")
 
     refused = lazy.post("/v2/repository/models/fuel/load")
 
@@ -118,24 +118,24 @@ def test_a_road_that_is_damaged_is_told_and_the_version_stays(lazy, roads):
     assert answered_by(lazy) == "1"
 
 
-def test_what_is_on_the_road_is_not_unloaded_and_what_has_left_it_is(lazy, roads):
+def test_what_is_on_the_road_is_not_unloaded_and_what_has_left_it_is(lazy, routings):
     refused = lazy.post("/v2/repository/models/fuel/unload")
     assert refused.status_code == 409
-    assert "Version 1 of fuel is on the road" in refused.json()["error"]
+    assert "Version 1 of fuel is deployed" in refused.json()["error"]
     assert answered_by(lazy) == "1"
 
-    routes.write(roads, Road("fuel"))
+    routes.write(routings, Routing("fuel"))
     done = lazy.post("/v2/repository/models/fuel/unload")
 
     assert (done.status_code, done.json()) == (200, {"name": "fuel", "unload": True})
     assert lazy.post(PREDICT, json={"instances": [CAR]}).status_code == 503
     assert lazy.get("/v2/models/fuel/ready").status_code == 503
-    assert index(lazy) == [entry("", "No version of fuel is on the road.")]
+    assert index(lazy) == [entry("", "No version of fuel is deployed.")]
     assert lazy.post("/v2/repository/models/fuel/load").status_code == 503
 
 
-def test_a_model_whose_road_is_gone_can_be_unloaded(lazy, roads):
-    (roads / "fuel.json").unlink()
+def test_a_model_whose_road_is_gone_can_be_unloaded(lazy, routings):
+    (routings / "fuel.json").unlink()
 
     assert lazy.post("/v2/repository/models/fuel/load").status_code == 200
     assert answered_by(lazy) == "1"

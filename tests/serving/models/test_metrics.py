@@ -186,7 +186,7 @@ def test_what_is_held_is_told_with_role_share_and_age(served):
     fleet = Fleet()
     metrics = Metrics(fleet)
 
-    fleet.hold(Held("fuel", *served, share=10))
+    fleet.hold(Held("fuel", *served, weight=10))
 
     figures = read(metrics)
     assert figures["roadworthy_version"] == {

@@ -7,7 +7,7 @@ import pytest
 from roadworthy.bundles import bundle
 from roadworthy.bundles.bundle import BundleError
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.serving.models import model_store as fleets
 from roadworthy.serving.models.model_store import Fleet, Watcher, fixed, load
 
@@ -46,10 +46,10 @@ def test_a_loaded_version_answers_its_golden_batch(bundles, release):
 
 def test_a_damaged_bundle_is_refused_and_what_is_held_stays(bundles, release, damaged, caplog):
     fleet = Fleet()
-    fleet.follow(Road("fuel", release(1, bundles[0])))
+    fleet.follow(Routing("fuel", release(1, bundles[0])))
     bad = routes.Release(2, str(damaged), bundles[1].digest, "")
 
-    fleet.follow(Road("fuel", bad, bad))
+    fleet.follow(Routing("fuel", bad, bad))
 
     held = fleet.held["fuel"]
     assert (held.champion.version, held.challenger) == (1, None)
@@ -60,10 +60,10 @@ def test_a_damaged_bundle_is_refused_and_what_is_held_stays(bundles, release, da
 def test_what_was_refused_is_tried_again_and_told_of_once(
     bundles, release, damaged, tmp_path, caplog
 ):
-    roads = tmp_path / "roads"
-    routes.write(roads, Road("fuel", routes.Release(2, str(damaged), bundles[1].digest, "")))
+    routings = tmp_path / "routing"
+    routes.write(routings, Routing("fuel", routes.Release(2, str(damaged), bundles[1].digest, "")))
     fleet = Fleet()
-    watcher = Watcher(fleet, roads, 60, retry_seconds=0)
+    watcher = Watcher(fleet, routings, 60, retry_seconds=0)
     watcher.look()
     watcher.look()
     assert not fleet.ready
@@ -121,10 +121,10 @@ def test_a_bundle_that_may_not_be_read_is_refused(bundles, release, monkeypatch)
 def test_a_promoted_challenger_is_not_loaded_again(bundles, release):
     fleet = Fleet()
     first, second = release(1, bundles[0]), release(2, bundles[1])
-    fleet.follow(Road("fuel", first, second))
+    fleet.follow(Routing("fuel", first, second))
     challenger = fleet.held["fuel"].challenger
 
-    fleet.follow(Road("fuel", second))
+    fleet.follow(Routing("fuel", second))
 
     held = fleet.held["fuel"]
     assert held.champion.scorer is challenger.scorer
@@ -134,10 +134,10 @@ def test_a_promoted_challenger_is_not_loaded_again(bundles, release):
 
 def test_a_champion_that_is_taken_off_the_road_answers_no_more(bundles, release):
     fleet = Fleet()
-    fleet.follow(Road("fuel", release(1, bundles[0])))
+    fleet.follow(Routing("fuel", release(1, bundles[0])))
     assert fleet.ready
 
-    fleet.follow(Road("fuel"))
+    fleet.follow(Routing("fuel"))
 
     assert not fleet.ready
     assert "fuel" in fleet.held
@@ -145,11 +145,11 @@ def test_a_champion_that_is_taken_off_the_road_answers_no_more(bundles, release)
 
 def test_a_request_keeps_what_it_got_while_the_version_changes(bundles, release):
     fleet = Fleet()
-    fleet.follow(Road("fuel", release(1, bundles[0])))
+    fleet.follow(Routing("fuel", release(1, bundles[0])))
     in_flight = fleet.held["fuel"].champion
     before = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
 
-    fleet.follow(Road("fuel", release(2, bundles[1])))
+    fleet.follow(Routing("fuel", release(2, bundles[1])))
 
     after = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
     assert after == before
@@ -159,16 +159,16 @@ def test_the_watcher_follows_a_road_that_changes_and_only_then(bundles, release,
     followed = []
 
     class Following(Fleet):
-        def follow(self, road: Road) -> bool:
-            followed.append(road)
+        def follow(self, routing: Routing) -> bool:
+            followed.append(routing)
             return True
 
     watcher = Watcher(Following(), tmp_path, 60)
     watcher.look()
-    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     watcher.look()
     watcher.look()
-    routes.write(tmp_path, Road("fuel", release(2, bundles[1])))
+    routes.write(tmp_path, Routing("fuel", release(2, bundles[1])))
     watcher.look()
 
     assert [one.champion.version for one in followed] == [1, 2]
@@ -180,7 +180,7 @@ def test_the_watcher_follows_a_road_that_changes_and_only_then(bundles, release,
 def test_a_damaged_road_is_told_of_and_what_is_held_stays(
     bundles, release, tmp_path, caplog, content
 ):
-    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     fleet = Fleet()
     watcher = Watcher(fleet, tmp_path, 60)
     watcher.look()
@@ -193,7 +193,7 @@ def test_a_damaged_road_is_told_of_and_what_is_held_stays(
 
 
 def test_a_road_that_is_deleted_changes_nothing(bundles, release, tmp_path):
-    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     fleet = Fleet()
     watcher = Watcher(fleet, tmp_path, 60)
     watcher.look()
@@ -210,18 +210,18 @@ def test_the_watcher_goes_on_after_what_nobody_foresaw(
     class Stumbling(Fleet):
         falls = 1
 
-        def follow(self, road: Road) -> bool:
+        def follow(self, routing: Routing) -> bool:
             if self.falls:
                 self.falls -= 1
                 raise ZeroDivisionError
-            return super().follow(road)
+            return super().follow(routing)
 
     fleet = Stumbling()
     watcher = Watcher(fleet, tmp_path, 0.01)
     watcher.start()
-    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     eventually(lambda: "ZeroDivisionError" in caplog.text, "the first fall")
-    routes.write(tmp_path, Road("fuel", release(2, bundles[1])))
+    routes.write(tmp_path, Routing("fuel", release(2, bundles[1])))
 
     eventually(lambda: fleet.ready, "version 2")
     watcher.stop()

@@ -39,10 +39,10 @@ def version(number: int, graph: bytes, most: int = 1000) -> Served:
 class Asking:
     """Traffic over a champion that answers x, and a challenger."""
 
-    def __init__(self, challenger: Served | None = None, **road) -> None:
+    def __init__(self, challenger: Served | None = None, **routing) -> None:
         self.champion = version(1, graphs.looping(1))
         trial = None if challenger is None else Trial(challenger.scorer, PATIENCE)
-        self.held = Held("m", self.champion, challenger, trial=trial, **road)
+        self.held = Held("m", self.champion, challenger, trial=trial, **routing)
         self.fleet = Fleet()
         self.fleet.hold(self.held)
         self.metrics = Metrics(self.fleet)
@@ -76,29 +76,29 @@ class Asking:
         }
 
 
-@given(share=st.integers(0, 100), turns=st.integers(1, 3))
-def test_each_hundred_requests_are_split_exactly_and_evenly(share, turns):
-    held = Held("m", share=share)
+@given(weight=st.integers(0, 100), turns=st.integers(1, 3))
+def test_each_hundred_requests_are_split_exactly_and_evenly(weight, turns):
+    held = Held("m", weight=weight)
 
     asked = [held.is_challengers_turn() for _ in range(100 * turns)]
 
-    assert sum(asked) == share * turns
+    assert sum(asked) == weight * turns
     for start in range(len(asked) - 10):
-        assert abs(sum(asked[start : start + 10]) - share / 10) < 2
+        assert abs(sum(asked[start : start + 10]) - weight / 10) < 2
 
 
-@pytest.mark.parametrize("share", [0, 10, 50, 100])
-def test_the_challenger_answers_its_share_and_each_answer_names_its_version(share):
-    asking = Asking(version(2, graphs.failing()), share=share)
+@pytest.mark.parametrize("weight", [0, 10, 50, 100])
+def test_the_challenger_answers_its_share_and_each_answer_names_its_version(weight):
+    asking = Asking(version(2, graphs.failing()), weight=weight)
 
     answered = asking.many(*[float(n % 10) for n in range(100)])
 
-    assert Counter(number for number, _ in answered) == Counter({1: 100 - share, 2: share})
+    assert Counter(number for number, _ in answered) == Counter({1: 100 - weight, 2: weight})
     assert [values for _, values in answered] == [[float(n % 10)] for n in range(100)]
 
 
 def test_who_asks_for_a_version_gets_it_whatever_the_share():
-    asking = Asking(version(2, graphs.failing()), share=50)
+    asking = Asking(version(2, graphs.failing()), weight=50)
 
     assert {number for number, _ in asking.many(*[1.0] * 10, pinned="1")} == {1}
     assert {number for number, _ in asking.many(*[1.0] * 10, pinned="2")} == {2}
@@ -115,7 +115,7 @@ def test_who_asks_for_a_version_gets_it_whatever_the_share():
     ],
 )
 def test_where_the_challenger_fails_the_champion_answers(graph, x, reason, caplog):
-    asking = Asking(version(2, graph), share=100)
+    asking = Asking(version(2, graph), weight=100)
 
     with caplog.at_level(logging.WARNING):
         answered = asking.many(*[x] * 6)
@@ -132,7 +132,7 @@ def test_where_the_challenger_fails_the_champion_answers(graph, x, reason, caplo
 
 
 def test_the_champions_time_does_not_count_how_long_the_challenger_was_waited_for():
-    asking = Asking(version(2, graphs.looping(graphs.ENDLESS)), share=100)
+    asking = Asking(version(2, graphs.looping(graphs.ENDLESS)), weight=100)
 
     asking.many(1.0)
 
@@ -151,14 +151,14 @@ def test_one_that_is_asked_for_and_fails_is_told_to():
 
 
 def test_a_request_that_only_the_challenger_refuses_is_answered_by_the_champion():
-    asking = Asking(version(2, graphs.failing(), most=5), share=100)
+    asking = Asking(version(2, graphs.failing(), most=5), weight=100)
 
     assert asking.many(7.0) == [(1, [7.0])]
     assert asking.figures()["roadworthy_fallbacks_total model=m reason=error version=2"] == 1
 
 
 def test_a_request_that_both_refuse_is_no_failure_of_the_challenger():
-    asking = Asking(version(2, graphs.failing()), share=100)
+    asking = Asking(version(2, graphs.failing()), weight=100)
 
     with pytest.raises(Refused) as caught:
         asking.many(2000.0)
@@ -205,9 +205,9 @@ async def shadowed(asking: Asking, *values: float) -> dict[str, float]:
     return await asking.told()
 
 
-@pytest.mark.parametrize("share", [0, 100])
-def test_both_versions_are_compared_on_the_same_requests(share):
-    asking = Asking(version(2, graphs.failing()), share=share, shadow=True)
+@pytest.mark.parametrize("weight", [0, 100])
+def test_both_versions_are_compared_on_the_same_requests(weight):
+    asking = Asking(version(2, graphs.failing()), weight=weight, shadow=True)
 
     figures = asyncio.run(shadowed(asking, 1.0, 3.0, 5.0))
 
@@ -222,7 +222,7 @@ def test_both_versions_are_compared_on_the_same_requests(share):
 
 
 def test_a_challenger_that_answers_more_than_the_champion_has_not_failed():
-    asking = Asking(version(2, graphs.failing()), share=100, shadow=True)
+    asking = Asking(version(2, graphs.failing()), weight=100, shadow=True)
     champion = version(1, graphs.looping(1), most=5)
     asking.held = replace(asking.held, champion=champion)
 
@@ -249,8 +249,8 @@ def test_a_challenger_without_an_end_is_stopped_in_the_background():
 
 
 def test_nothing_is_compared_of_who_asks_for_a_version_or_without_a_shadow():
-    for road, pinned in (({"shadow": True}, "1"), ({"shadow": False}, None)):
-        asking = Asking(version(2, graphs.failing()), **road)
+    for routing, pinned in (({"shadow": True}, "1"), ({"shadow": False}, None)):
+        asking = Asking(version(2, graphs.failing()), **routing)
         asking.many(1.0, 2.0, pinned=pinned)
         told = asking.figures()
         assert not any(name.startswith("roadworthy_shadow_total ") for name in told)

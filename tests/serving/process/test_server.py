@@ -14,7 +14,7 @@ import pytest
 
 from roadworthy.bundles import bundle
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from tests.loading import loaded_by
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -70,7 +70,7 @@ def test_the_repository_api_says_what_is_loaded_and_takes_nothing_off_the_road(s
     assert server.post("/v2/repository/models/oil/unload").status_code == 404
     refused = server.post("/v2/repository/models/fuel/unload")
     assert refused.status_code == 409
-    assert "on the road" in refused.json()["error"]
+    assert "deployed" in refused.json()["error"]
     assert server.get("/v1/models").json() == {"models": ["fuel"]}
 
 
@@ -156,15 +156,15 @@ def test_nothing_is_logged_for_a_request(server):
 def test_a_model_is_known_and_ready_from_when_its_road_appears(
     start, bundles, release, tmp_path, eventually
 ):
-    # given a server on an empty road
-    server = start("--road", tmp_path)
+    # given a server on an empty routing file
+    server = start("--routing", tmp_path)
     assert server.get("/v2/health/live").status_code == 200
     assert server.get("/v2/health/ready").status_code == 503
     assert server.get("/v1/models/fuel").status_code == 404
     assert server.post(PREDICT, json={"instances": [CAR]}).status_code == 404
 
     # when only a challenger appears
-    routes.write(tmp_path, Road("fuel", None, release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", None, release(1, bundles[0])))
     eventually(lambda: server.get("/v2/models/fuel").status_code == 200, "the model")
 
     # then it is known, not ready, and answers who asks for it
@@ -176,7 +176,7 @@ def test_a_model_is_known_and_ready_from_when_its_road_appears(
     assert server.post(PREDICT, json={"instances": [CAR]}, headers=pin).status_code == 200
 
     # when it is promoted, then the server is ready
-    routes.write(tmp_path, Road("fuel", release(1, bundles[0])))
+    routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     eventually(lambda: server.get("/v2/health/ready").status_code == 200, "readiness")
     assert server.get("/v1/models/fuel").status_code == 200
     assert server.post(PREDICT, json={"instances": [CAR]}).status_code == 200
@@ -218,14 +218,14 @@ def test_versions_change_under_constant_requests_and_a_damaged_one_is_refused(
     start, bundles, release, tmp_path, eventually
 ):
     # given a server under constant requests
-    roads = tmp_path / "roads"
+    routings = tmp_path / "routing"
     first, second = release(1, bundles[0]), release(2, bundles[1])
-    routes.write(roads, Road("fuel", first))
-    server = start("--road", roads)
+    routes.write(routings, Routing("fuel", first))
+    server = start("--routing", routings)
     with Asking(server.url) as asking:
         # when the champion changes to and fro
         for turn, release_ in enumerate((second, first, second)):
-            routes.write(roads, Road("fuel", release_))
+            routes.write(routings, Routing("fuel", release_))
             now = (200, str(release_.version))
             eventually(
                 lambda now=now: now in asking.seen[-1:],
@@ -239,7 +239,7 @@ def test_versions_change_under_constant_requests_and_a_damaged_one_is_refused(
         broken = tmp_path / "broken"
         shutil.copytree(bundles[0].path, broken)
         (broken / bundle.GOLDEN).write_bytes(b"{}")
-        routes.write(roads, Road("fuel", routes.Release(3, str(broken), first.digest, "")))
+        routes.write(routings, Routing("fuel", routes.Release(3, str(broken), first.digest, "")))
         server.wait_for("Version 3 of fuel is refused, version 2 stays")
         count = len(asking.seen)
         eventually(lambda: len(asking.seen) > count + 5, "some more answers")
@@ -327,7 +327,7 @@ def test_a_port_in_use_is_told_in_one_sentence(command, tmp_path):
         port = taken.getsockname()[1]
 
         done = subprocess.run(
-            [*command, "--road", tmp_path, "--port", str(port)],
+            [*command, "--routing", tmp_path, "--port", str(port)],
             capture_output=True,
             text=True,
             check=False,

@@ -21,7 +21,7 @@ import pytest
 
 from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road
+from roadworthy.routing.routes import Routing
 from roadworthy.serving.__main__ import parser
 from roadworthy.serving.process import supervisor
 from roadworthy.serving.settings import ServerError, ServerSettings
@@ -184,7 +184,7 @@ def gone(pid: int) -> bool:
 def supervised(bundles, release, tmp_path, eventually) -> Iterator[Callable[..., Supervised]]:
     """Start ``roadworthy serve`` in a home whose champion is version 1."""
     home = tmp_path / "home"
-    routes.write(home / "road", Road("fuel", release(1, bundles[0])))
+    routes.write(home / "routing", Routing("fuel", release(1, bundles[0])))
     log = tmp_path / "log"
     started: list[subprocess.Popen] = []
 
@@ -271,10 +271,12 @@ def test_a_challenger_that_comes_and_goes_under_load_fails_no_request(
         return httpx.post(server.url + PREDICT, content=BODY, headers=pin).status_code
 
     with asked(server) as customers:
-        routes.write(settings.road, Road("fuel", release(1, bundles[0]), release(2, bundles[1])))
+        routes.write(
+            settings.routing, Routing("fuel", release(1, bundles[0]), release(2, bundles[1]))
+        )
         eventually(lambda: pinned() == 200, "the challenger")
-        # when it is taken off the road
-        routes.write(settings.road, Road("fuel", release(1, bundles[0])))
+        # when it is taken no longer deployed
+        routes.write(settings.routing, Routing("fuel", release(1, bundles[0])))
         eventually(lambda: pinned() == 404, "its end")
     # then no request failed, and nobody was answered by it
     assert [customer.failed for customer in customers] == [[]] * 4
@@ -377,13 +379,13 @@ def test_a_new_version_is_told_when_every_process_holds_it(supervised, bundles, 
     ]
     # when a challenger comes
     routes.write(
-        server.home / "road", Road("fuel", champion, challenger, share=10, state="shifting")
+        server.home / "routing", Routing("fuel", champion, challenger, weight=10, state="shifting")
     )
     server.until(lambda: all("2" in one["versions"] for one in told()), "both to hold it")
     # then whoever is asked for it answers
     assert {server.ask(**{"x-roadworthy-version": "2"}) for _ in range(20)} == {(200, "2")}
     assert {one["versions"]["2"] for one in told()} == {challenger.digest}
-    assert [[part["share"] for part in one["split"]] for one in told()] == [[90, 10]] * 2
+    assert [[part["weight"] for part in one["split"]] for one in told()] == [[90, 10]] * 2
     assert {one["state"] for one in told()} == {"shifting"}
     assert httpx.get(f"{server.url}/v2/models/oil/workers").status_code == 404
 
@@ -520,7 +522,7 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path):
 
 def test_a_directory_that_is_not_there_is_told_before_anything_is_started(tmp_path):
     with pytest.raises(ServerError, match="There is no directory"):
-        supervisor.supervise(ServerSettings(road=tmp_path / "nowhere", port=0))
+        supervisor.supervise(ServerSettings(routing=tmp_path / "nowhere", port=0))
 
 
 def test_figures_that_cannot_be_written_are_told_before_anything_is_started(tmp_path):
@@ -528,12 +530,12 @@ def test_figures_that_cannot_be_written_are_told_before_anything_is_started(tmp_
     taken.touch()
 
     with pytest.raises(ServerError, match=r"no writing figures in .*a file .*--metrics-dir"):
-        supervisor.supervise(ServerSettings(road=tmp_path, port=0, metrics_dir=taken))
+        supervisor.supervise(ServerSettings(routing=tmp_path, port=0, metrics_dir=taken))
 
 
 def test_a_server_gets_the_settings_of_its_supervisor():
     settings = ServerSettings(
-        road=Path("a road"),
+        routing=Path("a directory"),
         port=0,
         client=Path("page"),
         max_rows=7,

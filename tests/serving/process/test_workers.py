@@ -98,15 +98,15 @@ def test_without_a_place_it_is_a_scratch_directory():
 
 def test_what_every_process_holds_is_told_also_of_one_that_holds_nothing(tmp_path, served):
     champion, challenger = served
-    held = Held("fuel", champion, challenger, share=10, state="shifting")
+    held = Held("fuel", champion, challenger, weight=10, state="shifting")
     ready = Board(tmp_path, 1)
     ready.write({"fuel": loaded.told(held)})
 
     (only,) = loaded.holdings(ready, "fuel")["workers"]
     assert only["versions"] == {"1": champion.release.digest, "2": challenger.release.digest}
     assert only["split"] == [
-        {"version": 1, "role": "champion", "share": 90},
-        {"version": 2, "role": "challenger", "share": 10},
+        {"version": 1, "role": "champion", "weight": 90},
+        {"version": 2, "role": "challenger", "weight": 10},
     ]
 
     # when another one starts, as it does in a process of its own

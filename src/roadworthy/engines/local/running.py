@@ -231,10 +231,10 @@ def _start_server(settings: Settings, engine: subprocess.Popen[bytes]) -> subpro
 
     It runs the code at hand, as ``roadworthy serve`` does, not that of the commit.
     """
-    settings.road.mkdir(parents=True, exist_ok=True)
+    settings.routing.mkdir(parents=True, exist_ok=True)
     port = settings.serving_url.rpartition(":")[2]
-    road = str(settings.road)
-    options = ["--road", road, "--port", port, "--with-parent"]
+    routing = str(settings.routing)
+    options = ["--routing", routing, "--port", port, "--with-parent"]
     command = [sys.executable, "-m", "roadworthy.serving", *options]
     with (settings.home / "server.log").open("ab") as log:
         return subprocess.Popen(

@@ -1,7 +1,7 @@
 """Back to an earlier version: the traffic first, MLflow after it.
 
 On one machine MLflow takes longer to import than users of the service should wait for a good
-answer, and the road remembers which version the champion followed.
+answer, and the routing file remembers which version the champion followed.
 """
 
 from __future__ import annotations

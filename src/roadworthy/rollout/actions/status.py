@@ -54,7 +54,7 @@ class ModelStatus:
             "url": now.url,
             "champion": str(now.champion or "none"),
             "challenger": str(now.challenger or "none"),
-            "share": f"{now.share} %" if now.challenger else "",
+            "weight": f"{now.weight} %" if now.challenger else "",
             "ready": "yes" if now.ready else "no",
             "rollout": self._rollout(),
             "problem": now.problem,
@@ -65,9 +65,10 @@ class ModelStatus:
         rollout = self.rollout
         under_way = None
         if rollout is not None:
-            kept = ("version", "state", "share", "paused", "strategy", "owner", "started")
+            kept = ("version", "state", "weight", "paused", "strategy", "owner", "started")
             under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
-        return asdict(self.status) | {"rollout": under_way}
+        # `share` is the weight's name of before, kept for one release
+        return asdict(self.status) | {"share": self.status.weight, "rollout": under_way}
 
     def _rollout(self) -> str:
         if self.rollout is None:
@@ -83,7 +84,7 @@ def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:
     ----------
     model
         The model; all that the registry knows, if none is named. Where it does not answer, those
-        that this installation and the roads of this machine know.
+        that this installation and the routing files of this machine know.
     """
     registry, problem = _registry(settings)
     names: list[str] = []
@@ -95,7 +96,7 @@ def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:
         except RoadworthyError as error:
             registry, problem = None, str(error)
     if not names and registry is None:
-        names = sorted({*contract.available(), *routes.models(settings.road)})
+        names = sorted({*contract.available(), *routes.models(settings.routing)})
     hasty = {"ready_seconds": min(_PATIENCE_SECONDS, settings.ready_seconds)}
     try:
         served = targets.target(settings.model_copy(update=hasty), registry)
@@ -157,7 +158,7 @@ def _left(found: Rollout, status: Status) -> str:
             f"{told} before everything said so: `roadworthy rollout resume {model}` finishes it, "
             f"`roadworthy rollback {model}` goes back."
         )
-    if not found.ended and status.share and status.challenger == found.version:
+    if not found.ended and status.weight and status.challenger == found.version:
         return (
             f"{told}: `roadworthy rollout resume {model}` goes on with it, `roadworthy rollout "
             f"abort {model}` removes it from service."

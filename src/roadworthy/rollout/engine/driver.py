@@ -152,16 +152,16 @@ class Driver:
                 raise self._back(problem)
             self._lease.move("verified")
         self._heard = self._began = self._clock()
-        for share in self._lease.rollout.left:
+        for weight in self._lease.rollout.left:
             self._apply_command()
             if self._lease.rollout.by_hand:
                 return
-            self._pass(share)
+            self._pass(weight)
         self._apply_command()
 
-    def _pass(self, share: int) -> None:
-        """Let the version have a share for a time; take it off if it is bad."""
-        self._lease.move("shifting", share=share)
+    def _pass(self, weight: int) -> None:
+        """Let the version have a weight for a time; take it off if it is bad."""
+        self._lease.move("shifting", weight=weight)
         try:
             self._target.shift(self._lease.rollout, self._lease.renew)
         except (RolledBackError, ConflictError):
@@ -171,15 +171,15 @@ class Driver:
         began = self._clock()
         problem = self._ask_golden()
         if problem:
-            raise self._back(problem, self._stage(share, began, Counts(), None, problem))
-        passed = self._watch(share, began)
+            raise self._back(problem, self._stage(weight, began, Counts(), None, problem))
+        passed = self._watch(weight, began)
         rollout = self._lease.rollout
         if passed.problem:
             raise self._back(passed.problem, passed)
-        self._lease.put(replace(rollout, stages=(*_others(rollout, share), passed)))
+        self._lease.put(replace(rollout, stages=(*_others(rollout, weight), passed)))
         log.info("Stage: %s", passed)
 
-    def _watch(self, share: int, began: float) -> Stage:
+    def _watch(self, weight: int, began: float) -> Stage:
         """Look at the live traffic until time is up, it is seen to be bad, or nobody asks."""
         counts, last, spent, look_at = Counts(), self._clock(), 0.0, 0.0
         if self._used:  # the golden batch is not of this stage
@@ -192,23 +192,23 @@ class Driver:
             if now >= look_at:
                 counts = counts.plus(self._look())
                 judged = judge(counts, self._baseline(), self._bounds)
-                unread = self._unread(share, counts)
+                unread = self._unread(weight, counts)
                 if judged.problem or (
                     not self._lease.rollout.paused
                     and self._is_over(spent, in_doubt=bool(judged.doubt or unread))
                 ):
                     problem = judged.problem or judged.doubt or unread
-                    return self._stage(share, began, counts, judged, problem)
+                    return self._stage(weight, began, counts, judged, problem)
                 look_at = now + self._pause(spent)
             self._apply_command()
             self._lease.renew()
             self._sleep(TICK_SECONDS)
 
-    def _unread(self, share: int, counts: Counts) -> str:
+    def _unread(self, weight: int, counts: Counts) -> str:
         """Return what is wrong if the figures were not read often enough in a stage."""
         rollout, reads = self._lease.rollout, counts.reads
         versions = [(rollout.version, reads)]
-        if share != _WHOLE:  # then a place may take away the pods of a champion that nobody asks
+        if weight != _WHOLE:  # then a place may take away the pods of a champion that nobody asks
             versions.append((rollout.champion, counts.champion_reads))
         told = [f"version {number}" for number, read in versions if (read or 0) < _READS]
         if reads is None or not told:
@@ -291,11 +291,11 @@ class Driver:
             self._sleep(TICK_SECONDS)
 
     def _stage(
-        self, share: int, began: float, counts: Counts, judged: Judgement | None, problem: str
+        self, weight: int, began: float, counts: Counts, judged: Judgement | None, problem: str
     ) -> Stage:
         difference = self.verified.difference if not self.verified.problem else None
         return Stage(
-            share=share,
+            weight=weight,
             seconds=round(self._clock() - began, 3),
             # Where no customer asks, what is counted late is its golden batch.
             requests=counts.asked if counts.traffic else 0,
@@ -328,7 +328,7 @@ class Driver:
         """Remove the version from service, before anything else."""
         rollout = self._lease.rollout
         if stage is not None:
-            rollout = replace(rollout, stages=(*_others(rollout, stage.share), stage))
+            rollout = replace(rollout, stages=(*_others(rollout, stage.weight), stage))
         log.warning("Rolled back: %s", stage or problem)
         finalising.take_off(self._lease, self._target, rollout.back(problem))
         return _Enough()
@@ -338,5 +338,5 @@ class _Enough(Exception):  # noqa: N818 - an end, not an error
     """There is nothing more to do."""
 
 
-def _others(rollout: Rollout, share: int) -> tuple[Stage, ...]:
-    return tuple(stage for stage in rollout.stages if stage.share != share)
+def _others(rollout: Rollout, weight: int) -> tuple[Stage, ...]:
+    return tuple(stage for stage in rollout.stages if stage.weight != weight)

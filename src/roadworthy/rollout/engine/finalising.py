@@ -89,7 +89,7 @@ def promote(held: Lease, target: Target, registry: Registry) -> Rollout:
             f"Version {held.rollout.version} of {held.rollout.model} is rolled back: {problem}."
         )
     if held.rollout.state != "promoted":
-        held.move("promoted", share=0, paused=False)
+        held.move("promoted", weight=0, paused=False)
     return held.rollout if held.rollout.settled else settle(held, target, registry)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from roadworthy.core.errors import ExitCode, RoadworthyError
+from roadworthy.core.stored import formerly
 
 State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled back"]
 """Where a rollout is: the version is to be loaded; it is; it answered its golden batch; it gets a
-share of the traffic; it is the champion; it is removed from service."""
+weight of the traffic; it is the champion; it is removed from service."""
 Verb = Literal["pause", "resume", "promote", "abort"]
 Strategy = Literal["canary", "blue-green", "rolling"]
 
@@ -27,12 +28,12 @@ NEXT: Mapping[State, frozenset[State]] = {
     "rolled back": frozenset(),
 }
 """Which state may follow which."""
-SHARES: Mapping[Strategy, tuple[int, ...]] = {
+WEIGHTS: Mapping[Strategy, tuple[int, ...]] = {
     "canary": (0, 10, 50, 100),
     "blue-green": (0, 100),
     "rolling": (0, 100),
 }
-"""The shares of the traffic that the stages of a strategy give, in percent."""
+"""The weights of the traffic that the stages of a strategy give, in percent."""
 
 _LONGEST = 400
 """How many characters of a problem are kept: a tag in MLflow holds 5000 in all."""
@@ -81,12 +82,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Stage:
-    """What happened while the challenger had one share of the traffic.
+    """What happened while the challenger had one weight of the traffic.
 
     Parameters
     ----------
-    share
-        The share in percent.
+    weight
+        The weight in percent.
     seconds
         How long it lasted.
     requests
@@ -109,7 +110,7 @@ class Stage:
         Whether nobody counts what is asked where the version is served.
     """
 
-    share: int
+    weight: Annotated[int, formerly("weight", "share")]
     seconds: float
     requests: int = 0
     champion_requests: int = 0
@@ -142,7 +143,7 @@ class Stage:
             if figure.value is not None
         ]
         told = ", ".join([self.traffic, *figures])
-        return f"{self.share} % for {self.seconds:.1f} s: {self.problem or 'passed'} ({told})"
+        return f"{self.weight} % for {self.seconds:.1f} s: {self.problem or 'passed'} ({told})"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class Rollout:
         The process of the owner, see :mod:`roadworthy.core.process_id`.
     started, renewed
         ISO 8601 times: when it began, and when its owner last said that it goes on.
-    state, share, paused
+    state, weight, paused
         Where it is.
     stages
         What was found so far. A stage that was broken off is not among them.
@@ -174,7 +175,7 @@ class Rollout:
     actor, why
         Who drives it, and why the version was released: for the note of its promotion.
     settled
-        Whether road, aliases and tags say what an ended rollout came to.
+        Whether routing, aliases and tags say what an ended rollout came to.
     """
 
     model: str
@@ -186,7 +187,7 @@ class Rollout:
     started: str = ""
     renewed: str = "1970-01-01T00:00:00+00:00"
     state: State = "staged"
-    share: int = 0
+    weight: Annotated[int, formerly("weight", "share")] = 0
     paused: bool = False
     stages: tuple[Stage, ...] = ()
     problem: str = ""
@@ -202,14 +203,14 @@ class Rollout:
 
     @property
     def plan(self) -> tuple[int, ...]:
-        """The shares that it goes through; none where there is no other champion to split with."""
-        return () if self.champion in (0, self.version) else SHARES[self.strategy]
+        """The weights that it goes through; none where there is no other champion to split with."""
+        return () if self.champion in (0, self.version) else WEIGHTS[self.strategy]
 
     @property
     def left(self) -> tuple[int, ...]:
-        """The shares that it has not passed yet."""
-        passed = {stage.share for stage in self.stages if not stage.problem}
-        return tuple(share for share in self.plan if share not in passed)
+        """The weights that it has not passed yet."""
+        passed = {stage.weight for stage in self.stages if not stage.problem}
+        return tuple(weight for weight in self.plan if weight not in passed)
 
     def moved(self, state: State, **changes: Any) -> Self:
         """Return it in another state.
@@ -236,13 +237,15 @@ class Rollout:
     def back(self, problem: str) -> Self:
         """Return it rolled back."""
         return self.moved(
-            "rolled back", problem=_short(problem), share=0, paused=False, settled=False
+            "rolled back", problem=_short(problem), weight=0, paused=False, settled=False
         )
 
     def overruled(self, problem: str) -> Self:
         """Return it rolled back and settled, also where its promotion had begun meanwhile."""
         told = self.problem or _short(problem)
-        return replace(self, state="rolled back", problem=told, share=0, paused=False, settled=True)
+        return replace(
+            self, state="rolled back", problem=told, weight=0, paused=False, settled=True
+        )
 
     def verdict(self) -> dict[str, Any]:
         """Return how it ended, with its numbers, as plain values: who held it is left out."""
@@ -260,7 +263,7 @@ class Rollout:
         if self.state == "rolled back":
             return f"{told} is rolled back: {self.problem}"
         pause = ", paused" if self.paused else ""
-        return f"{told} is {self.state} at {self.share} %{pause}"
+        return f"{told} is {self.state} at {self.weight} %{pause}"
 
 
 def is_fresh(rollout: Rollout, now: datetime, lease_seconds: float) -> bool:
@@ -274,5 +277,5 @@ def _short(problem: str) -> str:
     return told if len(told) <= _LONGEST else f"{told[: _LONGEST - 1]}…"
 
 
-def _listed(shares: tuple[int, ...]) -> str:
-    return ", ".join(f"{share} %" for share in shares)
+def _listed(weights: tuple[int, ...]) -> str:
+    return ", ".join(f"{weight} %" for weight in weights)

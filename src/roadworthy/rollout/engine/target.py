@@ -36,7 +36,7 @@ class Status:
         Where it is asked; empty while it is nowhere.
     champion, challenger
         The versions; 0 where there is none.
-    share
+    weight
         The percent of the traffic that the challenger has.
     ready
         Whether it answers.
@@ -49,7 +49,7 @@ class Status:
     url: str = ""
     champion: int = 0
     challenger: int = 0
-    share: int = 0
+    weight: int = 0
     ready: bool = False
     problem: str = ""
 
@@ -81,7 +81,7 @@ class Target(Protocol):
         ...
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Give the version the rollout's share; return when it has it.
+        """Give the version the rollout's weight; return when it has it.
 
         ``meanwhile`` is called again and again until then.
         """

@@ -36,7 +36,7 @@ def ask(client: httpx.Client, model: str) -> list[dict[str, Any]]:
     return list(workers)
 
 
-def shares(worker: dict[str, Any]) -> dict[int, int]:
+def weights(worker: dict[str, Any]) -> dict[int, int]:
     """Return the percent of the requests that a process gives each version.
 
     Raises
@@ -45,6 +45,9 @@ def shares(worker: dict[str, Any]) -> dict[int, int]:
         It tells no split.
     """
     try:
-        return {int(part["version"]): int(part["share"]) for part in worker["split"]}
-    except (KeyError, TypeError, ValueError) as error:
+        return {
+            int(part["version"]): int(part.get("weight", part.get("share")))
+            for part in worker["split"]
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise NotYetError(f"it tells no split: {str(worker)[:_SHOWN]!r}") from error

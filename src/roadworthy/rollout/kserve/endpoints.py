@@ -17,7 +17,7 @@ from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
 from roadworthy.routing.routes import VERSION_HEADER
 
 _MISSED = 1e-6
-"""How unlikely it must be that a version is missed which has its share."""
+"""How unlikely it must be that a version is missed which has its weight."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,14 @@ def answering(address: Address, model: str, token: SecretStr, version: int = 0) 
     return told
 
 
-def check_reached(address: Address, model: str, token: SecretStr, version: int, share: int) -> None:
-    """See that who names no version gets a version's answers too, where it has a share.
+def check_reached(
+    address: Address, model: str, token: SecretStr, version: int, weight: int
+) -> None:
+    """See that who names no version gets a version's answers too, where it has a weight.
 
     Parameters
     ----------
-    share
+    weight
         Its percent of the traffic, above 0 and below 100.
 
     Raises
@@ -121,20 +123,20 @@ def check_reached(address: Address, model: str, token: SecretStr, version: int, 
     NotYetError
         It does not, or nobody answers.
     """
-    count = tries(share)
+    count = tries(weight)
     for _ in range(count):
         if answering(address, model, token) == version:
             return
     raise NotYetError(
         f"none of {count} requests at {_named(address)} reached version {version}, which is to "
-        f"have {share} % of them: see that the gateway splits the traffic (in the mode Standard by "
+        f"have {weight} %: see that the gateway splits the traffic (in the mode Standard by "
         f"a KServe newer than 0.20 with the Gateway API)"
     )
 
 
-def tries(share: int) -> int:
-    """Return after how many requests a version with a share [percent] is missed by no chance."""
-    return math.ceil(math.log(_MISSED) / math.log1p(-share / 100))
+def tries(weight: int) -> int:
+    """Return after how many requests a version with a weight [percent] is missed by no chance."""
+    return math.ceil(math.log(_MISSED) / math.log1p(-weight / 100))
 
 
 def _through(url: str, endpoint: str) -> Address:

@@ -4,11 +4,11 @@ Pure: nothing here asks a cluster.
 
 In the mode `Standard` the champion is the predictor, the challenger an entry of ``spec.canary``,
 and each has a Deployment of its own. In the mode `Knative` there is one predictor, the newest
-version; ``canaryTrafficPercent`` is its share, and Knative sends the rest to the revision that had
+version; ``canaryTrafficPercent`` is its weight, and Knative sends the rest to the revision that had
 everything before. There the predictor's annotations tell which version that is.
 
 KServe copies the annotations of an InferenceService to its pods, and makes the pods anew when one
-changes. So none here ever changes: shares and versions are read where KServe reads them too, and a
+changes. So none here ever changes: weights and versions are read where KServe reads them too, and a
 version is described once and kept word for word as long as it is deployed.
 
 In the mode `Standard` KServe scales the predictor only, and takes the canary's pods from those that
@@ -76,7 +76,7 @@ class Placed:
     ----------
     champion, challenger
         The versions; None where there is none.
-    share
+    weight
         The percent of the traffic that the challenger has.
     pinned
         Whether, in the mode `Knative`, the revision that the champion had before a challenger came
@@ -87,7 +87,7 @@ class Placed:
 
     champion: Release | None = None
     challenger: Release | None = None
-    share: int = 0
+    weight: int = 0
     pinned: bool = False
     stopped: Release | None = None
 
@@ -151,12 +151,12 @@ def projected(now: Placed, rollout: Rollout, release: Release | None = None) -> 
     Raises
     ------
     RolloutError
-        The version is not deployed, so it can have no share and cannot be promoted.
+        The version is not deployed, so it can have no weight and cannot be promoted.
     """
     alone = now.champion is None or now.champion.version == rollout.version
     if rollout.state == "rolled back":
         first = now.champion is not None and alone and rollout.champion == 0
-        return Placed(stopped=now.champion) if first else replace(now, challenger=None, share=0)
+        return Placed(stopped=now.champion) if first else replace(now, challenger=None, weight=0)
     known = (*now.releases, *([now.stopped] if now.stopped else []))
     version = release or next((one for one in known if one.version == rollout.version), None)
     if version is None:
@@ -167,7 +167,7 @@ def projected(now: Placed, rollout: Rollout, release: Release | None = None) -> 
         )
     if alone or rollout.state == "promoted":
         return Placed(version)
-    return Placed(now.champion, version, rollout.share if rollout.plan else 0)
+    return Placed(now.champion, version, rollout.weight if rollout.plan else 0)
 
 
 def manifest(
@@ -190,7 +190,7 @@ def manifest(
         How many pods the champion has, in the mode `Standard`: beside a challenger it keeps them.
     cover
         For how many percent of the traffic the challenger is to have pods there, if that is more
-        than its share.
+        than its weight.
 
     Raises
     ------
@@ -276,7 +276,7 @@ def pods_of_challenger(live: Mapping[str, Any]) -> int:
     return sum(one.get("minReplicas", 0) for one in entries)
 
 
-def told_share(live: Mapping[str, Any], mode: Mode) -> int | None:
+def told_weight(live: Mapping[str, Any], mode: Mode) -> int | None:
     """Return the percent that KServe says the newest version has; None if it says nothing."""
     status = live.get("status") or {}
     if mode == "Standard":
@@ -359,17 +359,17 @@ class _Maker:
         # A newer KServe takes the challenger's pods from the champion's when they are ready only:
         # until then the champion may have more than it ever needed.
         own = max(own, min(ready, self._settings.max_replicas))
-        pods = self._pods_of_challenger(after.challenger, own, max(after.share, cover))
+        pods = self._pods_of_challenger(after.challenger, own, max(after.weight, cover))
         predictor["minReplicas"] = pods
         champion |= self._bounds(own, pods)
-        canary = {"trafficPercent": after.share, "predictor": predictor}
+        canary = {"trafficPercent": after.weight, "predictor": predictor}
         return {"predictor": champion, "canary": [canary]}
 
     def knative(self, after: Placed) -> Json:
         predictor = self._kept(after.challenger or self._only(after), after.champion)
         predictor.pop(_PERCENT, None)
         if after.pinned or (after.challenger is not None and after.champion is not None):
-            predictor[_PERCENT] = after.share
+            predictor[_PERCENT] = after.weight
         return {"predictor": predictor}
 
     def _only(self, after: Placed) -> Release:

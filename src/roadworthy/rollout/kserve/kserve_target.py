@@ -32,7 +32,7 @@ from roadworthy.rollout.kserve.watcher import Watcher
 _WHOLE = 100
 _POLL_SECONDS = 1.0
 _SEEN = 10
-"""From this share on, in percent, a version must be seen among the answers that customers get."""
+"""From this weight on, in percent, a version must be seen among the answers that customers get."""
 
 log = logging.getLogger(__name__)
 
@@ -124,20 +124,20 @@ class KServeTarget:
         )
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Apply the share once there are pods for it, and wait until KServe tells it."""
-        self._placement.cover(rollout.model, rollout.version, rollout.share, meanwhile)
+        """Apply the weight once there are pods for it, and wait until KServe tells it."""
+        self._placement.cover(rollout.model, rollout.version, rollout.weight, meanwhile)
         self._placement.apply(rollout.model, lambda now: inference_service.projected(now, rollout))
         if rollout.plan:
             self._watcher.wait(
                 rollout.model,
-                lambda live: self._watcher.check_share(live, rollout),
+                lambda live: self._watcher.check_weight(live, rollout),
                 meanwhile,
                 version=rollout.version,
-                what=f"Version {rollout.version} of {rollout.model} did not get {rollout.share} %",
+                what=f"Version {rollout.version} of {rollout.model} did not get {rollout.weight} %",
             )
 
     def verify(self, rollout: Rollout, golden: Golden) -> Verification:
-        """Ask the version itself, and where it has a share as customers do, too."""
+        """Ask the version itself, and where it has a weight as customers do, too."""
         settings, model, version = self._settings, rollout.model, rollout.version
         try:
             live = self._watcher.live(model)
@@ -148,9 +148,9 @@ class KServeTarget:
             return Verification(0, float("inf"), told, unreachable=True)
         found = verify(own.url, model, version, golden, token=settings.token, host=own.host)
         alone = now.challenger is None
-        if not found.good or not (alone or now.share):
+        if not found.good or not (alone or now.weight):
             return found
-        beside = () if alone or now.share == _WHOLE else (rollout.champion,)
+        beside = () if alone or now.weight == _WHOLE else (rollout.champion,)
         shared = verify(
             *(common.url, model, version, golden),
             token=settings.token,
@@ -158,10 +158,10 @@ class KServeTarget:
             beside=beside,
         )
         shared = replace(shared, difference=max(found.difference, shared.difference))
-        if not shared.good or not beside or now.share < _SEEN:
+        if not shared.good or not beside or now.weight < _SEEN:
             return shared
         try:
-            endpoints.check_reached(common, model, settings.token, version, now.share)
+            endpoints.check_reached(common, model, settings.token, version, now.weight)
         except NotYetError as error:  # a gateway may take a while to do as KServe tells
             return replace(shared, problem=str(error), unreachable=True)
         return shared
@@ -308,7 +308,7 @@ class KServeTarget:
                 url=(live.get("status") or {}).get("url", ""),
                 champion=now.champion.version if now.champion else 0,
                 challenger=now.challenger.version if now.challenger else 0,
-                share=now.share,
+                weight=now.weight,
             )
         except RolloutError as error:
             return Status(model, place, problem=str(error))
@@ -331,7 +331,7 @@ class KServeTarget:
     def _check_split(self, mode: Mode) -> None:
         if mode == "Standard" and not self._cluster.has_gateway_api():
             raise RolloutError(
-                "KServe splits no traffic here, and would ignore a canary's share: set "
+                "KServe splits no traffic here, and would ignore a canary's weight: set "
                 "enableGatewayApi to true under `ingress` in its ConfigMap "
                 "kserve/inferenceservice-config (a KServe newer than 0.20 with the Gateway API), "
                 "or use the mode Knative."
@@ -356,7 +356,7 @@ class KServeTarget:
         self._cluster.check_service(made)
 
     def _check_unchanged(self, rollout: Rollout) -> None:
-        """See that the road is still as the rollout made it."""
+        """See that the routing file is still as the rollout made it."""
         model, live = rollout.model, self._cluster.service(rollout.model)
         # asked then: who rolls back changes the InferenceService after that
         self.records.read(model).check_undisturbed()
@@ -368,10 +368,10 @@ class KServeTarget:
         self._watcher.check_kept(live)
         now = inference_service.read(live, self._watcher.mode(live))
         number = now.challenger.version if now.challenger else 0
-        if rollout.plan and (number, now.share) != (rollout.version, rollout.share):
-            told = f"version {number} {now.share} %" if number else "the champion alone everything"
+        if rollout.plan and (number, now.weight) != (rollout.version, rollout.weight):
+            told = f"version {number} {now.weight} %" if number else "the champion alone everything"
             raise RolloutError(
                 f"Somebody changed the InferenceService {model}: it gives {told}, and the rollout "
-                f"version {rollout.version} {rollout.share} %. Run the rollout again when nobody "
+                f"version {rollout.version} {rollout.weight} %. Run the rollout again when nobody "
                 f"else changes it."
             )

@@ -96,13 +96,15 @@ class Placement:
             matter whether somebody rolls back.
         cover
             For how many percent of the traffic a challenger is to have pods of those that the
-            champion has now, in the mode `Standard`; None for its share of those it had.
+            champion has now, in the mode `Standard`; None for its weight of those it had.
         """
 
         @unless_stale(self._settings.ready_seconds)
         def once() -> None:
             live = self._cluster.service(model)
-            if not force:  # asked after the road was read: who rolls back changes it after that
+            if (
+                not force
+            ):  # asked after the routing file was read: who rolls back changes it after that
                 self._records.read(model).check_undisturbed()
             mode = self._watcher.mode(live)
             before = inference_service.applied(live) if live else None
@@ -136,28 +138,28 @@ class Placement:
         self,
         model: str,
         version: int,
-        share: int,
+        weight: int,
         meanwhile: Callable[[], None] = nothing,
         *,
         force: bool = False,
     ) -> None:
-        """See that a challenger has the pods for a share, in the mode `Standard`.
+        """See that a challenger has the pods for a weight, in the mode `Standard`.
 
         Knative itself makes pods as they are needed, and keeps requests until then.
         """
         live = self._cluster.service(model)
-        if live is None or not share or self._watcher.mode(live) != "Standard":
+        if live is None or not weight or self._watcher.mode(live) != "Standard":
             return
         challenger = inference_service.read(live, "Standard").challenger
         if challenger is None or challenger.version != version:
             return
-        self.apply(model, lambda now: now, force=force, cover=share)
+        self.apply(model, lambda now: now, force=force, cover=weight)
         self._watcher.wait(
             model,
             lambda live: self._watcher.check_pods(live, challenger),
             meanwhile,
             version=version,
-            what=f"Version {version} of {model} did not get the pods for {share} % of the traffic",
+            what=f"Version {version} of {model} did not get the pods for {weight} % of the traffic",
         )
 
     def hand_over(self, model: str, version: int, *, force: bool = False) -> None:
@@ -172,9 +174,9 @@ class Placement:
         if now.challenger is None or now.challenger.version != version:
             return
         self.cover(model, version, _WHOLE, force=force)
-        if now.share == _WHOLE:
+        if now.weight == _WHOLE:
             return
-        self.apply(model, lambda now: replace(now, share=_WHOLE), force=force)
+        self.apply(model, lambda now: replace(now, weight=_WHOLE), force=force)
         self._watcher.wait(
             model,
             lambda live: self._watcher.check_told(live, _WHOLE),
@@ -197,7 +199,7 @@ class Placement:
             if first and now.champion is not None and now.champion.version in off:
                 return Placed(stopped=now.champion)
             gone = now.challenger is not None and now.challenger.version in off
-            return replace(now, challenger=None, share=0) if gone else now
+            return replace(now, challenger=None, weight=0) if gone else now
 
         live = self._cluster.service(model)
         if live is None and first:
@@ -210,14 +212,14 @@ class Placement:
             )
         if self._watcher.mode(live) == "Standard" or first:
             self.apply(model, without, force=True)
-            self._watcher.wait_for_share(model, None)
+            self._watcher.wait_for_weight(model, None)
             return
         now = self._watcher.seen(live)
         if now.challenger is not None and now.challenger.version in off:
             # Knative goes back to the revision before only while the newest one is the one that
             # is bad. Another predictor is a newer one, which has to come up first.
-            self.apply(model, lambda now: replace(now, share=0), force=True)
-            self._watcher.wait_for_share(model, 0)
+            self.apply(model, lambda now: replace(now, weight=0), force=True)
+            self._watcher.wait_for_weight(model, 0)
             self.apply(model, lambda now: replace(without(now), pinned=True), force=True)
         if finish:
             self.unpin(model)
@@ -296,7 +298,7 @@ class Placement:
         return True
 
     def have_champion(self, rollout: Rollout, meanwhile: Callable[[], None]) -> None:
-        """Put the registry's champion on a road that lost it, such as a new cluster's."""
+        """Put the registry's champion on a routing file that lost it, such as a new cluster's."""
         model, number = rollout.model, rollout.champion
         if number in (0, rollout.version) or self._watcher.placed(model).champion is not None:
             return

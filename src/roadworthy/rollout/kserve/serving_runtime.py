@@ -3,7 +3,7 @@
 KServe makes the pods of every version anew when its ServingRuntime changes, at once and unverified.
 So a version that is deployed gets a copy of the ServingRuntime as it is then, which never
 changes, as its name tells its content. Another serving image comes with the next version: it is
-verified and gets its share with it, and goes with it if that is rolled back.
+verified and gets its weight with it, and goes with it if that is rolled back.
 
 Pure: nothing here asks a cluster.
 """

@@ -164,13 +164,13 @@ class Watcher:
                 f"tells more."
             ) from error
 
-    def wait_for_share(self, model: str, share: int | None) -> None:
-        """Wait until KServe tells that the newest version has no share, or that it is gone."""
+    def wait_for_weight(self, model: str, weight: int | None) -> None:
+        """Wait until KServe tells that the newest version has no weight, or that it is gone."""
 
         def check(live: Json) -> None:
-            told = inference_service.told_share(live, self.mode(live))
-            if told is not None and told != share:
-                raise NotYetError(f"KServe tells a share of {told} %")
+            told = inference_service.told_weight(live, self.mode(live))
+            if told is not None and told != weight:
+                raise NotYetError(f"KServe tells a weight of {told} %")
 
         what = f"KServe did not take the traffic from the newest version of {model}"
         self.wait(model, check, what=what)
@@ -209,16 +209,16 @@ class Watcher:
         if ready < wanted:
             raise NotYetError(f"{ready} of its {wanted} pods are ready")
 
-    def check_told(self, live: Json, share: int) -> None:
-        """See that KServe tells a share."""
-        told = inference_service.told_share(live, self.mode(live))
-        if told != share:
-            raise NotYetError(f"KServe tells a share of {told or 0} %")
+    def check_told(self, live: Json, weight: int) -> None:
+        """See that KServe tells a weight."""
+        told = inference_service.told_weight(live, self.mode(live))
+        if told != weight:
+            raise NotYetError(f"KServe tells a weight of {told or 0} %")
 
-    def check_share(self, live: Json, rollout: Rollout) -> None:
-        """See that a rollout's version has its share."""
-        self.check_told(live, rollout.share)
-        if rollout.share == _WHOLE:
+    def check_weight(self, live: Json, rollout: Rollout) -> None:
+        """See that a rollout's version has its weight."""
+        self.check_told(live, rollout.weight)
+        if rollout.weight == _WHOLE:
             self.check_customers(live, rollout.version)
 
     def ready(self, model: str, release: Release) -> int:

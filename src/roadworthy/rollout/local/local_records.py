@@ -76,12 +76,12 @@ class LocalRecords:
 
     def _former(self, model: str) -> Path:
         """Return the file in which the release before kept a pending rollback."""
-        return self._settings.road / f".{model}.note"
+        return self._settings.routing / f".{model}.note"
 
 
 @contextmanager
 def changing(settings: Settings, model: str) -> Iterator[None]:
     """Let one process at a time change the traffic and the record of a model."""
-    settings.road.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(settings.road / f".{model}.lock"):
+    settings.routing.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(settings.routing / f".{model}.lock"):
         yield

@@ -1,4 +1,4 @@
-"""The local target: the model server on this machine, which watches the roads."""
+"""The local target: the model server on this machine, which watches the routing files."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from roadworthy.rollout.local import server
 from roadworthy.rollout.local.local_records import LocalRecords, changing
 from roadworthy.rollout.local.placement import place, placed
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Release, Road, RoadError
+from roadworthy.routing.routes import Release, Routing, RoutingError
 
 if TYPE_CHECKING:
     from roadworthy.tracking.registry import Version
 
 _POLL_SECONDS = 0.05
 _WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
-"""What a state of a rollout is called in the road."""
+"""What a state of a rollout is called in the routing file."""
 
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class LocalTarget:
     Parameters
     ----------
     settings
-        Where the road, the bundles and the server are.
+        Where the routing, the bundles and the server are.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,7 +70,7 @@ class LocalTarget:
     def stage(
         self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
     ) -> None:
-        """Place the bundle, write it into the road, and wait until the server holds it."""
+        """Place the bundle, write it into the routing file, and wait until the server holds it."""
         self._write(rollout, place(self._settings, bundle, rollout.version))
         self._wait(
             rollout,
@@ -80,14 +80,14 @@ class LocalTarget:
         )
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Write the share into the road, and wait until the server has it."""
+        """Write the weight into the routing file, and wait until the server has it."""
         self._write(rollout)
         if rollout.plan:
             self._wait(
                 rollout,
-                lambda worker: _check_share(worker, rollout),
+                lambda worker: _check_weight(worker, rollout),
                 meanwhile,
-                what=f"Version {rollout.version} of {rollout.model} did not get {rollout.share} %",
+                what=f"Version {rollout.version} of {rollout.model} did not get {rollout.weight} %",
             )
 
     def verify(self, rollout: Rollout, golden: Golden) -> Verification:
@@ -109,26 +109,26 @@ class LocalTarget:
             return None
 
     def promote(self, rollout: Rollout) -> None:
-        """Write it into the road as the champion."""
+        """Write it into the routing file as the champion."""
         self._write(rollout)
 
     def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
-        """Write the road without it."""
+        """Write the routing file without it."""
         del finish  # nothing here takes long
         self._write(rollout)
 
     def deployed(self, model: str) -> tuple[int, int]:
-        """Read the road."""
-        now = routes.read(self._settings.road, model)
+        """Read the routing file."""
+        now = routes.read(self._settings.routing, model)
         return _number(now.champion), _number(now.challenger)
 
     def former(self, model: str) -> int:
-        """Read the road, where the champion followed a version whose bundle is whole."""
-        found = routes.read(self._settings.road, model).previous
+        """Read the routing file, where the champion followed a version whose bundle is whole."""
+        found = routes.read(self._settings.routing, model).previous
         return found.version if found is not None and _is_whole(found) else 0
 
     def put_back(self, intent: RollbackIntent) -> None:
-        """Write the road with the champion alone."""
+        """Write the routing file with the champion alone."""
         release = self._release(intent) if intent.champion else None
         record.leave(self.records, intent)
         self._follow(intent, release)
@@ -153,27 +153,27 @@ class LocalTarget:
         )
 
     def redo(self, intent: RollbackIntent) -> bool:
-        """Write the road as the intent says, unless it is so."""
+        """Write the routing file as the intent says, unless it is so."""
         champion, challenger = self.deployed(intent.model)
         if champion in intent.taken_off or challenger in intent.taken_off:
             self._follow(intent, self._release(intent) if intent.champion else None)
         return True
 
     def status(self, model: str) -> Status:
-        """Read the road, and ask the server that watches it what it makes of it."""
+        """Read the routing file, and ask the server that watches it what it makes of it."""
         url = server.address(self._settings)
         found = Status(model, f"the server at {url}" if url else "no server", url)
         try:
-            now = routes.read(self._settings.road, model)
-        except RoadError as error:
+            now = routes.read(self._settings.routing, model)
+        except RoutingError as error:
             return replace(found, problem=str(error))
         found = replace(
             found,
             champion=_number(now.champion),
             challenger=_number(now.challenger),
-            share=now.share,
+            weight=now.weight,
         )
-        if now == Road(model):
+        if now == Routing(model):
             told = f"{model} is not deployed: `roadworthy run {model}` makes a first version."
             return replace(found, problem=told)
         if not url:
@@ -182,8 +182,8 @@ class LocalTarget:
         problem = self._difference(now, url)
         return replace(found, ready=bool(found.champion) and not problem, problem=problem)
 
-    def _difference(self, now: Road, url: str) -> str:
-        """Return in what the server differs from the road, in a sentence; nothing if in nothing."""
+    def _difference(self, now: Routing, url: str) -> str:
+        """Return in a sentence how the server differs from the routing file, or nothing."""
         expected = [one for one in (now.champion, now.challenger) if one is not None]
         try:
             with connect(url, self._settings.token) as client:
@@ -193,25 +193,25 @@ class LocalTarget:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{url} gives no answer ({_cause(error)}). Start it with `roadworthy serve`."
         except NotYetError as error:
-            return f"{url} is not what its road says: {error}. Look at the server's log."
+            return f"{url} is not what its routing file says: {error}. Look at the server's log."
         return ""
 
     def _write(self, rollout: Rollout, release: Release | None = None) -> None:
         with changing(self._settings, rollout.model):
             self._check_undisturbed(rollout)
-            now, is_lost = self._road(rollout)
+            now, is_lost = self._routing(rollout)
             after = projected(now, rollout, release)
             if after != now or is_lost:
-                routes.write(self._settings.road, after)
+                routes.write(self._settings.routing, after)
 
     def _follow(self, intent: RollbackIntent, release: Release | None) -> None:
         with changing(self._settings, intent.model):
-            now = routes.read(self._settings.road, intent.model)
-            routes.write(self._settings.road, put_back(now, intent, release))
+            now = routes.read(self._settings.routing, intent.model)
+            routes.write(self._settings.routing, put_back(now, intent, release))
 
     def _release(self, intent: RollbackIntent) -> Release:
         """Return the release of an intent's champion, its bundle whole and in its place."""
-        now = routes.read(self._settings.road, intent.model)
+        now = routes.read(self._settings.routing, intent.model)
         if now.champion is not None and now.champion.version == intent.champion:
             return now.champion  # which answers: its bundle need not be read
         before = now.previous
@@ -220,7 +220,7 @@ class LocalTarget:
         return placed(self._settings, self._version(intent.model, intent.champion))
 
     def _version(self, model: str, number: int) -> Version:
-        # here alone: it takes seconds to import, and what the road remembers needs no registry
+        # Imported here: it takes seconds, and what the routing file has needs no registry.
         from roadworthy.tracking.registry import Registry
 
         return Registry.of(self._settings).version(model, number)
@@ -230,21 +230,21 @@ class LocalTarget:
         try:
             with connect(url, self._settings.token) as client:
                 told = workers.ask(client, model)
-                parts = [part for worker in told for part in workers.shares(worker).items()]
-                return {version for version, share in parts if share}
+                parts = [part for worker in told for part in workers.weights(worker).items()]
+                return {version for version, weight in parts if weight}
         except (httpx.HTTPError, httpx.InvalidURL, NotYetError):
             return set()
 
-    def _road(self, rollout: Rollout) -> tuple[Road, bool]:
-        """Return the road, and whether it was lost: then it has the champion of the registry."""
+    def _routing(self, rollout: Rollout) -> tuple[Routing, bool]:
+        """Return the routing file and whether it was lost: then it has the registry's champion."""
         model, settings = rollout.model, self._settings
         try:
-            now = routes.read(settings.road, model)
-        except RoadError:
-            now = Road(model)
+            now = routes.read(settings.routing, model)
+        except RoutingError:
+            now = Routing(model)
         if now.champion is not None or rollout.champion in (0, rollout.version):
             return now, False
-        log.warning("The road of %s was lost: its champion is fetched again.", model)
+        log.warning("The routing file of %s was lost: its champion is fetched again.", model)
         try:
             version = self._version(model, rollout.champion)
             return replace(now, champion=placed(settings, version)), True
@@ -290,7 +290,7 @@ class LocalTarget:
             raise RolloutError(
                 f"{what} at {settings.serving_url} within {settings.ready_seconds:g} s "
                 f"({_cause(error)}). Look at the server's log; is it the one "
-                f"that watches {settings.road}?"
+                f"that watches {settings.routing}?"
             ) from error
 
     def _refusal(self, rollout: Rollout) -> str:
@@ -310,28 +310,28 @@ class LocalTarget:
             return ""
 
 
-def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Road:
-    """Return the road that a rollout stands for.
+def projected(now: Routing, rollout: Rollout, release: Release | None = None) -> Routing:
+    """Return the routing file that a rollout stands for.
 
     Parameters
     ----------
     now
-        The road as it is.
+        The routing file as it is.
     release
         The version's release, where it is not deployed yet.
 
     Raises
     ------
     RolloutError
-        The version is not deployed, so it can have no share and cannot be promoted.
+        The version is not deployed, so it can have no weight and cannot be promoted.
     """
-    alone = Road(rollout.model, champion=now.champion, previous=now.previous)
+    alone = Routing(rollout.model, champion=now.champion, previous=now.previous)
     if rollout.state == "rolled back":
         bad = now.previous is not None and now.previous.version == rollout.version
         return replace(alone, previous=None) if bad else alone
     if now.champion is None and rollout.champion not in (0, rollout.version):
         raise RolloutError(
-            f"The road of {rollout.model} has lost its champion, version {rollout.champion}: "
+            f"The routing file of {rollout.model} lost its champion, version {rollout.champion}: "
             f"`roadworthy serve` deploys it again, then run again."
         )
     again = now.champion is not None and now.champion.version == rollout.version
@@ -350,36 +350,36 @@ def projected(now: Road, rollout: Rollout, release: Release | None = None) -> Ro
         if same:
             return alone
         before = now.previous if again else now.champion
-        return Road(rollout.model, champion=challenger, previous=before)
+        return Routing(rollout.model, champion=challenger, previous=before)
     return replace(
         alone,
         challenger=challenger,
-        share=rollout.share if rollout.plan else 0,
+        weight=rollout.weight if rollout.plan else 0,
         shadow=bool(rollout.plan),
         state="paused" if rollout.paused else _WORDS[rollout.state],
         holder=rollout.holder,
     )
 
 
-def put_back(now: Road, intent: RollbackIntent, release: Release | None) -> Road:
-    """Return the road once a rollback is done.
+def put_back(now: Routing, intent: RollbackIntent, release: Release | None) -> Routing:
+    """Return the routing file once a rollback is done.
 
     Parameters
     ----------
     now
-        The road as it is.
+        The routing file as it is.
     release
         The release of the intent's champion; None where none was released before.
     """
     if release is None:
-        return Road(intent.model)
+        return Routing(intent.model)
     before = now.champion
     if before is not None and before.version == release.version:
-        return Road(intent.model, champion=before, previous=now.previous)
+        return Routing(intent.model, champion=before, previous=now.previous)
     # Back from a bad version there is no way forth to it; to a later one there is a way back.
     later = before is not None and release.version > before.version
     champion = replace(release, since=intent.at)
-    return Road(intent.model, champion=champion, previous=before if later else None)
+    return Routing(intent.model, champion=champion, previous=before if later else None)
 
 
 def _number(release: Release | None) -> int:
@@ -403,10 +403,10 @@ def _check_held(worker: Any, version: int, digest: str) -> None:
         raise NotYetError(f"it holds {told}, not {digest[:12]}")
 
 
-def _check_share(worker: Any, rollout: Rollout) -> None:
-    shares = workers.shares(worker)
-    if shares.get(rollout.version) != rollout.share:
-        raise NotYetError(f"it tells the shares {shares}")
+def _check_weight(worker: Any, rollout: Rollout) -> None:
+    weights = workers.weights(worker)
+    if weights.get(rollout.version) != rollout.weight:
+        raise NotYetError(f"it tells the weights {weights}")
 
 
 def _cause(error: Exception) -> str:

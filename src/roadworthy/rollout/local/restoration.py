@@ -1,4 +1,4 @@
-"""The roads, written anew from the registry where they are lost."""
+"""The routing files, written anew from the registry where they are lost."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from roadworthy.rollout.local import local_target
 from roadworthy.rollout.local.local_records import LocalRecords, changing
 from roadworthy.rollout.local.placement import placed
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road, RoadError
+from roadworthy.routing.routes import Routing, RoutingError
 
 if TYPE_CHECKING:
     from roadworthy.tracking.registry import Registry
 
 
 def restore(settings: Settings) -> Iterator[str]:
-    """Deploy each model again whose road is empty or damaged; yield what was done.
+    """Deploy each model again whose routing file is empty or damaged; yield what was done.
 
-    During a rollout that is the champion and the challenger with its share. A road whose bundles
+    During a rollout that is the champion and the challenger with its weight. A file whose bundles
     are there is left alone, but what a kill left half done is finished; when every model has one
     and nothing was left, or no run ever made a registry, nothing is asked of it.
 
     Raises
     ------
     RoadworthyError
-        No road is whole, and none could be written. As long as one is, the others' failures are
+        No file is whole, and none could be written. As long as one is, the others' failures are
         only told: what can be served is served.
     """
-    known = {*contract.available(), *routes.models(settings.road)}
+    known = {*contract.available(), *routes.models(settings.routing)}
     whole = {model for model in known if _is_whole(settings, model)}
     open_ = {model for model in whole if _is_open(settings, model)}
     if (known == whole and not open_) or not settings.has_registry:
@@ -64,7 +64,7 @@ def restore(settings: Settings) -> Iterator[str]:
 
 
 def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[str]:
-    """Write the road of a model: its champion and, during a rollout, its challenger."""
+    """Write the routing file of a model: its champion and, during a rollout, its challenger."""
     record = LocalRecords(settings).read(model)
     number = record.champion
     champion = registry.version(model, number) if number else registry.aliased(model, "champion")
@@ -74,7 +74,7 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
     release = placed(settings, champion)
     release = replace(release, since=since or release.since)
     with changing(settings, model):
-        routes.write(settings.road, Road(model, champion=release))
+        routes.write(settings.routing, Routing(model, champion=release))
     yield f"Put {model} version {champion.number} in service again, from the registry."
     rollout = record.rollout if settings.target == "local" else None
     if rollout is None or rollout.ended or rollout.champion != champion.number:
@@ -85,8 +85,8 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
         yield f"Version {rollout.version} of {model}, which is rolled out, stays off: {error}"
         return
     with changing(settings, model):
-        now = routes.read(settings.road, model)
-        routes.write(settings.road, local_target.projected(now, rollout, challenger))
+        now = routes.read(settings.routing, model)
+        routes.write(settings.routing, local_target.projected(now, rollout, challenger))
     yield f"Put {rollout} beside it, as its rollout left it."
 
 
@@ -94,7 +94,7 @@ def _is_open(settings: Settings, model: str) -> bool:
     """Return whether a rollout is under way, or an end of one is not finished."""
     try:
         record = LocalRecords(settings).read(model)
-        if record.intent is not None or routes.read(settings.road, model).challenger is not None:
+        if record.intent is not None or routes.read(settings.routing, model).challenger is not None:
             return True
     except RoadworthyError:
         return False
@@ -103,10 +103,10 @@ def _is_open(settings: Settings, model: str) -> bool:
 
 def _is_whole(settings: Settings, model: str) -> bool:
     try:
-        now = routes.read(settings.road, model)
+        now = routes.read(settings.routing, model)
         for one in (now.champion, now.challenger):
             if one is not None:
                 bundle.read(Path(one.bundle), one.digest)
-    except (RoadError, BundleError):
+    except (RoutingError, BundleError):
         return False
     return now.champion is not None

@@ -1,4 +1,4 @@
-"""Which model server of this machine serves the roads of a home directory."""
+"""Which model server of this machine serves the routing files of a home directory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GLANCE_SECONDS = 0.2
 
 
 class AnnouncedError(RoadworthyError):
-    """A server serves these roads already."""
+    """A server serves these routing files already."""
 
 
 @contextmanager
@@ -45,7 +45,7 @@ def announce(home: Path, url: str) -> Iterator[None]:
 
 
 def address(settings: Settings) -> str:
-    """Return the address of the server that is rolled out to; nothing if none serves the roads."""
+    """Return the address of the server of these routing files; nothing if there is none."""
     if "serving_url" in settings.model_fields_set:
         return settings.serving_url
     return announced(settings.home)

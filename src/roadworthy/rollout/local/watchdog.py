@@ -2,7 +2,7 @@
 
 A driver that fails removes its version from service itself. One that is killed cannot: then the
 server's own command, which outlives it, gives all traffic back to the champion. The version stays
-loaded, so that ``roadworthy rollout resume`` goes on at once, with the share that the registry
+loaded, so that ``roadworthy rollout resume`` goes on at once, with the weight that the registry
 knows.
 """
 
@@ -20,22 +20,22 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.local.local_records import changing
 from roadworthy.routing import routes
-from roadworthy.routing.routes import Road, RoadError
+from roadworthy.routing.routes import Routing, RoutingError
 
 ABANDONED = "abandoned"
-"""What the road says of such a rollout."""
+"""What the routing file says of such a rollout."""
 _LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Looks at the roads for a rollout whose driver is dead.
+    """Looks at the routing files for a rollout whose driver is dead.
 
     Parameters
     ----------
     settings
-        Where the roads are, and for how long a dead driver is waited for.
+        Where the routing files are, and for how long a dead driver is waited for.
     clock
         What time it is, in seconds.
     """
@@ -56,12 +56,12 @@ class Watchdog:
         Raises
         ------
         OSError
-            A road cannot be written.
+            A routing file cannot be written.
         """
-        directory, now = self._settings.road, self._clock()
+        directory, now = self._settings.routing, self._clock()
         found = []
         for model in routes.models(directory):
-            with suppress(RoadError):  # of which the server speaks
+            with suppress(RoutingError):  # of which the server speaks
                 found.append(routes.read(directory, model))
         dead = {(one.model, one.holder) for one in found if _is_unwatched(one)}
         self._dead = {one: self._dead.get(one, now) for one in dead}
@@ -71,11 +71,11 @@ class Watchdog:
 
     def _abandon(self, model: str, of: str) -> bool:
         with changing(self._settings, model):
-            now = routes.read(self._settings.road, model)
+            now = routes.read(self._settings.routing, model)
             if now.holder != of or not _is_unwatched(now):  # it is driven again
                 return False
-            after = replace(now, share=0, shadow=False, state=ABANDONED)
-            routes.write(self._settings.road, after)
+            after = replace(now, weight=0, shadow=False, state=ABANDONED)
+            routes.write(self._settings.routing, after)
         number = now.challenger.version if now.challenger else ""
         log.warning(
             "The driver of version %s of %s is dead (%s): the champion gets all traffic. "
@@ -87,7 +87,7 @@ class Watchdog:
 
 @contextmanager
 def watching(settings: Settings) -> Iterator[None]:
-    """Look at the roads again and again while the block runs, in a thread of its own."""
+    """Look at the routing files again and again while the block runs, in a thread of its own."""
     watchdog, ended = Watchdog(settings), threading.Event()
 
     def run() -> None:
@@ -106,6 +106,6 @@ def watching(settings: Settings) -> Iterator[None]:
         thread.join()
 
 
-def _is_unwatched(now: Road) -> bool:
-    shared = now.challenger is not None and bool(now.share or now.shadow)
+def _is_unwatched(now: Routing) -> bool:
+    shared = now.challenger is not None and bool(now.weight or now.shadow)
     return shared and bool(now.holder) and process_id.lives(now.holder) is False

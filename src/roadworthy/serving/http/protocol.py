@@ -282,10 +282,7 @@ def card(held: Held, served: Served) -> bytes:
             "points": dict(served.points),
             "challenger": None if challenger is None else challenger.version,
             "state": held.state,
-            "split": [
-                {"version": part.served.version, "role": part.role, "share": part.share}
-                for part in held.split
-            ],
+            "split": [part.to_dict() for part in held.split],
         }
     )
 

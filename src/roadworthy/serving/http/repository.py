@@ -62,14 +62,14 @@ class Repository:
         return JSONResponse([one for one in entries if one["state"] == "READY" or not only_ready])
 
     async def load(self, name: str) -> None:
-        """Look at the road of a model now, and return when all that is on it is loaded.
+        """Look at the routing file of a model now, and return when all that is on it is loaded.
 
         Of several processes this one looks; the others look as often as they always do.
 
         Raises
         ------
         Rejection
-            404 for a model without a road; 503 for a version that is not loaded, with why.
+            404 for a model without a routing file; 503 for a version that is not loaded, with why.
         """
         await self._look(name)
         problems = [
@@ -79,12 +79,12 @@ class Repository:
             raise Rejection(503, " ".join(problems), headers={"retry-after": RETRY_SECONDS})
 
     async def unload(self, name: str) -> None:
-        """Look at the road of a model now, and hold no version of it if there is none on it.
+        """Look at a model's routing file now, and hold no version of it if there is none on it.
 
         Raises
         ------
         Rejection
-            404 for a model without a road; 409 while a version is on the road.
+            404 for a model without a routing file; 409 while a version is deployed.
         """
         await self._look(name, forget=True)
         held = self._fleet.held[name]
@@ -92,7 +92,7 @@ class Repository:
             names = " and ".join(sorted(held.versions, key=int))
             raise Rejection(
                 409,
-                f"Version {names} of {name} is on the road, which decides what is loaded: "
+                f"Version {names} of {name} is deployed, which decides what is loaded: "
                 f"roll it back to take it off.",
             )
 
@@ -113,7 +113,7 @@ def _entries(fleet: Fleet, name: str) -> list[dict[str, str]]:
         if str(version) not in ready
     }
     if not ready and not refused:
-        return [_entry(name, "", f"No version of {name} is on the road.")]
+        return [_entry(name, "", f"No version of {name} is deployed.")]
     both = sorted((ready | refused).items(), key=lambda item: int(item[0]))
     return [_entry(name, version, reason) for version, reason in both]
 

@@ -66,7 +66,7 @@ class Metrics:
     Parameters
     ----------
     fleet
-        The versions, whose role, share and age are told as they are at the moment.
+        The versions, whose role, weight and age are told as they are at the moment.
     in_flight
         Returns how many requests are being answered.
     """
@@ -304,7 +304,7 @@ class _Distributions(Collector):
 
 
 class _FleetCollector(Collector):
-    """Tells which versions are held, in which role, with which share, and since when."""
+    """Tells which versions are held, in which role, with which weight, and since when."""
 
     def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
@@ -315,7 +315,7 @@ class _FleetCollector(Collector):
         age = GaugeMetricFamily(
             "roadworthy_version_age_seconds", "Time since its release.", labels=labels
         )
-        share = GaugeMetricFamily(
+        weight = GaugeMetricFamily(
             "roadworthy_share", "Percent of the requests.", labels=("model", "version")
         )
         now = datetime.now(UTC)
@@ -325,8 +325,8 @@ class _FleetCollector(Collector):
                 since = datetime.fromisoformat(part.served.release.since)
                 version.add_metric(names, 1)
                 age.add_metric(names, max(0.0, (now - since).total_seconds()))
-                share.add_metric(names[:2], part.share)
-        yield from (version, age, share)
+                weight.add_metric(names[:2], part.weight)
+        yield from (version, age, weight)
 
 
 def _version(served: Served | None) -> tuple[str, str]:

@@ -23,8 +23,8 @@ from roadworthy.bundles.scoring import Scorer, Stop
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.models import tensors
 from roadworthy.models.tensors import FieldType, SchemaError
-from roadworthy.routing import routes as roads
-from roadworthy.routing.routes import VERSION_HEADER, Release, Road
+from roadworthy.routing import routes
+from roadworthy.routing.routes import VERSION_HEADER, Release, Routing
 from roadworthy.serving.models.circuit_breaker import DEFAULT_PATIENCE, Patience, Trial
 from roadworthy.serving.models.validation import RequestSchema
 
@@ -71,20 +71,25 @@ class Part(NamedTuple):
 
     served: Served
     role: Literal["champion", "challenger"]
-    share: int
+    weight: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON; ``share`` is the weight's name of before, kept for one release."""
+        number, weight = self.served.version, self.weight
+        return {"version": number, "role": self.role, "weight": weight, "share": weight}
 
 
 @dataclass(frozen=True)
 class Held:
     """The versions of one model that a server holds.
 
-    ``share``, ``shadow`` and ``state`` are the road's; ``trial`` is the challenger's.
+    ``weight``, ``shadow`` and ``state`` are the routing file's; ``trial`` is the challenger's.
     """
 
     model: str
     champion: Served | None = None
     challenger: Served | None = None
-    share: int = 0
+    weight: int = 0
     shadow: bool = False
     state: str = ""
     trial: Trial | None = None
@@ -93,17 +98,17 @@ class Held:
     @property
     def split(self) -> list[Part]:
         """Who answers a request that asks for no version, and how often."""
-        share = self.share if self.challenger is not None else 0
+        weight = self.weight if self.challenger is not None else 0
         parts = []
         if self.champion is not None:
-            parts.append(Part(self.champion, "champion", 100 - share))
+            parts.append(Part(self.champion, "champion", 100 - weight))
         if self.challenger is not None:
-            parts.append(Part(self.challenger, "challenger", share))
+            parts.append(Part(self.challenger, "challenger", weight))
         return parts
 
     def is_challengers_turn(self) -> bool:
         """Return whether the challenger is to answer the next request, evenly spread."""
-        return bool(self.share) and next(self.turns) * self.share % 100 < self.share
+        return bool(self.weight) and next(self.turns) * self.weight % 100 < self.weight
 
     @property
     def versions(self) -> dict[str, Served]:
@@ -133,44 +138,44 @@ class Fleet:
         self.leaving = False
         self._patience = patience
         self._refused: dict[tuple[str, int], str] = {}
-        self._roads: dict[str, Road] = {}
+        self._routing: dict[str, Routing] = {}
 
     @property
     def ready(self) -> bool:
         """Whether a champion is loaded, of whichever model, and the server stays."""
         return not self.leaving and any(held.champion is not None for held in self.held.values())
 
-    def follow(self, road: Road) -> bool:
-        """Hold what is on a road, and return whether all of it is held.
+    def follow(self, routing: Routing) -> bool:
+        """Hold what is on a routing file, and return whether all of it is held.
 
         What is refused is logged, once for each reason, and what is held stays.
         """
-        self._roads[road.model] = road
-        before = self.held.get(road.model, Held(road.model))
-        champion = self._succeed(before, road.champion, before.champion)
-        challenger = self._succeed(before, road.challenger, None)
+        self._routing[routing.model] = routing
+        before = self.held.get(routing.model, Held(routing.model))
+        champion = self._succeed(before, routing.champion, before.champion)
+        challenger = self._succeed(before, routing.challenger, None)
         self.hold(
             Held(
-                road.model,
+                routing.model,
                 champion,
                 challenger,
-                share=road.share,
-                shadow=road.shadow,
-                state=road.state,
+                weight=routing.weight,
+                shadow=routing.shadow,
+                state=routing.state,
                 trial=None if challenger is None else Trial(challenger.scorer, self._patience),
             )
         )
         if champion is not None and not _is_same(champion, before.champion):
-            log.info("Version %s of %s answers.", champion.version, road.model)
+            log.info("Version %s of %s answers.", champion.version, routing.model)
         found = [one and one.release for one in (champion, challenger)]
-        return found == [road.champion, road.challenger]
+        return found == [routing.champion, routing.challenger]
 
     def refusals(self, model: str) -> dict[int, str]:
-        """Return why versions on the road of a model are not held, by version."""
-        road = self._roads.get(model, Road(model))
+        """Return why versions deployed of a model are not held, by version."""
+        routing = self._routing.get(model, Routing(model))
         found = {
             release.version: self._refused.get((model, release.version), "")
-            for release in (road.champion, road.challenger)
+            for release in (routing.champion, routing.challenger)
             if release is not None
         }
         return {version: why for version, why in found.items() if why}
@@ -204,18 +209,18 @@ class Fleet:
 
 
 class Watcher:
-    """Follows the roads in a directory, in a thread of its own.
+    """Follows the routing files in a directory, in a thread of its own.
 
     Parameters
     ----------
     fleet
-        What follows the roads.
+        What follows the routing files.
     directory
-        Where the roads are.
+        Where the routing files are.
     seconds
         How long to wait between two looks.
     retry_seconds
-        How long to wait before a road with a bundle that was refused is followed anew: what was
+        How long to wait before a file with a bundle that was refused is followed anew: what was
         wrong may pass, such as a disk that is slow to show all files.
     """
 
@@ -230,7 +235,7 @@ class Watcher:
         self._seen: dict[str, tuple[int, int, int]] = {}
         self._looking = threading.Lock()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="road-watcher", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="routing-watcher", daemon=True)
 
     def start(self) -> None:
         """Go on looking in the background."""
@@ -241,8 +246,8 @@ class Watcher:
         self._stopping.set()
 
     def look(self) -> None:
-        """Follow every road that is not as it was when last looked at, or was not held whole."""
-        for model in roads.models(self._directory):
+        """Follow every routing file that changed since the last look, or was not held whole."""
+        for model in routes.models(self._directory):
             try:
                 stamp = _stamp(self._directory / f"{model}.json")
                 now = time.monotonic()
@@ -250,32 +255,32 @@ class Watcher:
                     continue
                 self._seen[model] = stamp
                 self._retry[model] = now + self._retry_seconds
-                if self._fleet.follow(roads.read(self._directory, model)):
+                if self._fleet.follow(routes.read(self._directory, model)):
                     del self._retry[model]
             except (RoadworthyError, OSError) as error:
-                # a damaged road is as damaged on the next look: only a new one is worth reading
+                # A damaged file is as damaged on the next look: only a new one is worth reading.
                 self._retry.pop(model, None)
-                log.error("%s What is on the road of %s stays.", error, model)  # noqa: TRY400
+                log.error("%s What is deployed of %s stays.", error, model)  # noqa: TRY400
 
     def look_at(self, model: str, *, forget: bool = False) -> None:
-        """Follow one road now, whether or not it is as it was.
+        """Follow one routing file now, whether or not it is as it was.
 
         Parameters
         ----------
         model
-            The model's name. Nothing happens if it never had a road.
+            The model's name. Nothing happens if it never had a routing file.
         forget
-            Whether a road that is gone is one without versions. Otherwise what is held stays.
+            Whether a file that is gone is one without versions. Otherwise what is held stays.
 
         Raises
         ------
-        RoadError
-            The road is damaged.
+        RoutingError
+            The routing file is damaged.
         """
         with self._looking:
-            there = model in roads.models(self._directory)
+            there = model in routes.models(self._directory)
             if there or (forget and model in self._fleet.held):
-                self._fleet.follow(roads.read(self._directory, model))
+                self._fleet.follow(routes.read(self._directory, model))
 
     def _run(self) -> None:
         while not self._stopping.wait(self._seconds):
@@ -284,7 +289,7 @@ class Watcher:
                     self.look()
             except Exception:
                 # a thread that dies here would leave the server on this version for ever
-                log.exception("The roads in %s could not be followed.", self._directory)
+                log.exception("The routing files in %s could not be followed.", self._directory)
 
 
 def load(model: str, release: Release) -> Served:

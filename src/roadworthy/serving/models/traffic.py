@@ -1,7 +1,7 @@
 """Which version answers a request, and what happens when the one on trial does not.
 
 A request that asks for a version gets that one or a refusal. One that asks for none is answered by
-the champion or, for its share, by the challenger; where the challenger fails, the champion answers,
+the champion or, by weight, by the challenger; where the challenger fails, the champion answers,
 so that no rollout is seen by who asks.
 """
 
@@ -269,6 +269,6 @@ def _no_champion(held: Held) -> Rejection:
     )
     return Rejection(
         503,
-        f"{held.model} has no champion on the road yet: ask again later{pin}.",
+        f"{held.model} has no champion deployed yet: ask again later{pin}.",
         headers={"retry-after": RETRY_SECONDS},
     )

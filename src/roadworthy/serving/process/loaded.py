@@ -17,15 +17,12 @@ from roadworthy.serving.process.workers import Board
 def told(held: Held) -> dict[str, Any]:
     """Return what one process tells of a model that it has loaded.
 
-    ``versions`` has the digest of each version's bundle, ``split`` the version, role and share in
+    ``versions`` has the digest of each version's bundle, ``split`` the version, role and weight in
     percent of each, ``state`` how far a rollout is, empty while there is none.
     """
     return {
         "versions": {number: served.release.digest for number, served in held.versions.items()},
-        "split": [
-            {"version": part.served.version, "role": part.role, "share": part.share}
-            for part in held.split
-        ],
+        "split": [part.to_dict() for part in held.split],
         "state": held.state,
     }
 

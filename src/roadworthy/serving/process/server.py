@@ -84,7 +84,7 @@ def serve(
     ServerError
         The server cannot start: the port is taken, or a directory is not there.
     BundleError
-        The bundle that is to be served is refused. One on a road is only logged.
+        The bundle that is to be served is refused. One on a routing file is only logged.
     """
     _configure_logging(settings.log_level, worker if settings.workers > 1 else 0)
     check(settings)
@@ -383,14 +383,14 @@ def _signals(server: Server) -> Iterator[None]:
 
 @contextmanager
 def _loaded(settings: ServerSettings, fleet: Fleet) -> Iterator[Watcher | None]:
-    """Load what is to be served, and go on looking for more if there is a road."""
+    """Load what is to be served, and go on looking for more if there is a routing directory."""
     if settings.bundle is not None and settings.version is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         fleet.hold(fixed(settings.bundle, settings.version, now))
         yield None
         return
-    assert settings.road is not None  # noqa: S101 - the settings demand one of both
-    watcher = Watcher(fleet, settings.road, settings.poll_seconds)
+    assert settings.routing is not None  # noqa: S101 - the settings demand one of both
+    watcher = Watcher(fleet, settings.routing, settings.poll_seconds)
     watcher.look()
     watcher.start()
     try:

@@ -1,7 +1,7 @@
 """What each process of a server holds, so that any of them can tell what all of them do.
 
 Each process writes what it holds into a file of its own, in a directory that the supervisor gives
-to all. It writes first that it holds nothing, before it looks at a road, and the supervisor takes
+to all. It writes first that it holds nothing, before it reads a routing file; the supervisor takes
 the file away when the process has ended: so the files are those of all who live, and what every
 file names is held by whoever may answer.
 """
