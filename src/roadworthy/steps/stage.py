@@ -7,7 +7,7 @@ from pathlib import Path
 from roadworthy.bundles import bundle
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
-from roadworthy.rollout.engine import lease
+from roadworthy.rollout.engine import finalising, lease
 from roadworthy.rollout.engine.driver import Driver
 from roadworthy.rollout.engine.state import RolledBackError
 
@@ -39,7 +39,6 @@ def stage(settings: Settings, *, packed: Path, version: int, owner: str) -> str:
     finally:
         if held.rollout.problem:
             # here alone: MLflow takes seconds to import, and is needed only where staging fails
-            from roadworthy.rollout.engine import finalising
             from roadworthy.tracking.registry import Registry
 
             finalising.settle(held, served, Registry.of(settings))

@@ -9,6 +9,7 @@ import json
 import logging
 from dataclasses import replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import lease, record
@@ -16,7 +17,10 @@ from roadworthy.rollout.engine.lease import ConflictError, Lease
 from roadworthy.rollout.engine.record import Record, RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError
 from roadworthy.rollout.engine.target import NotDeployedError, Target
-from roadworthy.tracking.registry import Registry, Version
+
+if TYPE_CHECKING:
+    # MLflow takes seconds to import, and staging a version needs it only where it fails
+    from roadworthy.tracking.registry import Registry, Version
 
 _FORMER_TAG = "rollout"
 """The tag of a model in MLflow in which the release before kept its rollout."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import finalising, lease
@@ -10,7 +11,10 @@ from roadworthy.rollout.engine.lease import ConflictError, Lease
 from roadworthy.rollout.engine.record import Record
 from roadworthy.rollout.engine.state import Strategy
 from roadworthy.rollout.engine.target import Target
-from roadworthy.tracking.registry import Registry, Version
+
+if TYPE_CHECKING:
+    # MLflow takes seconds to import, and a conflict is found without it
+    from roadworthy.tracking.registry import Registry, Version
 
 log = logging.getLogger(__name__)
 
