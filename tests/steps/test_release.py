@@ -156,9 +156,9 @@ def pass_stages(registered, number=1, run="run-1"):
     )
     held.move("ready")
     held.move("verified")
-    for share in held.rollout.plan:
-        held.move("shifting", share=share)
-        held.put(replace(held.rollout, stages=(*held.rollout.stages, Stage(share, 1.0))))
+    for weight in held.rollout.plan:
+        held.move("shifting", weight=weight)
+        held.put(replace(held.rollout, stages=(*held.rollout.stages, Stage(weight, 1.0))))
 
 
 def released(registered, number=1):
@@ -220,10 +220,10 @@ def test_a_second_release_goes_through_its_stages(live, packed, simple):
     found = canary(live.settings, packed=simple.path, version=2, owner="run-1")
 
     assert found.good, found.problem
-    assert [stage.share for stage in found.rollout.stages] == [0, 10, 50, 100]
+    assert [stage.weight for stage in found.rollout.stages] == [0, 10, 50, 100]
     assert all(stage.quiet for stage in found.rollout.stages)
     assert "no live request at 0, 10, 50, 100 %" in str(found)
-    assert routes.read(live.settings.routing, "fuel").share == 100
+    assert routes.read(live.settings.routing, "fuel").weight == 100
 
 
 def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):

@@ -106,7 +106,7 @@ def test_a_rollout_of_the_release_before_is_carried_over_once(settings, name):
     raw = json.loads(STATES[name])
     assert (found.version, found.owner, found.actor) == (3, raw["owner"], raw.get("actor", ""))
     assert [stage.weight for stage in found.stages] == [
-        one["weight"] for one in raw.get("stages", ())
+        one["share"] for one in raw.get("stages", ())
     ]
     assert not registry.model_tags("fuel")["rollout"]
     finalising.carry_over(settings, registry, store, "fuel")
