@@ -48,7 +48,7 @@ def test_every_command_that_shows_something_has_json(command):
 
 
 def ended(capsys, monkeypatch, *arguments):
-    """Run the command as a person does; return its exit code and what it printed."""
+    """Run the command as a user does; return its exit code and what it printed."""
     monkeypatch.setattr("sys.argv", ["roadworthy", *arguments])
     with pytest.raises(SystemExit) as left:
         main.main()

@@ -1,4 +1,4 @@
-"""A command finds the clone it is given in; what a person says comes first."""
+"""A command finds the clone it is given in; what a user sets comes first."""
 
 import os
 import subprocess

@@ -144,7 +144,7 @@ def test_a_secret_keeps_its_value_when_a_build_is_applied_again(
     filled = secrets[0] | {"stringData": {"KEY": "value"}}
     filled["metadata"] = {"name": named.partition("/")[2], "namespace": NAMESPACE}
     try:
-        # given the secrets of a build, and a value that a person put into one
+        # given the secrets of a build, and a value that a user put into one
         cluster.apply(*secrets)
         cluster.kubectl(
             *("apply", "--server-side", "--field-manager=person", "--filename", "-"),

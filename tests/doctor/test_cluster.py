@@ -43,7 +43,7 @@ def looks(monkeypatch):
 
 @pytest.fixture(scope="module")
 def manifests(kube, root) -> str:
-    """What a person applies, of the kinds that the doctor looks at; the image is named."""
+    """What a user applies, of the kinds that the doctor looks at; the image is named."""
     text = kube.kubectl("kustomize", root / "deploy" / "overlays" / "staging")
     built = yaml.safe_load_all(text)
     wanted = [one for one in built if one["kind"] in KINDS]
