@@ -1,4 +1,4 @@
-# Everything a person types. `make help` lists it.
+# The targets for users; `make help` lists them.
 
 SHELL := /bin/bash
 VENV := .venv

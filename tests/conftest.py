@@ -324,7 +324,7 @@ def served_home(tmp_path_factory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def seed(root: Path, tmp_path_factory) -> Path:
-    """A bare repository with the paths of a recipe and the data, and a DVC remote; to be copied."""
+    """A bare repository with the sources and the data, and a DVC remote; to be copied."""
     directory = tmp_path_factory.mktemp("seed")
     work = directory / "work"
     for path in ("src/a.py", "components/a.py", "pipelines/a.py", "requirements/pipeline.txt"):

@@ -33,7 +33,7 @@ def block(page: str, word: str) -> str:
 
 
 def filled(command: str, values: Mapping[str, str]) -> str:
-    """A command with values in the places of words that a person replaces."""
+    """A command with values in the places of words that a user replaces."""
     for word, value in values.items():
         assert word in command
         command = command.replace(word, value)
@@ -136,7 +136,7 @@ def test_the_data_goes_to_the_bucket_as_the_page_says(page, root, s3, tmp_path):
 
 
 def test_the_registry_starts_as_the_page_says(page, clone, database, s3):
-    # Given a database and a bucket, whose addresses a person puts where the page has examples
+    # Given a database and a bucket, whose addresses a user puts where the page has examples
     host, port, bucket = "mlflow.cars.test", free_port(), s3.bucket()
     (clone / "address").write_text(database)
     command = filled(

@@ -11,15 +11,6 @@ def readme(root):
     return (root / "README.md").read_text()
 
 
-def test_make_help_lists_the_targets_one_line_each(root):
-    listed = subprocess.run(
-        ["make", "help"], cwd=root, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    names = {line.split()[0] for line in listed}
-    assert {"run", "test", "lint", "format", "notebook", "compile", "image", "lock"} <= names
-    assert all(len(line.split(maxsplit=1)[1]) > 10 for line in listed)
-
-
 def test_the_readme_is_short(readme):
     assert len(readme.splitlines()) <= 150
 

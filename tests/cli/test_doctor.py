@@ -84,22 +84,6 @@ def test_as_json(ended):
     }
 
 
-@pytest.mark.parametrize("columns", [40, 60, 200])
-def test_it_fits_the_terminal_and_leaves_commands_whole(columns):
-    from rich.console import Console
-
-    shown = Console(width=columns, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    doctor.show(shown, GONE)
-    lines = shown.export_text().splitlines()
-    assert lines[-1] == f"  → {GONE.remedy}"
-    assert all(len(line) <= columns for line in lines[:-1])
-    assert all(line.startswith("  ") for line in lines[1:])
-
-
-def test_wrong_usage(ended):
-    assert ended([THERE], "--target", "moon")[0] == 2
-
-
 def test_it_ends_although_a_check_never_does(tmp_path):
     """A process of its own, because only its end shows that nothing is waited for."""
     code = """

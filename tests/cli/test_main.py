@@ -1,6 +1,7 @@
 """The command line itself: help, wrong usage, errors as sentences. Runs are told in stories."""
 
 import json
+import shutil
 
 import pytest
 from typer.main import get_command
@@ -15,8 +16,9 @@ SHOWING = ["compare", "lineage", "models", "reproduce", "run"]
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A home of the test's own, with no clone around it."""
+def home(tmp_path, monkeypatch, empty_registry):
+    """A home with an empty registry, and no clone around it."""
+    shutil.copytree(empty_registry, tmp_path / "home" / "mlflow")
     monkeypatch.setenv("ROADWORTHY_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)
@@ -31,7 +33,13 @@ def test_every_command_has_help_with_examples(command):
 
 
 def test_help_needs_no_settings():
-    assert not loaded_by("import roadworthy.cli.main") & {"pydantic", "httpx", "tenacity", "yaml"}
+    assert not loaded_by("import roadworthy.cli.main") & {
+        "pydantic",
+        "httpx",
+        "tenacity",
+        "yaml",
+        "kfp",
+    }
 
 
 @pytest.mark.parametrize("command", SHOWING)
@@ -40,7 +48,7 @@ def test_every_command_that_shows_something_has_json(command):
 
 
 def ended(capsys, monkeypatch, *arguments):
-    """Run the command as a person does; return its exit code and what it printed."""
+    """Run the command as a user does; return its exit code and what it printed."""
     monkeypatch.setattr("sys.argv", ["roadworthy", *arguments])
     with pytest.raises(SystemExit) as left:
         main.main()

@@ -6,8 +6,6 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from roadworthy.core.subprocesses import CommandError
@@ -50,66 +48,52 @@ class TestAnswer:
 
         assert answer(asked, SHOWN) == "username=oauth2\npassword=glpat-1\n"
 
-    @given(
-        protocol=st.sampled_from(["https", "http", "ftp", ""]),
-        host=st.sampled_from(["git.example", "git.example:8443", "evil.example", "x.git.example"]),
-    )
-    def test_nobody_else_gets_anything(self, protocol, host):
-        told = answer(f"protocol={protocol}\nhost={host}\n", SHOWN)
-
-        assert bool(told) == ((protocol, host) == ("https", "git.example"))
-
     @pytest.mark.parametrize(
-        ("address", "given_away"),
+        ("asked", "address", "given_away"),
         [
-            ("http://git.example/a.git", False),
-            ("http://localhost.example/a.git", False),
-            ("http://localhost:8000/a.git", True),
-            ("http://127.0.0.1:8000/a.git", True),
-            ("http://[::1]:8000/a.git", True),
+            ("http://git.example", REMOTE, False),
+            ("https://git.example:8443", REMOTE, False),
+            ("https://x.git.example", REMOTE, False),
+            ("http://git.example", "http://git.example/a.git", False),
+            ("http://localhost.example", "http://localhost.example/a.git", False),
+            ("http://127.0.0.1:8000", "http://127.0.0.1:8000/a.git", True),
+            ("http://[::1]:8000", "http://[::1]:8000/a.git", True),
         ],
     )
-    def test_unencrypted_it_goes_to_this_machine_alone(self, address, given_away):
-        host = address.split("/")[2]
+    def test_it_goes_to_the_remote_alone_and_encrypted_or_to_this_machine(
+        self, asked, address, given_away
+    ):
+        protocol, host = asked.split("://")
         shown = SHOWN | {"ROADWORTHY_GIT_REMOTE": address}
 
-        assert bool(answer(f"protocol=http\nhost={host}\n", shown)) is given_away
+        assert bool(answer(f"protocol={protocol}\nhost={host}\n", shown)) is given_away
 
 
 class TestAccess:
-    @pytest.mark.parametrize("scheme", ["http", "https"])
-    @pytest.mark.parametrize("who", ["me:hunter2", "hunter2", ":hunter2"])
-    def test_an_address_with_a_secret_is_refused_without_telling_it(self, scheme, who):
+    @pytest.mark.parametrize(
+        ("remote", "told"),
+        [
+            ("https://me:hunter2@git.example/cars.git", "https://git.example/cars.git"),
+            ("http://hunter2@git.example/cars.git", "http://git.example/cars.git"),
+            ("https://git.example/cars.git?token=hunter2", "(https://git.example/cars.git)"),
+            ("https://git.example/cars.git#hunter2", "(https://git.example/cars.git)"),
+            ("http://[", "GIT_REMOTE is not an address"),
+            ("https://hunter2@git.example:port/cars.git", "GIT_REMOTE is not an address"),
+        ],
+    )
+    def test_an_address_that_is_invalid_or_has_a_secret_is_refused_without_it(self, remote, told):
         with pytest.raises(AccessError) as caught:
-            Access(f"{scheme}://{who}@git.example/cars.git")
-
-        assert "ROADWORTHY_GIT_TOKEN" in str(caught.value)
-        assert f"{scheme}://git.example/cars.git" in str(caught.value)
-        assert "hunter2" not in str(caught.value)
-
-    @pytest.mark.parametrize("scheme", ["http", "https"])
-    @pytest.mark.parametrize("rest", ["?private_token=hunter2", "#hunter2"])
-    def test_an_address_with_more_than_a_path_is_refused_without_telling_it(self, scheme, rest):
-        with pytest.raises(AccessError, match=r"\(https?://git\.example/cars\.git\)") as caught:
-            Access(f"{scheme}://git.example/cars.git{rest}")
-
-        assert "hunter2" not in str(caught.value)
-
-    @pytest.mark.parametrize("remote", ["http://[", "https://hunter2@git.example:port/cars.git"])
-    def test_what_is_no_address_is_a_sentence(self, remote):
-        with pytest.raises(AccessError, match="GIT_REMOTE is not an address") as caught:
             Access(remote)
 
+        assert told in str(caught.value)
         assert "hunter2" not in str(caught.value)
 
     def test_a_token_for_an_address_that_is_not_encrypted_is_refused(self):
         with pytest.raises(AccessError, match="write https:// in ROADWORTHY_GIT_REMOTE"):
             Access("http://git.example/cars.git", "me", SecretStr("hunter2"))
 
-    @pytest.mark.parametrize(
-        "remote", ["git@git.example:cars.git", "ssh://git@git.example/a.git", "/home/me/a@b:c.git"]
-    )
-    def test_what_is_no_http_is_entered_as_the_persons_own_git_does(self, remote):
+    @pytest.mark.parametrize("remote", ["git@git.example:cars.git", "/home/me/a@b:c.git"])
+    def test_what_is_no_http_is_entered_as_the_users_own_git_does(self, remote):
         access = Access(remote, "me", SecretStr("hunter2"))
 
         assert (access.configuration, access.variables) == ((), {})
@@ -140,7 +124,7 @@ class TestServer:
         ):
             pytest.fail("it let us in")
 
-    def test_a_persons_own_helper_stays_where_there_is_no_token(
+    def test_the_users_own_helper_stays_where_there_is_no_token(
         self, git_server, remote, configured
     ):
         told = f"echo username={git_server.user}; echo password={git_server.token}"
@@ -149,7 +133,7 @@ class TestServer:
         with git.checkout(remote, branch="main", access=Access(remote)) as clone:
             assert (clone / "README.md").exists()
 
-    def test_a_persons_own_helper_does_not_learn_the_token(
+    def test_the_users_own_helper_does_not_learn_the_token(
         self, remote, access, configured, tmp_path
     ):
         # given a helper that writes down what is shown to it
@@ -163,10 +147,7 @@ class TestServer:
         ("kind", "where"),
         [
             ("drop", "info/refs"),
-            ("half body", "info/refs"),
-            ("500", "git-upload-pack"),
             ("half body", "git-upload-pack"),
-            ("drop", "git-receive-pack"),
             ("500", "git-receive-pack"),
         ],
     )

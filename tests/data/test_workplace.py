@@ -1,4 +1,4 @@
-"""A command finds the clone it is given in; what a person says comes first."""
+"""A command finds the clone it is given in; what a user sets comes first."""
 
 import os
 import subprocess
@@ -80,9 +80,7 @@ def test_a_token_that_no_header_can_hold_is_refused_and_not_told(clone, monkeypa
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
-@pytest.mark.parametrize(
-    "value", ["garbage", "localhost:9000", "http://", "http://[", "http://a:b"]
-)
+@pytest.mark.parametrize("value", ["localhost:9000", "http://", "http://a:b"])
 def test_an_address_of_s3_that_is_none_is_told(clone, monkeypatch, name, value):
     monkeypatch.setenv(name, value)
 

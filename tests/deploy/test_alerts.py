@@ -142,12 +142,6 @@ def test_alerts_and_panels_ask_for_figures_that_there_are(
             assert re.sub(r"_(total|bucket|sum|count)$", "", name) in told, name
 
 
-def test_the_panels_do_not_lie_over_each_other(panels: list[dict[str, Any]]) -> None:
-    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels]
-    assert len(set(places)) == len(places)
-    assert len({panel["id"] for panel in panels}) == len(panels)
-
-
 def _rules(groups: dict[str, Any]) -> list[dict[str, Any]]:
     return [rule for group in groups["groups"] for rule in group["rules"]]
 

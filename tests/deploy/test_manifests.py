@@ -34,7 +34,7 @@ from tests.deploy.conftest import (
     Build,
     Documents,
 )
-from tests.parts.kube import Kube, KubectlError
+from tests.parts.kube import Kube
 
 COMMIT = "4f0c" * 10
 DIGEST = "sha256:" + "ab" * 32
@@ -80,24 +80,6 @@ def test_every_manifest_fits_its_schema(documents: Documents, kinds: Any) -> Non
             _check_against_kubernetes(document)
 
 
-def test_a_field_that_is_not_known_is_seen(build: Build, kinds: Any) -> None:
-    # given a manifest of each origin with a field that a person mistyped
-    documents = copy.deepcopy(build("base"))
-    runtime = _only(documents, "ServingRuntime")
-    runtime["spec"]["containers"][0]["readynessProbe"] = {}
-    monitor = _only(documents, "PodMonitor")
-    monitor["spec"]["podMetricsEndpoints"][0]["portnumber"] = 1
-    deployment = _only(documents, "Deployment")
-    deployment["spec"]["template"]["spec"]["containers"][0]["readynessProbe"] = {}
-
-    # when they are checked, then each is refused
-    for document in (runtime, monitor):
-        with pytest.raises(jsonschema.ValidationError, match=r"readynessProbe|portnumber"):
-            jsonschema.validate(document, kinds[document["apiVersion"], document["kind"]])
-    with pytest.raises(kubernetes_validate.ValidationError, match="readynessProbe"):
-        kubernetes_validate.validate(deployment, CURRENT, strict=True)
-
-
 def test_a_server_would_take_all_builds(build: Build, cluster: Kube) -> None:
     documents = [copy.deepcopy(document) for name in BUILDS for document in build(name)]
     if "policy/v1" not in cluster.kubectl("api-versions").splitlines():
@@ -108,13 +90,6 @@ def test_a_server_would_take_all_builds(build: Build, cluster: Kube) -> None:
     told = _dry_run(cluster, documents)
 
     assert told.count("(server dry run)") == len(documents)
-
-
-def test_a_server_would_refuse_what_is_wrong(build: Build, cluster: Kube) -> None:
-    runtime = copy.deepcopy(_only(build("base"), "ServingRuntime"))
-    runtime["spec"]["containers"] = "none"
-    with pytest.raises(KubectlError, match="containers"):
-        _dry_run(cluster, [runtime])
 
 
 def test_images_are_pinned(documents: Documents) -> None:
@@ -223,25 +198,6 @@ def test_settings_are_known_and_agree(
     assert told["AWS_ENDPOINT_URL"] == f"{scheme}://{s3['serving.kserve.io/s3-endpoint']}"
 
 
-def test_a_stage_sees_several_figures(documents: Documents) -> None:
-    told = _only(documents, "ConfigMap", "roadworthy")["data"]
-    (endpoint,) = _only(documents, "PodMonitor")["spec"]["podMetricsEndpoints"]
-    interval = int(endpoint["interval"].removesuffix("s"))
-    assert float(told["ROADWORTHY_STAGE_SECONDS"]) >= 8 * interval
-    assert float(told["ROADWORTHY_QUIET_SECONDS"]) >= 4 * interval
-
-
-def test_the_gateway_is_for_a_person_to_name(documents: Documents) -> None:
-    told = _only(documents, "ConfigMap", "roadworthy")["data"]
-    conf = next(
-        of["data"]["gateway.conf"]
-        for of in _all(documents, "ConfigMap")
-        if "gateway.conf" in of["data"]
-    )
-    assert told["ROADWORTHY_KSERVE_ENDPOINT"] == "http://gateway.example"
-    assert "server gateway.example:80;" in conf
-
-
 def test_no_address_is_a_real_one(documents: Documents) -> None:
     found = set(HOST.findall(yaml.safe_dump_all(documents)))
     assert found
@@ -256,21 +212,6 @@ def test_the_page_is_the_one_of_the_clone(documents: Documents, root: Path) -> N
         of for of in _all(documents, "ConfigMap") if "roadworthy-page" in of["metadata"]["name"]
     )
     assert page["data"] == files
-
-
-def test_nginx_gets_its_files(documents: Documents, root: Path) -> None:
-    pod = _only(documents, "Deployment")["spec"]["template"]["spec"]
-    mounted = {
-        volume["configMap"]["name"]: mount["mountPath"]
-        for volume in pod["volumes"]
-        for mount in pod["containers"][0]["volumeMounts"]
-        if "configMap" in volume and mount["name"] == volume["name"]
-    }
-    assert sorted(mounted.values()) == ["/client/conf", "/client/page"]
-    conf = next(name for name, path in mounted.items() if path == "/client/conf")
-    given = _only(documents, "ConfigMap", conf)["data"]
-    assert given["nginx.conf"] == (root / "deploy/base/client/nginx.conf").read_text()
-    assert "upstream gateway" in given["gateway.conf"]
 
 
 @pytest.mark.parametrize(
@@ -322,7 +263,6 @@ def test_an_image_that_is_not_pinned_does_not_get_in(
         pytest.param(
             "monitoring", {"app.kubernetes.io/name": "prometheus"}, "", True, id="Prometheus"
         ),
-        pytest.param("monitoring", {"app.kubernetes.io/name": "grafana"}, "", False, id="grafana"),
         pytest.param(
             "envoy-gateway-system",
             {"app.kubernetes.io/component": "proxy"},
@@ -362,48 +302,6 @@ def test_who_reaches_a_model(
         documents, (namespace, labels), {"serving.kserve.io/inferenceservice": "fuel"}
     )
     assert reached is (may and on in ("", mode))
-
-
-def test_other_pods_of_the_namespace_are_left_alone(documents: Documents) -> None:
-    policies = [of["spec"]["podSelector"] for of in _all(documents, "NetworkPolicy")]
-    for labels in (
-        {"app": "ml-pipeline-ui-artifact"},
-        {"notebook-name": "mine"},
-        {"app.kubernetes.io/part-of": "something"},
-    ):
-        assert not [selector for selector in policies if _selects(selector, labels)]
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        {"serving.kserve.io/inferenceservice": "fuel"},
-        {"app.kubernetes.io/name": "roadworthy-client"},
-        {"pipelines.kubeflow.org/v2_component": "true"},
-    ],
-    ids=["model", "page", "step"],
-)
-def test_ours_are_shut_both_ways_but_for_names(
-    documents: Documents, labels: dict[str, str]
-) -> None:
-    policies = [
-        of["spec"]
-        for of in _all(documents, "NetworkPolicy")
-        if of["metadata"]["namespace"] == NAMESPACE and _selects(of["spec"]["podSelector"], labels)
-    ]
-    assert {way for policy in policies for way in policy["policyTypes"]} == {"Ingress", "Egress"}
-    ports = [
-        port for of in policies for rule in of.get("egress", []) for port in rule.get("ports", [])
-    ]
-    assert {"port": 53, "protocol": "UDP"} in ports
-
-
-def test_istio_puts_no_proxy_into_our_pods(documents: Documents) -> None:
-    ours = [
-        _only(documents, "ServingRuntime")["spec"]["labels"],
-        _only(documents, "Deployment")["spec"]["template"]["metadata"]["labels"],
-    ]
-    assert {labels["sidecar.istio.io/inject"] for labels in ours} == {"false"}
 
 
 def _render(

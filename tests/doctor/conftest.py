@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -30,16 +29,11 @@ def git(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def well(root, seed, tmp_path_factory) -> Path:
+def well(seed, tmp_path_factory) -> Path:
     """A clone in which nothing is missing, but for this environment; to be copied."""
     clone = tmp_path_factory.mktemp("well") / "clone"
     git("clone", "--quiet", seed / "remote.git", clone, cwd=seed)
-    (clone / "inference-client").mkdir()
-    shutil.copyfile(
-        root / "inference-client" / "index.html", clone / "inference-client" / "index.html"
-    )
-    shutil.copyfile(root / "requirements" / "dev.txt", clone / "requirements" / "dev.txt")
-    (clone / ".gitignore").write_text(".venv\n.roadworthy/\n.dvc/embedded\n.dvc/tmp\n")
+    (clone / ".gitignore").write_text(".roadworthy/\n.dvc/embedded\n.dvc/tmp\n")
     git("add", "--all", cwd=clone)
     git(*COMMIT, "--message=More", cwd=clone)
     shutil.copytree(seed / "dvc", clone / ".dvc" / "embedded")
@@ -50,7 +44,6 @@ def well(root, seed, tmp_path_factory) -> Path:
 def clone(well, tmp_path) -> Path:
     place = tmp_path / "clone"
     shutil.copytree(well, place)
-    (place / ".venv").symlink_to(sys.prefix)
     git("config", "user.name", "Tester", cwd=place)
     git("config", "user.email", "tester@cars.example", cwd=place)
     return place

@@ -87,21 +87,6 @@ def test_a_line_that_breaks_the_style_fails_its_job(checkout):
     assert TOKEN not in told(done)
 
 
-def test_a_wrong_type_fails_its_job(checkout, root, tmp_path, monkeypatch):
-    if (root / ".mypy_cache").is_dir():  # what is known of the libraries is of the work tree too
-        shutil.copytree(root / ".mypy_cache", tmp_path / "known")
-    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path / "known"))
-    wrong = checkout.project / "src" / "roadworthy" / "wrong.py"
-    wrong.write_text('NUMBER: int = "one"\n')
-    try:
-        done = run(checkout, "typing", Event(MERGE_REQUEST))
-    finally:
-        wrong.unlink()
-    assert done.returncode != 0
-    assert re.search(r"roadworthy/wrong\.py:1: error: Incompatible types", told(done))
-    assert "Found 1 error in 1 file" in told(done)
-
-
 @pytest.fixture
 def own_environment(monkeypatch):
     """A job knows nothing of the tests that it runs in."""
@@ -161,17 +146,6 @@ def test_the_tests_of_a_merge_request_end_in_its_reports(
     assert f"{printed[0]}% coverage" in told(done)
 
 
-def test_the_notebook_of_a_merge_request_is_tested(checkout, own_environment):
-    some = "-k=without_the_data_the_first_cell_says"
-
-    done = run(checkout, "notebook", chosen(some))
-
-    assert done.returncode == 0, told(done)
-    assert reported(checkout, "notebook") == {
-        "test_without_the_data_the_first_cell_says_what_to_run"
-    }
-
-
 def test_parity_is_that_of_notebook_pipeline_graph_and_server(checkout, own_environment):
     done = run(checkout, "parity", chosen("--collect-only", "--quiet"))
 
@@ -215,20 +189,16 @@ def kubeflow(kfp_api):
     return kfp_api, Event(variables=variables)
 
 
-@pytest.mark.parametrize(
-    ("trigger", "changed"),
-    [("data", "data.csv.dvc"), ("feature", "src/roadworthy/training/gate.py")],
-)
-def test_a_merge_ends_in_a_run_of_its_commit(checkout, kubeflow, trigger, changed):
+def test_a_merge_ends_in_a_run_of_its_commit(checkout, kubeflow):
     kfp_api, event = kubeflow
 
-    done = run(checkout, trigger, event, changed)
+    done = run(checkout, "data", event, "data.csv.dvc")
 
     assert done.returncode == 0, told(done)
     (submitted,) = kfp_api.runs.values()
-    assert submitted.display_name == f"[{trigger}] at [2031-05-06T07:08:09Z]"
+    assert submitted.display_name == "[data] at [2031-05-06T07:08:09Z]"
     parameters = submitted.runtime_config.parameters
-    assert parameters["trigger"] == trigger
+    assert parameters["trigger"] == "data"
     assert parameters["commit"] == git(checkout.project, "rev-parse", "HEAD")
     (version,) = kfp_api.versions.values()
     assert IMAGE in json.dumps(version.to_dict(), default=str)

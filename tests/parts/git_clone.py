@@ -1,4 +1,4 @@
-"""Git without what this machine says of it, and a person's clone of a few files."""
+"""Git without what this machine says of it, and a user's clone of a few files."""
 
 from __future__ import annotations
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import datetime
-import ipaddress
 import itertools
 import os
+import secrets
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -25,11 +24,8 @@ import httpx
 import pytest
 import tenacity
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from tests.ports import free_ports
 
@@ -67,13 +63,12 @@ class Kube:
     assets
         The directory with ``etcd``, ``kube-apiserver``, ``kubectl``, ``kube-controller-manager``.
     directory
-        A directory for certificates, kubeconfigs, data and logs.
+        A directory for keys, kubeconfigs, data and logs.
     """
 
     assets: Path
     directory: Path
-    _authority: _Authority = field(init=False)
-    _trust: ssl.SSLContext = field(init=False)
+    _token: str = field(init=False, default_factory=secrets.token_hex)
     _ports: dict[str, int] = field(init=False, default_factory=dict)
     _running: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
     _watching: dict[str, subprocess.Popen[bytes]] = field(init=False, default_factory=dict)
@@ -81,7 +76,11 @@ class Kube:
     _numbers: Iterator[int] = field(init=False, default_factory=lambda: itertools.count(1))
 
     def __post_init__(self) -> None:
-        self._authority = _Authority(self.directory)
+        key = ec.generate_private_key(ec.SECP256R1())
+        self._key.write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        )
+        (self.directory / "tokens.csv").write_text(f"{self._token},admin,0,system:masters\n")
 
     @property
     def url(self) -> str:
@@ -90,8 +89,13 @@ class Kube:
 
     @property
     def ca(self) -> Path:
-        """The certificate that signed the API server's."""
-        return self._authority.certificate_file
+        """The certificate of the API server, which it makes and signs itself."""
+        return self.directory / "apiserver.crt"
+
+    @property
+    def _key(self) -> Path:
+        """The key that signs the tokens of service accounts."""
+        return self.directory / "accounts.key"
 
     @property
     def kubeconfig(self) -> Path:
@@ -176,10 +180,11 @@ class Kube:
                 self.stop()
                 names = ("etcd", "peer", "kube-apiserver")
                 self._ports = dict(zip(names, free_ports(len(names)), strict=True))
-                self._admit()
                 self._launch("etcd", self._etcd_flags())
                 self._wait("etcd", self._etcd_answers)
                 self.start_api()
+                user = {"token": self._token}
+                _write_kubeconfig(self.kubeconfig, self.url, self.ca, "default", user)
 
     def install(self, crds: Path) -> None:
         """Add the kinds of a file or a directory of CRDs, and wait until they can be used."""
@@ -203,23 +208,13 @@ class Kube:
         for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
             self._end(name)
 
-    def _admit(self) -> None:
-        """Write the kubeconfig of the admin, and trust the API server."""
-        certificate, key = self._authority.issue("kubernetes-admin", group="system:masters")
-        user = {
-            "client-certificate-data": _encoded(certificate),
-            "client-key-data": _encoded(key),
-        }
-        _write_kubeconfig(self.kubeconfig, self.url, self.ca, "default", user)
-        self._trust = ssl.create_default_context(cafile=str(self.ca))
-        self._trust.load_cert_chain(certificate, key)
-
     def _ask(self, path: str, posted: Mapping[str, Any] | None = None) -> httpx.Response:
         return httpx.request(
             "GET" if posted is None else "POST",
             f"{self.url}{path}",
             json=posted,
-            verify=self._trust,
+            headers={"authorization": f"Bearer {self._token}"},
+            verify=ssl.create_default_context(cafile=str(self.ca)),
             trust_env=False,
             timeout=30,
         )
@@ -268,7 +263,7 @@ class Kube:
     def _is_ready(self) -> bool:
         try:
             return self._ask("/readyz").is_success
-        except httpx.TransportError:
+        except (httpx.TransportError, OSError):  # at first it has no certificate
             return False
 
     def _environment(self, **more: str) -> dict[str, str]:
@@ -291,19 +286,16 @@ class Kube:
         ]
 
     def _api_flags(self) -> list[str]:
-        files = self._authority
-        certificate, key = files.issue("kube-apiserver", address="127.0.0.1")
         return [
             f"--etcd-servers={self._etcd}",
             "--bind-address=127.0.0.1",
             "--advertise-address=127.0.0.1",
             f"--secure-port={self._ports['kube-apiserver']}",
-            f"--tls-cert-file={certificate}",
-            f"--tls-private-key-file={key}",
-            f"--client-ca-file={self.ca}",
+            f"--cert-dir={self.directory}",
+            f"--token-auth-file={self.directory / 'tokens.csv'}",
             f"--service-account-issuer={self.url}/",
-            f"--service-account-key-file={files.key_file}",
-            f"--service-account-signing-key-file={files.key_file}",
+            f"--service-account-key-file={self._key}",
+            f"--service-account-signing-key-file={self._key}",
             "--service-cluster-ip-range=10.0.0.0/24",
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
@@ -317,7 +309,7 @@ class Kube:
             f"--kubeconfig={self.kubeconfig}",
             f"--authentication-kubeconfig={self.kubeconfig}",
             f"--authorization-kubeconfig={self.kubeconfig}",
-            f"--service-account-private-key-file={self._authority.key_file}",
+            f"--service-account-private-key-file={self._key}",
             f"--root-ca-file={self.ca}",
             "--use-service-account-credentials",
             "--leader-elect=false",
@@ -328,70 +320,6 @@ class Kube:
 
 class _NotYetError(Exception):
     """Worth another look."""
-
-
-class _Authority:
-    """Signs certificates, each in a file beside its key's."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _named("tests")
-        usage = dict.fromkeys(_USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
-        certificate = (
-            self._began(self._name, self._key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(x509.KeyUsage(**usage), critical=True)
-            .sign(self._key, hashes.SHA256())
-        )
-        self.certificate_file, self.key_file = self._write("ca", certificate, self._key)
-
-    def issue(self, name: str, *, group: str = "", address: str = "") -> tuple[Path, Path]:
-        """Return the files of a certificate, of a member of a group or of a server, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        began = self._began(_named(name, group), key).add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), False
-        )
-        if address:
-            names = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
-            began = began.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return self._write(name, began.sign(self._key, hashes.SHA256()), key)
-
-    def _began(self, name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(hours=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
-        )
-
-    def _write(
-        self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
-    ) -> tuple[Path, Path]:
-        files = self._directory / f"{name}.crt", self._directory / f"{name}.key"
-        files[0].write_bytes(certificate.public_bytes(Encoding.PEM))
-        files[1].write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
-        )
-        return files
-
-
-_USAGES = (
-    *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
-    *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-)
-
-
-def _named(name: str, group: str = "") -> x509.Name:
-    parts = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
-    if group:
-        parts.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, group))
-    return x509.Name(parts)
 
 
 def _write_kubeconfig(

@@ -4,130 +4,27 @@ import dataclasses
 import json
 import math
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
-import onnx
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from roadworthy.bundles import bundle, releases
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.cli import main
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
-from roadworthy.data import dvc
 from roadworthy.models import fuel
 from roadworthy.review import comparison
 from roadworthy.review.comparison import Comparison, ComparisonError
-from roadworthy.tracking.registry import Registry, RegistryError
-
-WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
-
+from roadworthy.tracking.registry import RegistryError
 
 RESAMPLES = 40
 
 
 def compare(settings: Settings, *both: tuple[str, str]) -> Comparison:
     return comparison.compare(settings, *both, resamples=RESAMPLES)
-
-
-class Releases:
-    """A Git remote with the project's code and data, a DVC remote, and a registry."""
-
-    def __init__(self, place: Path, root: Path, registry: Path) -> None:
-        self.work = place / "work"
-        shutil.copytree(root / "src", self.work / "src", ignore=shutil.ignore_patterns("*.pyc"))
-        for name in ("components/a.py", "pipelines/a.py", "requirements/pipeline.txt"):
-            (self.work / name).parent.mkdir(parents=True, exist_ok=True)
-            (self.work / name).write_text("# one\n")
-        (self.work / ".dvc").mkdir()
-        for name in (".dvc/config", "data.csv.dvc"):
-            shutil.copyfile(root / name, self.work / name)
-        shutil.copytree(root / ".dvc" / "embedded", place / "dvc")
-        shutil.copytree(registry, place / "home" / "mlflow")
-        self.settings = Settings(
-            home=place / "home", dvc_remote_url=str(place / "dvc"), actor="tester"
-        )
-        self.registry = Registry.of(self.settings)
-        self.git("init", "--quiet", "--initial-branch=main")
-        self.data_hash = dvc.content_hash(self.work / "data.csv.dvc")
-
-    def git(self, *arguments: str | Path) -> str:
-        done = subprocess.run(
-            ["git", *WHO, *arguments], cwd=self.work, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
-
-    def release(self, made: Bundle, graph: bytes | None = None) -> int:
-        """Release a bundle as one of the code as it stands; return the version's number."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message=Work")
-        commit = self.git("rev-parse", "HEAD")
-        remote = Path(self.settings.git_remote)
-        if not remote.exists():
-            self.git("clone", "--quiet", "--bare", self.work, remote)
-        # The branch holds releases as well: a person's commit goes beside it, as a branch.
-        self.git("push", "--quiet", remote, f"HEAD:refs/heads/work-{commit[:8]}")
-        manifest = dataclasses.replace(made.manifest, commit=commit, data_hash=self.data_hash)
-        files = {name: (made.path / name).read_bytes() for name in made.manifest.files}
-        files |= {} if graph is None else {bundle.MODEL: graph}
-        released = bundle.write(self.work.parent / f"bundle-{commit[:8]}", manifest, files)
-        facts = {"made_of": commit, "parameters": {}, "metrics": {}, "tags": {}, "figures": {}}
-        run_id = self.registry.log_candidate("fuel", name="any", **facts)
-        version = self.registry.register("fuel", run_id=run_id, digest=released.digest, tags={})
-        releases.publish(self.settings, released, version.git_tag)
-        return version.number
-
-    def rewrite(self, name: str, old: str, new: str) -> None:
-        file = self.work / name
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
-
-
-def renamed(graph: bytes, old: str, new: str) -> bytes:
-    """Return a graph that takes the same under another name."""
-    model = onnx.load_from_string(graph)
-    for node in model.graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
-    for node in model.graph.input:
-        node.name = new if node.name == old else node.name
-    return model.SerializeToString()
-
-
-def turned_round(graph: bytes) -> bytes:
-    """Return a graph that gives the same outputs in another order."""
-    model = onnx.load_from_string(graph)
-    outputs = list(model.graph.output)[::-1]
-    del model.graph.output[:]
-    model.graph.output.extend(outputs)
-    return model.SerializeToString()
-
-
-@pytest.fixture(scope="module")
-def released(root, packed, simple, empty_registry, tmp_path_factory) -> Releases:
-    """Version 1 is simple and the champion, 2 is the chosen candidate, 3 is 2 from other code that
-    holds other rows out, 4 asks for the year under another name, 5 is from code that cannot prepare
-    its data here, and 6 is 2 with its outputs in another order."""
-    made = Releases(tmp_path_factory.mktemp("compared"), root, empty_registry)
-    assert made.release(simple) == 1
-    assert made.release(packed) == 2
-    dataset = "src/roadworthy/models/fuel/dataset.py"
-    made.rewrite(dataset, "_SEED = 47", "_SEED = 48")
-    assert made.release(packed) == 3
-    made.rewrite(dataset, "_SEED = 48", "_SEED = 47")
-    assert made.release(packed, renamed(packed.graph, "year", "model_year")) == 4
-    made.rewrite(dataset, "def split(", "def divide(")
-    assert made.release(simple) == 5
-    made.rewrite(dataset, "def divide(", "def split(")
-    assert made.release(packed, turned_round(packed.graph)) == 6
-    made.registry.set_alias(made.registry.version("fuel", 1), "champion")
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -151,12 +48,6 @@ def test_both_are_scored_on_the_hold_out_of_the_newer(compared, halves, simple, 
     assert any(
         "Neither version was trained on any of these rows" in note for note in compared.notes
     )
-
-
-def test_the_same_outputs_in_another_order_are_the_same_answer(released):
-    found = compare(released.settings, ("fuel", ":2"), ("fuel", ":6"))
-    assert found.verdict == "fuel:2 and fuel:6 answer every row alike."
-    assert {line.difference for line in found.lines} == {0.0}
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -198,17 +89,6 @@ def test_the_rows_on_which_they_differ_most_come_first(compared, halves, simple,
     assert row.second["mpg"] == pytest.approx(second[most[0]])
 
 
-def test_the_same_comparison_again_is_the_same_and_the_other_way_round_its_mirror(
-    compared, released
-):
-    assert compare(released.settings, ("fuel", ":1"), ("fuel", ":2")) == compared
-    mirror = compare(released.settings, ("fuel", ":2"), ("fuel", ":1"))
-    assert [line.difference for line in mirror.lines] == [
-        -line.difference for line in compared.lines
-    ]
-    assert [line.better for line in mirror.lines] == [line.better for line in compared.lines]
-
-
 def test_rows_that_one_was_trained_on_are_left_out_and_counted(released, halves, cars):
     # given version 3, whose code held out other rows: most of version 2's hold-out it has seen
     found = compare(released.settings, ("fuel", ":3"), ("fuel", ":2"))
@@ -218,14 +98,22 @@ def test_rows_that_one_was_trained_on_are_left_out_and_counted(released, halves,
     assert found.rows + found.left_out == len(halves.test)
     told = f"{found.left_out} of the 84 rows that fuel:3 held out are left out: fuel:3 was trained"
     assert any(note.startswith(told) for note in found.notes)
-    # and as both have the same graph, that is said
+    # and both give the same answers, in whatever order, which is reported
     assert found.verdict == "fuel:3 and fuel:2 answer every row alike."
     assert found.differing == ()
     assert b"They answer every row alike." in found.to_html()
 
 
-def test_a_version_whose_training_rows_cannot_be_known_is_told_of(released):
+def test_a_version_with_unknown_training_rows_is_compared_with_a_note(compared, released):
+    # given version 5, which answers as version 1
     found = compare(released.settings, ("fuel", ":2"), ("fuel", ":5"))
+    # then the numbers mirror those of the comparison of 1 with 2, resampled alike
+    assert [line.difference for line in found.lines] == [
+        -line.difference for line in compared.lines
+    ]
+    assert [line.low for line in found.lines if not math.isnan(line.low)] == pytest.approx(
+        [-line.high for line in compared.lines if not math.isnan(line.high)]
+    )
     assert any(
         note.startswith("Which rows fuel:5 was trained on is unknown") for note in found.notes
     )
@@ -277,16 +165,13 @@ def test_the_page_is_whole_and_needs_nothing_else(compared):
     text = compared.to_html()
     page = Page(text)
     assert page.fetched == []
-    assert page.tags["svg"] == 2
+    assert page.tags["svg"] == 1
     assert page.tags["use"] > 3 * 84
     assert "script" not in page.tags
     assert compared.verdict in page.words
     assert str(compared.differing[0].known["car_name"]) in page.words
     if any(line.better and not line.certain for line in compared.lines):
         assert re.search(r"fuel:[12], may be chance", page.words)
-    # and the figures have the colours of the page, which is light or dark
-    colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", text.decode().partition("<svg")[2]))
-    assert {"currentColor", "var(--first)", "var(--second)"} <= colours
 
 
 def test_labels_are_compared_by_how_often_each_pair_is_answered(compared):
@@ -318,7 +203,8 @@ def test_what_stands_in_the_data_is_words_on_the_page(compared):
 
 
 def test_the_page_goes_to_the_home_unless_told(compared, released, monkeypatch, tmp_path):
-    monkeypatch.setattr(main, "settings_here", lambda _: released.settings)
+    settings = released.settings.model_copy(update={"home": tmp_path / "home"})
+    monkeypatch.setattr(main, "settings_here", lambda _: settings)
     monkeypatch.setattr(comparison, "compare", lambda *_: compared)
 
     def asked(*options):
@@ -327,7 +213,7 @@ def test_the_page_goes_to_the_home_unless_told(compared, released, monkeypatch, 
     done = asked()
     assert done.exit_code == 0
     assert compared.verdict in " ".join(done.stdout.split())
-    assert (released.settings.home / "comparisons" / "fuel-1-fuel-2.html").exists()
+    assert (settings.home / "comparisons" / "fuel-1-fuel-2.html").exists()
     assert json.loads(asked("--json", "--html", tmp_path / "new" / "page.html").stdout)["page"]
     assert (tmp_path / "new" / "page.html").exists()
     (tmp_path / "file").write_text("in the way")

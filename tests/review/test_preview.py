@@ -15,94 +15,17 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
-from roadworthy.bundles import bundle, releases
 from roadworthy.cli import preview as preview_command
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.settings import Settings
-from roadworthy.data import dvc
+from roadworthy.data import git
 from roadworthy.data.validation import DataError
 from roadworthy.models import fuel
 from roadworthy.review import preview
 from roadworthy.review.preview import Preview, PreviewError
-from roadworthy.tracking.registry import Registry
 
 WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
-
-
-class Releases:
-    """A Git remote, a DVC remote and a registry; data whose rows differ from the clone's."""
-
-    def __init__(self, place: Path, seed: Path, registry: Path) -> None:
-        self.place = place
-        subprocess.run(["cp", "-r", registry, place / "mlflow"], check=True)
-        subprocess.run(["cp", "-r", seed / "dvc", place / "dvc"], check=True)
-        clone = ("git", "clone", "--quiet")
-        subprocess.run([*clone, "--bare", seed / "remote.git", place / "remote.git"], check=True)
-        subprocess.run([*clone, place / "remote.git", place / "work"], check=True)
-        self.settings = Settings(
-            home=place / "home",
-            git_remote=str(place / "remote.git"),
-            dvc_remote_url=str(place / "dvc"),
-            mlflow_tracking_uri=f"sqlite:///{place / 'mlflow' / 'mlflow.db'}",
-            mlflow_artifacts=str(place / "mlflow" / "artifacts"),
-        )
-
-    def put_data(self, text: str) -> str:
-        """Push other data, and return the commit that has it."""
-        work = self.place / "work"
-        dvc.configure(work, remote="embedded", url=str(self.place / "dvc"))
-        (work / "data.csv").write_text(text)
-        dvc.push(work, dvc.add(work, "data.csv"))
-        for arguments in (
-            ("add", "--force", "data.csv.dvc"),
-            (*WHO, "commit", "--quiet", "--message=Data"),
-            ("push", "--quiet", "origin", "HEAD"),
-        ):
-            subprocess.run(["git", *arguments], cwd=work, check=True)
-        return self.tip
-
-    @property
-    def tip(self) -> str:
-        found = ["git", "rev-parse", "HEAD"]
-        return subprocess.run(
-            found, cwd=self.place / "work", check=True, capture_output=True, text=True
-        ).stdout.strip()
-
-    def release(self, made: bundle.Bundle, number: int, commit: str) -> None:
-        hashed = dvc.content_hash(self.place / "work" / "data.csv.dvc")
-        manifest = dataclasses.replace(made.manifest, commit=commit, data_hash=hashed)
-        files = {name: (made.path / name).read_bytes() for name in made.manifest.files}
-        target = self.place / f"bundle-{number}"
-        released = bundle.write(target, manifest, files)
-        releases.publish(self.settings, released, f"fuel-v{number}")
-
-    def register(self) -> Registry:
-        registry = Registry.of(self.settings)
-        facts = {"parameters": {}, "metrics": {}, "tags": {}, "figures": {}}
-        run = registry.log_candidate("fuel", name="any", made_of="any", **facts)
-        registry.register("fuel", run_id=run, digest="any", tags={})
-        return registry
-
-
-@pytest.fixture(scope="module")
-def released(root, seed, packed, simple, empty_registry, tmp_path_factory) -> Releases:
-    """Version 1 is of the simple candidate, made of less data, and the registry's champion; 2 is of
-    the candidate that training chooses, made of the data that the clone has."""
-    made = Releases(tmp_path_factory.mktemp("preview"), seed, empty_registry)
-    seeded = made.tip
-    lines = (root / "data.csv").read_text().splitlines(keepends=True)
-    # three rows fewer, and one that is another
-    assert lines[1] != lines[2]
-    less = made.put_data("".join([*lines[:2], lines[1], *lines[3:-3]]))
-    made.release(simple, 1, less)
-    subprocess.run(
-        ["git", "checkout", "--quiet", seeded, "data.csv.dvc"], cwd=made.place / "work", check=True
-    )
-    made.release(packed, 2, seeded)
-    registry = made.register()
-    registry.set_alias(registry.version("fuel", 1), "champion")
-    return made
 
 
 @pytest.fixture
@@ -150,6 +73,7 @@ def test_it_is_compared_with_the_registrys_champion(better, packed):
     assert better.verdict.note == "compared with version 1"
     assert better.exit_code == ExitCode.DONE
     assert better.notes == ()
+    assert "The rows are the same." in better.to_markdown()
     # and it is what the pipeline would make
     assert better.name == packed.manifest.candidate
     assert better.counts.train + better.counts.test == better.rows == 398
@@ -164,16 +88,6 @@ def test_both_are_scored_on_the_same_hold_out(better, packed, simple, halves):
         assert found.metrics == pytest.approx(expected.metrics)
         assert set(found.slices) == set(expected.slices)
     assert better.scores.metrics["r2"] > better.opponent.scores.metrics["r2"]
-
-
-def test_rows_that_came_and_went_are_counted(better, tables):
-    # given that the clone's data has three rows more than version 1's, and one other
-    assert (better.difference.added, better.difference.removed) == (4, 1)
-    assert "Compared with fuel-v1: 4 rows are new and 1 are removed." in better.to_markdown()
-    told = tables["Candidate of fuel: passed the gate"]
-    assert [row[0] for row in told] == ["", "candidate", "commit", "data"]
-    assert told[3][1:] == [better.data_hash[:12], better.opponent.data_hash[:12]]
-    assert told[3][1] != told[3][2]
 
 
 def test_every_metric_stands_beside_the_champions(better, tables):
@@ -199,14 +113,9 @@ def test_every_check_of_the_gate_is_shown_with_its_bound(better, tables):
 
 
 def test_it_records_and_pushes_nothing(better, released):
-    remote = released.place / "remote.git"
-    tags = subprocess.run(
-        ["git", "tag"], cwd=remote, check=True, capture_output=True, text=True
-    ).stdout.split()
-    assert tags == ["fuel-v1", "fuel-v2"]
-    registry = Registry.of(released.settings)
-    assert [version.number for version in registry.versions("fuel")] == [1]
-    assert not released.settings.home.exists()
+    assert set(git.tags(released.settings.git_remote)) == {f"fuel-v{n}" for n in range(1, 7)}
+    assert [version.number for version in released.registry.versions("fuel")] == [6, 5, 4, 3, 2, 1]
+    assert not released.home.exists()
 
 
 def test_without_a_release_there_is_nothing_to_compare_with(
@@ -243,14 +152,21 @@ def test_without_a_registry_it_is_the_latest_release(only_the_simplest, released
         settings = released.settings.model_copy(update={"mlflow_tracking_uri": gone})
         worse = previewed(settings, root)
 
-    assert worse.opponent.tag == "fuel-v2"
+    assert worse.opponent.tag == "fuel-v6"
     assert worse.opponent.found == "the latest release of the Git remote"
     assert "does not answer" in worse.notes[0]
     assert shown(worse.to_markdown()).count("The champion is unknown.") == 1
     # and the champion's own figures are asked for
     assert worse.exit_code == ExitCode.GATE
     assert any(reason.startswith("r2_with_margin") for reason in worse.verdict.reasons)
-    assert "The rows are the same." in worse.to_markdown()
+    # and rows that came and went are counted
+    page = worse.to_markdown()
+    assert (worse.difference.added, worse.difference.removed) == (4, 1)
+    assert "Compared with fuel-v6: 4 rows are new and 1 are removed." in page
+    told = tables_of(page)["Candidate of fuel: refused by the gate"]
+    assert [row[0] for row in told] == ["", "candidate", "commit", "data"]
+    assert told[3][1:] == [worse.data_hash[:12], worse.opponent.data_hash[:12]]
+    assert told[3][1] != told[3][2]
 
 
 def test_the_code_of_another_clone_is_not_called_this_ones(settings, tmp_path):

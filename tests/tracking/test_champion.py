@@ -23,8 +23,10 @@ def test_it_is_the_version_that_the_alias_names(settings, registry):
     assert champion(settings, "fuel") == (0, "")
     release(registry, "a")
     assert champion(settings, "fuel") == (1, "")
-    release(registry, "b", recipe="r")
+    release(registry, "b", recipe="r")  # as the release before called it
     assert champion(settings, "fuel") == (2, "r")
+    release(registry, "c", source_fingerprint="f")
+    assert champion(settings, "fuel") == (3, "f")
     assert champion(settings, "boats") == (0, "")
 
 

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import HERE, print_json
+from roadworthy.data.workplace import settings_here
 
 if TYPE_CHECKING:
     from roadworthy.doctor.checks import Told

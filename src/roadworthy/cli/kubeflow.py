@@ -5,21 +5,20 @@ What asks Kubeflow is imported within the commands: kfp takes a second or two.
 
 from __future__ import annotations
 
-import sys
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
-from roadworthy.cli.rollout import named
-from roadworthy.cli.workplace import settings_here
+from roadworthy.cli.arguments import AsJson, ModelName, Trigger
 from roadworthy.core.errors import ExitCode
-from roadworthy.core.terminal import KUBEFLOW, harmless, print_json
+from roadworthy.core.terminal import KUBEFLOW, aside, console, harmless, print_json
+from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
     from roadworthy.engines.kubeflow.following import State
     from roadworthy.engines.kubeflow.scheduling import Schedule
     from roadworthy.engines.local.runs import Listed
-
-_WIDE = 1000
-_console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-_aside = Console(stderr=True, highlight=False)
-
-Trigger = Literal["data", "feature", "maintenance", "manual"]
-Model = Annotated[
-    str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def mount(app: typer.Typer) -> None:
@@ -58,12 +47,18 @@ def mount(app: typer.Typer) -> None:
 
 
 def submit(
-    model: Model,
+    model: ModelName,
     *,
     trigger: Annotated[Trigger, typer.Option(help="What triggered the run.")] = "manual",
     timestamp: Annotated[
-        str, typer.Option(help="When it was triggered, ISO 8601; part of its name. [now]")
-    ] = "",
+        datetime | None,
+        typer.Option(
+            help="When it was triggered, with its offset; part of its name.",
+            formats=[f"%Y-%m-%dT%H:%M:%S{fraction}%z" for fraction in ("", ".%f")],
+            metavar="YYYY-MM-DDTHH:MM:SSZ",
+            show_default="now",
+        ),
+    ] = None,
     commit: Annotated[str, typer.Option(help="The commit to run. [the one checked out]")] = "",
     image: Annotated[
         str, typer.Option(help="The image of that commit. [ROADWORTHY_IMAGE]", show_default=False)
@@ -87,7 +82,7 @@ def submit(
     from roadworthy.engines.kubeflow.packaging import package
     from roadworthy.engines.kubeflow.settings import required
 
-    moment = _moment(timestamp)
+    moment = (timestamp or datetime.now(UTC)).astimezone(UTC)
     kubeflow, settings = required(), settings_here(Path.cwd())
     made = package(settings, Path.cwd(), model, commit=commit, image=image)
     arguments: dict[str, Any] = {"commit": made.commit, "trigger": trigger}
@@ -97,7 +92,7 @@ def submit(
     client = Client(kubeflow)
     with redirect_stdout(StringIO()):  # kfp prints the address of each object that it makes
         submitted = submission.submit(client, made, name, arguments)
-    shown = Console(quiet=True) if as_json else _console
+    shown = Console(quiet=True) if as_json else console
 
     def say(sentence: str) -> None:
         shown.print(harmless(sentence), soft_wrap=True, markup=False)
@@ -121,7 +116,7 @@ def submit(
         state = _follow(shown, client, submitted.run, timeout)
         verdict = conclude(settings, submitted.run, state)
     except KeyboardInterrupt:
-        _aside.print(
+        aside.print(
             f"The run continues. See {submitted.address}, or run the same command with "
             f"--timestamp {submission.timestamp(moment)} to wait for its end.",
             soft_wrap=True,
@@ -137,7 +132,7 @@ def submit(
 
 
 def schedule(
-    model: Model,
+    model: ModelName,
     *,
     cron: Annotated[
         str, typer.Option(help="When: the five fields of crontab, or six with the second first.")
@@ -173,7 +168,7 @@ def schedule(
         print_json({"model": model, "schedule": found and found.to_dict(), "removed": remove})
     else:
         told = _scheduled(model, found, removed=remove)
-        _console.print(harmless(told), soft_wrap=True, markup=False)
+        console.print(harmless(told), soft_wrap=True, markup=False)
 
 
 def runs(
@@ -198,24 +193,9 @@ def runs(
     if as_json:
         print_json([run.to_dict() for run in found])
     elif not found:
-        _console.print("There are no runs yet. `roadworthy run fuel` starts one here.")
+        console.print("There are no runs yet. `roadworthy run fuel` starts one here.")
     else:
         _print_runs(found)
-
-
-def _moment(told: str) -> datetime:
-    """Return a time given as text, in UTC; without one, now."""
-    if not told:
-        return datetime.now(UTC)
-    try:
-        found = datetime.fromisoformat(told)
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
-    except (ValueError, OverflowError):  # with its offset it may be before year 1, or after 9999
-        pass
-    raise typer.BadParameter(
-        f"{told!r} is no time with an offset: write e.g. 2026-11-21T10:00:00Z."
-    )
 
 
 def _follow(shown: Console, client: Client, run: str, timeout: float | None) -> State:
@@ -223,7 +203,7 @@ def _follow(shown: Console, client: Client, run: str, timeout: float | None) -> 
     from roadworthy.engines.kubeflow.following import State, watch
 
     def tell(sentence: str) -> None:
-        _aside.print(harmless(sentence), soft_wrap=True, markup=False)
+        aside.print(harmless(sentence), soft_wrap=True, markup=False)
 
     last = State("PENDING")
     with shown.status("The run is pending.") as status:
@@ -264,9 +244,9 @@ def _print_runs(found: list[Listed]) -> None:
 
     from roadworthy.core.terminal import table
 
-    on_terminal = _console.is_terminal
+    on_terminal = console.is_terminal
     columns = ("name", "model", "trigger", "state", "started", ">duration")
-    _console.print(
+    console.print(
         table(
             columns if on_terminal else (*columns, "address"),
             (

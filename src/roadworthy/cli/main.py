@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli import doctor, kubeflow, preview, rollout
+from roadworthy.cli.arguments import AsJson, ModelName, Trigger
 from roadworthy.cli.rollout import named
-from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode, RoadworthyError
-from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, harmless, print_json
+from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, aside, console, harmless, print_json
+from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import Strategy
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from roadworthy.tracking.registry import Registry
     from roadworthy.tracking.report import Report
 
-_FILE_WIDTH = 1000
-
 app = typer.Typer(
     name="roadworthy",
     help="Takes a model from its data to production, and says where each version came from.",
@@ -38,16 +37,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-# What is read by a program, or from a file, is not cut at the width of a terminal.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
-complaints = Console(stderr=True, highlight=False)
-
-Trigger = Literal["data", "feature", "maintenance", "manual"]
-ModelName = Annotated[
-    str,
-    typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def main() -> None:
@@ -58,7 +47,7 @@ def main() -> None:
         # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
         code = app(standalone_mode=False)
     except RoadworthyError as error:
-        complaints.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+        aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
@@ -67,7 +56,7 @@ def main() -> None:
         _print_unexpected(error)
         sys.exit(ExitCode.FAILED)
     if code == ExitCode.INTERRUPTED:
-        complaints.print("Stopped.")
+        aside.print("Stopped.")
     sys.exit(code)
 
 
@@ -104,7 +93,7 @@ def up(
     once: Annotated[bool, typer.Option(help="Stop after one sample request.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
 ) -> None:
-    """Serve, run the pipeline, ask one sample question, and go on serving until Ctrl-C."""
+    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C."""
     from roadworthy.cli.up import is_ready, sample, serving
 
     _known(model)
@@ -149,7 +138,7 @@ def serve(
 
     SIGHUP (kill -HUP PID) restarts the model server, for new code, without losing a request.
     SIGTERM and Ctrl-C end it, once every request that was taken is answered.
-    With ROADWORTHY_TOKEN set, who asks must show that token, but for whether it lives and is ready.
+    With ROADWORTHY_TOKEN set, clients must send it, except for liveness and readiness.
     """
     from roadworthy.core.parent_process import end_with_parent
     from roadworthy.rollout.local.restoration import restore
@@ -228,7 +217,7 @@ def lineage(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say where a version came from: commit, data, run, metrics, gate, who and when."""
+    """Show the origin of a version: commit, data, run, metrics, gate, who and when."""
     from roadworthy.core.terminal import facts
     from roadworthy.review.lineage import lineage as origin
 
@@ -265,7 +254,7 @@ def reproduce(
             f"{made.tag} is reproduced: bundle {made.found}, from commit {made.commit[:12]}."
         )
     else:
-        complaints.print(
+        aside.print(
             f"{made.tag} is not reproduced: {'; '.join(made.differences)}. "
             f"If packages differ: `git worktree add ../again {made.commit[:12]}`, then `make lint` "
             f"there, and here `../again/.venv/bin/roadworthy reproduce {version}`.",
@@ -303,7 +292,7 @@ def compare(
     if not as_json:
         # On standard error: it takes some ten seconds, and the output may go to a file.
         names = " and ".join("".join(of) for of in (first, second))
-        complaints.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
+        aside.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
     found = comparison.compare(settings, first, second)
     file = html or comparison.default_file(settings, found)
     page = preview.save(found.to_html(), file, option="--html")
@@ -406,15 +395,15 @@ for commands in (rollout, kubeflow, preview, doctor):
 
 
 def _print_unexpected(error: Exception) -> None:
-    """Say that this was not foreseen, and put the traceback where it can be reported from."""
+    """Print an unexpected error, and write the traceback to a file that can be reported."""
     import tempfile
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="roadworthy-", suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
     told = escape(f"{type(error).__name__}: {error}")
-    complaints.print(
-        f"[red]Error:[/red] This was not foreseen: {told}. The traceback is in {log.name}.",
+    aside.print(
+        f"[red]Error:[/red] Unexpected error: {told}. The traceback is in {log.name}.",
         soft_wrap=True,
     )
 
@@ -442,7 +431,7 @@ def _run(
                 _print_log(started, sys.stderr if quiet else sys.stdout)
             else:
                 follow(shown, started.watch())
-        finally:  # also when a person stops it: every run has its report
+        finally:  # also when a user stops it: every run has its report
             report = started.conclude()
     _print_end(shown, started, report)
     return report
@@ -452,7 +441,7 @@ def _print_start(shown: Console, started: Run) -> None:
     if started.changes:
         names = escape(", ".join(started.changes[:5]))
         more = f" and {len(started.changes) - 5} more" if len(started.changes) > 5 else ""
-        complaints.print(
+        aside.print(
             f"[yellow]Warning:[/yellow] not committed, so not part of this run: {names}{more}",
             soft_wrap=True,
         )
@@ -481,7 +470,7 @@ def _print_end(shown: Console, started: Run, report: Report) -> None:
 
 def _print_comparison(found: Comparison) -> None:
     from roadworthy.core.terminal import table
-    from roadworthy.review.comparison import cell, number, signed
+    from roadworthy.review.comparison import number, signed
 
     one, other = found.first.name, found.second.name
     console.print(f"[bold]{escape(found.verdict)}[/bold]", soft_wrap=True)
@@ -502,20 +491,6 @@ def _print_comparison(found: Comparison) -> None:
         for line in found.lines
     )
     console.print(table(columns, lines))
-    if not found.differing:
-        return
-    console.print(f"\nWhere they differ most, in {found.output}:", markup=False)
-    known = list(dict.fromkeys(name for row in found.differing for name in row.known))
-    rows = (
-        (
-            *(cell(row.known.get(name, "")) for name in known),
-            cell(row.first.get(found.output, "")),
-            cell(row.second.get(found.output, "")),
-            ", ".join(f"{name} {cell(value)}" for name, value in row.asked.items()),
-        )
-        for row in found.differing
-    )
-    console.print(table((*known, f">{one}", f">{other}", "request"), rows))
 
 
 def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:
@@ -527,7 +502,7 @@ def _print_sample(url: str, model: str, sampled: Sample, *, once: bool) -> None:
         f"Answer  {json.dumps(answer)}, by version {version}",
         "",
         "Try next:",
-        *(() if once else (f"  1. open {url}/ and ask something else",)),
+        *(() if once else (f"  1. open {url}/ and send another request",)),
         *(() if once else (f"  2. curl {url}/v1/models/{model}:predict -d '{body}'",)),
         *(("  1. make run                       # and open the page",) if once else ()),
         *(("  2. .venv/bin/roadworthy models    # every version",) if once else ()),
@@ -545,7 +520,7 @@ def _put_back(settings: Settings) -> None:
         for told in restore(settings):
             console.print(told, soft_wrap=True, markup=False)
     except RoadworthyError as error:
-        complaints.print(str(error), soft_wrap=True, markup=False)
+        aside.print(str(error), soft_wrap=True, markup=False)
 
 
 def _client() -> Path | None:

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from roadworthy.cli.rollout import named
-from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import RoadworthyError
-from roadworthy.core.terminal import MODELS, print_json
-
-_aside = Console(stderr=True, highlight=False)
+from roadworthy.core.terminal import MODELS, aside, print_json
+from roadworthy.data.workplace import settings_here
 
 ModelNames = Annotated[
     list[str] | None,
@@ -52,7 +49,7 @@ def preview(
     settings = settings_here(Path.cwd())
     found, problems, reports = [], [], []
     for model in models or available():
-        _aside.print(f"Training and evaluating {model} ...", soft_wrap=True, markup=False)
+        aside.print(f"Training and evaluating {model} ...", soft_wrap=True, markup=False)
         try:
             previewed = preview.preview(settings, Path.cwd(), model)
         except RoadworthyError as error:
@@ -77,7 +74,7 @@ def examine(
     models: ModelNames = None, *, markdown: Markdown = None, as_json: AsJson = False
 ) -> None:
     """Former name of ``preview``."""
-    _aside.print("`roadworthy examine` is deprecated: use `roadworthy preview`.", markup=False)
+    aside.print("`roadworthy examine` is deprecated: use `roadworthy preview`.", markup=False)
     preview(models, markdown=markdown, as_json=as_json)
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from roadworthy.cli.workplace import settings_here
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import DEPLOYMENT, print_json
+from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import RolloutError, Strategy
 
 if TYPE_CHECKING:

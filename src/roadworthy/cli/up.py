@@ -1,4 +1,4 @@
-"""A server for a first look: started, asked one question, stopped."""
+"""Run a model server for a first look, and send it one request."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def serving(settings: Settings, port: int) -> Iterator[Served]:
     Raises
     ------
     StartError
-        It does not come up; its own words are told.
+        It does not come up; the message is its own.
     """
     settings.make_home()
     log = settings.home / "server.log"
@@ -85,7 +85,7 @@ def serving(settings: Settings, port: int) -> Iterator[Served]:
 
 
 def sample(url: str, model: str, token: SecretStr | None = None) -> Sample:
-    """Ask the request that the model gives as its example.
+    """Send the request that the model gives as its example.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
         if process.poll() is not None:
             told = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
             raise StartError(f"The model server did not start: {told[-1]}")
-        # Only its own words tell it from another program that answers at this port.
+        # Only its greeting distinguishes it from another program that answers at this port.
         if _GREETING in log.read_text(errors="replace") and _lives(url):
             return
         time.sleep(_POLL_SECONDS)

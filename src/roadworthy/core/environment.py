@@ -1,4 +1,4 @@
-"""Settings read from the environment: what cannot be used is told by the variable's name."""
+"""Read settings from the environment; an error names the variable."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Kind = TypeVar("_Kind", bound=BaseSettings)
 
 
 class SettingsError(RoadworthyError):
-    """A setting has a value that cannot be used."""
+    """A setting has an invalid value."""
 
 
 def from_environment(kind: type[_Kind], public: Collection[str] = frozenset()) -> _Kind:
@@ -29,7 +29,7 @@ def from_environment(kind: type[_Kind], public: Collection[str] = frozenset()) -
     Raises
     ------
     SettingsError
-        A variable has a value that cannot be used.
+        A variable has an invalid value.
     """
     try:
         return kind()

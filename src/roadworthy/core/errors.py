@@ -1,4 +1,4 @@
-"""Errors that are told to a user: what happened, where, and what to do."""
+"""Errors for a user: what happened, where, and what to do."""
 
 from enum import IntEnum
 

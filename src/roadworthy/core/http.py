@@ -1,4 +1,4 @@
-"""How a model server is spoken to."""
+"""Connect to a model server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ TIMEOUT_SECONDS = 10.0
 
 
 def connect(url: str, token: SecretStr | None = None, host: str = "") -> httpx.Client:
-    """Return a client of the server at an address, which shows the token if there is one.
+    """Return a client of the server at an address, which sends the token if there is one.
 
-    ``host`` is the name that is asked for there, where one address, a gateway, answers for many.
+    ``host`` is the Host header, for a gateway that serves many hosts at one address.
 
     A proxy that the environment names is used for a server elsewhere, and not for one on this
     machine, which no proxy could reach.
@@ -23,7 +23,7 @@ def connect(url: str, token: SecretStr | None = None, host: str = "") -> httpx.C
     Raises
     ------
     TokenError
-        The token is none that can be shown.
+        The token is invalid as a header.
     """
     client = httpx.Client(base_url=url, timeout=TIMEOUT_SECONDS, trust_env=not _is_here(url))
     client.headers["accept"] = "application/json"

@@ -1,4 +1,4 @@
-"""What the pages that people read have in common, HTML and Markdown, and the JSON beside them."""
+"""Render pages in HTML and Markdown, and make values fit for JSON."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def render(
 
 
 def number(value: float | None, unknown: str = "not a number") -> str:
-    """Return a number as a person reads it: four digits, and no power of ten where it is near."""
+    """Return a number with four digits, as a power of ten only where it is very large or small."""
     if value is None or math.isnan(value):
         return unknown
     return f"{value:.4g}" if value == 0 or 1e-4 <= abs(value) < 1e4 else f"{value:.2e}"

@@ -1,4 +1,4 @@
-"""How a process learns that whoever started it is gone, and ends too."""
+"""End a process with its parent."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _GRACE_SECONDS = 10.0
 
 
 def end_with_parent(*, group: bool = False) -> None:
-    """End this process when whoever started it is gone, however that went.
+    """End this process when its parent has ended, however that happened.
 
-    Whoever starts it gives it a pipe as standard input, writes nothing that matters to it, and
-    keeps the other end for life: the operating system closes that end also of one that was killed.
+    The parent gives it a pipe as standard input, writes nothing to it, and keeps its end open: the
+    operating system closes that end also when the parent is killed.
 
     Parameters
     ----------

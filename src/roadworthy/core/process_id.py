@@ -1,4 +1,4 @@
-"""Which process drives a rollout, told in a way that another one can see whether it still lives."""
+"""Identify a process so that another one can see whether it still lives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def lives(holder: str) -> bool | None:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # somebody else's, which lives
+    except PermissionError:  # another user's, which lives
         pass
     return not _is_zombie(int(number)) and start in ("", _start(int(number)))
 

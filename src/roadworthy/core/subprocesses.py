@@ -1,4 +1,4 @@
-"""Other programs: their exit status is always checked, and told in a sentence."""
+"""Run other programs: the exit status is always checked, and a failure is one sentence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def call(
     environment
         Variables on top of this process's; None takes one away.
     remedy
-        What a person may do when it fails: the second sentence of the error.
+        What a user can do when it fails: the second sentence of the error.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def _not_started(program: str, cwd: Path | None, error: OSError) -> str:
         return f"{cwd} is not a directory; give one that is there."
     if isinstance(error, FileNotFoundError):
         return f"{program} is not installed; install it and run again."
-    return f"{program} cannot be started ({error.strerror or error}); mend that and run again."
+    return f"{program} cannot be started ({error.strerror or error}); fix that and run again."
 
 
 def _cause(output: str) -> str:

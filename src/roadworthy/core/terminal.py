@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +19,12 @@ HERE, MODELS, DEPLOYMENT, KUBEFLOW = (
     "On Kubeflow",
 )
 """What the commands are listed under."""
+
+_FILE_WIDTH = 1000
+console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+"""Standard output. What a program or a file reads is not cut at the width of a terminal."""
+aside = Console(stderr=True, highlight=False)
+"""Standard error."""
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
 
@@ -42,10 +49,10 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
 
 
 def harmless(value: object) -> str:
-    """Return a value in words that change nothing of a terminal but what stands there.
+    """Return a value as text without characters that control a terminal.
 
-    What others named may hold the signs with which a program moves the cursor, writes to the
-    clipboard or lets a text run backwards. They become spaces; a new line stays one.
+    Names that others chose may contain characters that move the cursor, write to the clipboard or
+    reverse the text. They become spaces; a line break stays.
     """
     return "".join(
         " " if unicodedata.category(sign) in ("Cc", "Cf", "Cs") and sign != "\n" else sign
@@ -54,7 +61,7 @@ def harmless(value: object) -> str:
 
 
 def print_json(value: object) -> None:
-    """Write a value as JSON to standard output; what JSON does not know is written as a word."""
+    """Write a value as JSON to standard output; other types are written as strings."""
     sys.stdout.write(json.dumps(value, indent=2, default=str) + "\n")
 
 

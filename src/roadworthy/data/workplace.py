@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
-from roadworthy.core.environment import SettingsError, from_environment
-from roadworthy.core.settings import Settings
-from roadworthy.core.subprocesses import CommandError
-from roadworthy.data import git
+if TYPE_CHECKING:
+    from roadworthy.core.settings import Settings
 
 
 def settings_here(directory: Path) -> Settings:
@@ -27,6 +24,14 @@ def settings_here(directory: Path) -> Settings:
     GitError
         The clone belongs to another user.
     """
+    # The help of every command imports this module, and pydantic and Git take 0.2 s.
+    from pydantic import SecretStr
+
+    from roadworthy.core.environment import from_environment
+    from roadworthy.core.settings import Settings
+    from roadworthy.core.subprocesses import CommandError
+    from roadworthy.data import git
+
     secret = {name for name, of in Settings.model_fields.items() if of.annotation is SecretStr}
     settings = from_environment(Settings, Settings.model_fields.keys() - secret)
     _check_endpoint()
@@ -48,6 +53,8 @@ def settings_here(directory: Path) -> Settings:
 
 def _check_endpoint() -> None:
     """Check S3's address, which the clients of S3 read from the environment themselves."""
+    from roadworthy.core.environment import SettingsError
+
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         value = os.environ.get(name, "")
         try:

@@ -1,1 +1,1 @@
-"""What is there, what is missing, and the command that mends it: on a laptop and on a cluster."""
+"""What is there, what is missing, and the command that fixes it: on a laptop and on a cluster."""

@@ -1,9 +1,7 @@
-"""The API server of a cluster: objects, the own user, and rights."""
+"""The API server of a cluster: objects and rights."""
 
 from __future__ import annotations
 
-import base64
-import json
 from typing import Any, NamedTuple
 
 from roadworthy.core.errors import RoadworthyError
@@ -35,7 +33,7 @@ class AbsentError(RefusedError):
 
 
 class Right(NamedTuple):
-    """One thing that somebody may do, or not."""
+    """A permission."""
 
     verb: str
     group: str
@@ -59,8 +57,8 @@ class Api:
 
     Attributes
     ----------
-    address, version, user
-        Its address and version, and the user that it takes one for, "" where it does not tell.
+    address, version
+        Its address and version.
 
     Raises
     ------
@@ -78,14 +76,13 @@ class Api:
             raise UnreachableError(told, "kubectl config get-contexts") from error
         self.address = str(self._client.configuration.host)
         self.version = str(self.get("/version")["gitVersion"])
-        self.user = self._user()
 
     def get(self, path: str, *, metadata: bool = False) -> Any:
         """Return the object at a path, or its metadata alone; RefusedError where that fails."""
         return self._ask("GET", path, accept=_METADATA if metadata else "application/json")
 
     def may(self, right: Right, account: str = "") -> bool:
-        """Return whether one may do something, or whether a service account may."""
+        """Return whether the own user has a permission, or a service account."""
         attributes = {key: value for key, value in right._asdict().items() if value}
         spec: dict[str, Any] = {"resourceAttributes": attributes}
         kind = "selfsubjectaccessreviews"
@@ -96,18 +93,6 @@ class Api:
             spec |= {"user": account, "groups": [f"system:{group}" for group in groups]}
         path = f"/apis/authorization.k8s.io/v1/{kind}"
         return bool(self._ask("POST", path, body={"spec": spec})["status"].get("allowed"))
-
-    def _user(self) -> str:
-        try:
-            path = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-            return str(self._ask("POST", path, body={})["status"]["userInfo"]["username"])
-        except (RefusedError, KeyError):  # before Kubernetes 1.28 only a token tells
-            shown = self._client.configuration.get_api_key_with_prefix("authorization") or ""
-        try:
-            claims = shown.split(".")[1]
-            return str(json.loads(base64.urlsafe_b64decode(f"{claims}==="))["sub"])
-        except (ValueError, LookupError):
-            return ""
 
     def _ask(
         self, method: str, path: str, *, accept: str = "application/json", body: Any = None

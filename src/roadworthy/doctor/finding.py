@@ -29,7 +29,7 @@ class Finding:
     state
         ``ok``; ``warning`` where only some need what is missing; ``missing`` where it is needed.
     told
-        What was found, in words.
+        What was found.
     remedy
         The command that fixes it; empty where all is well.
     """

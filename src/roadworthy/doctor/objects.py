@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from roadworthy.doctor.checks import Look
 from roadworthy.doctor.cluster import AbsentError, Api, ForbiddenError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.doctor.variables import examples, wrong
+from roadworthy.doctor.variables import wrong
 from roadworthy.engines.kubeflow.image import NULL_COMMIT, ImageError, pinned
 from roadworthy.engines.kubeflow.secrets import GIT, S3, SECRETS, SERVING
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
@@ -22,7 +22,6 @@ APPLY = 'deploy/render OVERLAY "$(git rev-parse HEAD)" | kubectl apply --server-
 """The command that makes all but the values of secrets."""
 SINGLE_USER = "kubeflow"
 """The namespace in which a single-user Kubeflow runs the steps."""
-_ADDRESS = f'"$EDITOR" deploy/overlays/OVERLAY/*.yaml && {APPLY}'
 _ACCOUNTS = ("roadworthy-serving", "roadworthy-client")
 _FETCHING = "roadworthy-s3-read"
 _NEEDED = (GIT, S3, _FETCHING)
@@ -30,11 +29,10 @@ _NEEDED = (GIT, S3, _FETCHING)
 defaults, but for the token where the ServingRuntime requires it."""
 _NAME = "roadworthy"
 _LABELS = {"serviceaccounts": "account", "secrets": "secret", "configmaps": "ConfigMap"}
-_ENDPOINT = "serving.kserve.io/s3-endpoint"
 
 
 class _Object(NamedTuple):
-    """An object: the name of its line, what to say if it is absent, and its path."""
+    """An object: the name of its line, the message where it is absent, and its path."""
 
     line: str
     absent: str
@@ -133,9 +131,6 @@ def secret(api: Api, place: Place, secret: str, namespace: str, keys: Sequence[s
         keys = notes.get("roadworthy/keys", "").split() or keys
         lacking = sorted(set(keys) - _keys(found["metadata"]))
         if not lacking:
-            if examples(notes.get(_ENDPOINT, "")):
-                told = f"KServe is told to fetch from {notes[_ENDPOINT]}, which is an example"
-                return missing(name, told, _ADDRESS)
             return ok(name, f"has {' and '.join(keys)}")
         told = f"it has no {' and '.join(lacking)}"
     # From files: a value is never typed in a command.
@@ -152,8 +147,8 @@ def secret(api: Api, place: Place, secret: str, namespace: str, keys: Sequence[s
     return warning(name, f"{told}; some installations need it", remedy)
 
 
-def settings_of_steps(api: Api, place: Place) -> Finding | list[Finding]:
-    """Check that the settings of the steps are valid, complete, and no examples."""
+def settings_of_steps(api: Api, place: Place) -> Finding:
+    """Check that the settings of the steps are valid and complete."""
     name, absent, path = place.object("configmaps", _NAME, place.runs)
     found = _read(api, path)
     if found is None:
@@ -161,12 +156,9 @@ def settings_of_steps(api: Api, place: Place) -> Finding | list[Finding]:
     told = dict(found.get("data") or {})
     problems = wrong(told)
     remedy = f"kubectl --namespace {place.runs} edit configmap {_NAME}"
-    line = missing(name, "; ".join(problems), remedy)
-    lines = [line if problems else ok(name, f"{len(told)} settings, all known")]
-    if unreplaced := [key for key in sorted(told) if examples(told[key])]:
-        words = f"still an example in {', '.join(unreplaced)}"
-        lines.append(missing("addresses", words, _ADDRESS))
-    return lines
+    if problems:
+        return missing(name, "; ".join(problems), remedy)
+    return ok(name, f"{len(told)} settings, all known")
 
 
 def unpinned(image: str) -> str:
@@ -189,7 +181,7 @@ def _read(api: Api, path: str, *, metadata: bool = False) -> Any:
 
 
 def _keys(metadata: Any) -> set[str]:
-    """Return the keys of a secret, by the names of the fields that somebody has written."""
+    """Return the keys of a secret, by the names of the fields that were written."""
     return {
         key.removeprefix("f:")
         for entry in metadata.get("managedFields") or []

@@ -23,16 +23,13 @@ from roadworthy.rollout.kserve import kserve_settings
 
 Target = Literal["laptop", "cluster", "all"]
 
-_INSTALL = "make .venv/.installed"
-_REGISTRY = ("roadworthy.tracking.registry",)
-
 
 def chosen(settings: Settings, directory: Path, target: Target | None) -> list[Part]:
     """Return the checks of a target in a directory; None is what the settings use."""
     wanted = target or ("cluster" if settings.target == "kserve" else "laptop")
     return [
         *([laptop(settings, directory)] if wanted != "cluster" else []),
-        *([cluster(settings)] if wanted != "laptop" else []),
+        *([cluster()] if wanted != "laptop" else []),
         others(settings, directory, wanted),
     ]
 
@@ -42,21 +39,15 @@ def laptop(settings: Settings, directory: Path) -> Part:
     return Part(
         "Laptop",
         (
-            Check("Python", machine.python, _INSTALL),
             Check("git", machine.git_program, "apt-get install git"),
-            Check("author", partial(machine.identity, directory), "git config --list"),
             Check("clone", partial(machine.clone, directory), "git status"),
-            Check("environment", partial(machine.environment, directory), _INSTALL),
             Check("home", partial(machine.home, settings), "export ROADWORTHY_HOME=DIRECTORY"),
             Check("model server", partial(services.model_server, settings), "roadworthy serve"),
-            Check("page", partial(services.page, settings, directory), "roadworthy serve"),
-            Check("Chromium", machine.chromium, "apt-get install chromium"),
-            Check("Docker", machine.docker, "apt-get install docker.io"),
         ),
     )
 
 
-def cluster(settings: Settings) -> Part:
+def cluster() -> Part:
     """Return the checks of the cluster; its API server is connected to at once."""
     try:
         where, kubeflow = kserve_settings.from_environment(), kubeflow_settings.from_environment()
@@ -69,15 +60,15 @@ def cluster(settings: Settings) -> Part:
     place = objects.Place(
         where, kubeflow.namespace or objects.SINGLE_USER, kubeflow.service_account
     )
-    told = f"{api.version} at {api.address}, as {api.user or 'an unnamed user'}"
+    told = f"{api.version} at {api.address}"
     looks: dict[str, Look] = {
         "API server": lambda: ok("API server", told),
         "KServe's kinds": partial(kserve.kinds, api),
+        "spec.canary": partial(kserve.canary, api),
         "KServe's mode": partial(kserve.mode, api, where),
         **objects.checks(api, place),
         "own rights": partial(rights.own, api, where),
         f"rights of {place.account}": partial(rights.of_pipeline, api, *place),
-        "models on KServe": partial(kserve.models, api, settings, where),
     }
     return Part(
         "Cluster",
@@ -103,8 +94,7 @@ def others(settings: Settings, directory: Path, target: Target) -> Part:
     mlflow = shared("registry", "mlflow_tracking_uri", partial(services.registry, settings))
     checks = [
         Check("Git remote", remote, "git remote --verbose"),
-        Check("registry", mlflow, "env | grep MLFLOW", _REGISTRY),
-        Check("champions", partial(services.champions, settings), "roadworthy models", _REGISTRY),
+        Check("registry", mlflow, "env | grep MLFLOW", ("roadworthy.tracking.registry",)),
     ]
     with suppress(RoadworthyError):  # no clone, which has a line of its own
         git.inspect_root(directory)

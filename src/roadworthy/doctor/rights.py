@@ -25,7 +25,7 @@ def own(api: Api, kserve: KServeSettings) -> Finding:
     lacking = [right for right in needed(kserve) if not api.may(right)]
     if not lacking:
         return ok("own rights", "all that a rollout needs")
-    told = f"{api.user or 'this account'} may not {', '.join(map(str, lacking))}"
+    told = f"this account may not {', '.join(map(str, lacking))}"
     return missing("own rights", told, f"kubectl --namespace {kserve.namespace} auth can-i --list")
 
 
@@ -35,15 +35,14 @@ def of_pipeline(api: Api, kserve: KServeSettings, runs: str, account: str) -> Fi
     The steps, and their account, are in the namespace ``runs``.
     """
     name, known = f"rights of {account}", f"system:serviceaccount:{runs}:{account}"
-    asked = "" if api.user == known else known  # everybody may ask about themselves
     secrets = [
         Right(verb, "", "secrets", namespace)
         for namespace in dict.fromkeys((kserve.namespace, runs))
         for verb in ("get", "list", "watch")
     ]
     try:
-        lacking = [right for right in needed(kserve) if not api.may(right, asked)]
-        read = [right for right in secrets if api.may(right, asked)]
+        lacking = [right for right in needed(kserve) if not api.may(right, known)]
+        read = [right for right in secrets if api.may(right, known)]
     except ForbiddenError:
         told = "no permission to ask for another account's (403)"
         return warning(name, told, f"kubectl auth can-i --list --as {known}")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
-from datetime import datetime
-from pathlib import Path
 
 import httpx
 
 from roadworthy.core.http import connect
 from roadworthy.core.settings import Settings
 from roadworthy.core.subprocesses import CommandError
-from roadworthy.core.terminal import age
 from roadworthy.data import git
 from roadworthy.data.access import Access, AccessError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
@@ -71,28 +67,6 @@ def registry(settings: Settings) -> Finding:
     if version.partition(".")[0] != ours.partition(".")[0]:
         return warning(name, f"{told}, and ours is {ours}", f"pip install mlflow=={ours}")
     return ok(name, told)
-
-
-def champions(settings: Settings) -> Sequence[Finding]:
-    """Tell the champion of each model, and since when it is one."""
-    from roadworthy.models.contract import available
-    from roadworthy.tracking.registry import Registry
-
-    registered = Registry.of(settings) if settings.has_registry else None
-    known = registered.models() if registered else []
-    found = []
-    for model in sorted({*available(), *known}):
-        name = f"champion of {model}"
-        champion = registered.aliased(model, "champion") if registered and model in known else None
-        if champion is None:
-            told = "no version was promoted yet"
-            found.append(warning(name, told, f"roadworthy run {model}"))
-            continue
-        promoted = champion.tags.get("promoted_at")
-        since = age(datetime.fromisoformat(promoted) if promoted else champion.created)
-        by = champion.tags.get("promoted_by", "")
-        found.append(ok(name, f"version {champion.number}, since {since}{f', by {by}' * bool(by)}"))
-    return found
 
 
 def kubeflow() -> Finding:
@@ -156,23 +130,6 @@ def model_server(settings: Settings) -> Finding:
         return missing(name, f"{url} is live and responds with {listed.status_code}", remedy)
     models = ", ".join(sorted(listed.json().get("models", []))) or "no model"
     return ok(name, f"{url}, serving {models}")
-
-
-def page(settings: Settings, directory: Path) -> Finding:
-    """Check that the page is there: from the server if one runs, else in the clone."""
-    if url := _server(settings):
-        try:
-            with connect(url) as client:
-                shown = client.get("/", headers={"accept": "text/html"})
-        except httpx.HTTPError as error:
-            return missing("page", f"{url}/ does not respond ({error})", _SERVE)
-        if shown.is_success and shown.headers.get("content-type", "").startswith("text/html"):
-            return ok("page", f"{url}/")
-        return warning("page", f"{url}/ responds with {shown.status_code} and no page", _SERVE)
-    index = git.inspect_root(directory) / "inference-client" / "index.html"
-    if index.is_file():
-        return ok("page", f"{index.parent}, served by `{_SERVE}`")
-    return missing("page", f"{index} is not there", "git checkout -- inference-client")
 
 
 def _server(settings: Settings) -> str:

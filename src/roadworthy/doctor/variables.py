@@ -31,7 +31,6 @@ NEEDED = (
 
 _OURS = "ROADWORTHY_"
 _KINDS: tuple[type[BaseSettings], ...] = (KServeSettings, KubeflowSettings, Settings)
-_EXAMPLE = re.compile(r"\.example(?=[:/]|$)")
 _ON_A_DISK = re.compile(r"(file|local|sqlite)(\+\w+)?:")
 _ADDRESS = re.compile(r"\w[\w+.-]*://|[^/:]+:")  # Git knows HOST:PATH too
 
@@ -44,11 +43,6 @@ def is_shared(value: str) -> bool:
 def unshared(name: str, field: str, value: str) -> Finding:
     """Return that no pod reaches the value of a setting of :data:`SHARED`."""
     return missing(name, f"{value} is on this machine, where no pod reaches it", SHARED[field])
-
-
-def examples(value: str) -> bool:
-    """Return whether a value is an example's address, which must be replaced."""
-    return bool(_EXAMPLE.search(value))
 
 
 def wrong(told: Mapping[str, str]) -> list[str]:

@@ -210,15 +210,15 @@ class Comparison:
             {"number": number, "signed": signed, "cell": cell},
             of=self,
             confidence=CONFIDENCE,
-            figures=self._figures(),
+            figure=self._figure(),
             labels=self.labels,
             asked=list(dict.fromkeys(name for row in self.differing for name in row.asked)),
             known=list(dict.fromkeys(name for row in self.differing for name in row.known)),
         ).encode()
 
-    def _figures(self) -> list[figures.Figure]:
+    def _figure(self) -> str:
         if not _are_numbers(self.answers):
-            return []
+            return ""
         label = ", ".join(dict.fromkeys(filter(None, (self.output, self.unit))))
         return figures.scatter(label, (self.first.name, self.second.name), self.answers, self.known)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -16,7 +17,8 @@ _QUERY = """
 SELECT alias.version, tag.value
 FROM registered_model_aliases AS alias
 LEFT JOIN model_version_tags AS tag
-    ON tag.name = alias.name AND tag.version = alias.version AND tag.key = 'recipe'
+    ON tag.name = alias.name AND tag.version = alias.version
+    AND tag.key IN ('source_fingerprint', 'recipe')
 WHERE alias.name = ? AND alias.alias = 'champion'
 """
 
@@ -43,7 +45,7 @@ def champion(settings: Settings, model: str) -> tuple[int, str]:
     from roadworthy.tracking.registry import Registry  # seconds
 
     found = Registry.of(settings).aliased(model, "champion")
-    return (0, "") if found is None else (found.number, found.tags.get("recipe", ""))
+    return (0, "") if found is None else (found.number, _fingerprint(found.tags))
 
 
 def _of_file(file: Path, model: str) -> tuple[int, str]:
@@ -63,4 +65,9 @@ def _of_server(uri: str, model: str) -> tuple[int, str]:
     )
     version = found.raise_for_status().json()["model_version"]
     tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
-    return int(version["version"]), tags.get("recipe", "")
+    return int(version["version"]), _fingerprint(tags)
+
+
+def _fingerprint(tags: Mapping[str, str]) -> str:
+    # The release before named the tag `recipe`.
+    return tags.get("source_fingerprint") or tags.get("recipe", "")
