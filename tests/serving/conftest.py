@@ -21,10 +21,10 @@ from roadworthy.bundles import bundle
 from roadworthy.bundles.scoring import Scorer
 from roadworthy.models import fuel
 from roadworthy.routing import routes
-from roadworthy.serving.http.front import Front, Limits
-from roadworthy.serving.models.circuit_breaker import Trial
+from roadworthy.serving.http.model_routes import Limits, ModelRoutes
+from roadworthy.serving.models.circuit_breaker import CircuitBreaker
 from roadworthy.serving.models.metrics import Metrics
-from roadworthy.serving.models.model_store import Fleet, Held, Served, load
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions, load
 from roadworthy.serving.models.traffic import Traffic
 from tests import ports
 
@@ -54,7 +54,7 @@ def release() -> Callable[..., routes.Release]:
 
 
 @pytest.fixture(scope="session")
-def served(bundles, release) -> list[Served]:
+def loaded(bundles, release) -> list[LoadedVersion]:
     """Versions 1 and 2, loaded."""
     return [load("fuel", release(n + 1, one)) for n, one in enumerate(bundles)]
 
@@ -76,8 +76,8 @@ class Answer:
 class Asking:
     """A front that is asked without a network."""
 
-    fleet: Fleet
-    front: Front
+    store: ModelStore
+    routes_app: ModelRoutes
     passed_on: list[str] = field(default_factory=list)
 
     def __call__(
@@ -108,17 +108,19 @@ class Asking:
         async def send(message: dict) -> None:
             sent.append(message)
 
-        await self.front(scope, receive, send)
+        await self.routes_app(scope, receive, send)
         headers = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
         return Answer(sent[0]["status"], headers, sent[1]["body"])
 
 
 @pytest.fixture
-def ask(served) -> Asking:
+def ask(loaded) -> Asking:
     """A front over champion 1 and challenger 2, with small limits."""
-    fleet = Fleet()
-    champion, challenger = served
-    fleet.hold(Held("fuel", champion, challenger, trial=Trial(challenger.scorer)))
+    store = ModelStore()
+    champion, challenger = loaded
+    store.put(
+        ModelVersions("fuel", champion, challenger, breaker=CircuitBreaker(challenger.scorer))
+    )
 
     async def others(scope: Any, receive: Any, send: Any) -> None:
         asking.passed_on.append(scope["path"])
@@ -126,11 +128,11 @@ def ask(served) -> Asking:
         await send({"type": "http.response.body", "body": b""})
 
     limits = Limits(max_body_bytes=20_000, max_rows=50)
-    metrics = Metrics(fleet)
-    front = Front(
-        others, fleet=fleet, limits=limits, traffic=Traffic(metrics), metrics=metrics, page=True
+    metrics = Metrics(store)
+    routes_app = ModelRoutes(
+        others, store=store, limits=limits, traffic=Traffic(metrics), metrics=metrics, page=True
     )
-    asking = Asking(fleet, front)
+    asking = Asking(store, routes_app)
     return asking
 
 

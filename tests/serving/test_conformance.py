@@ -5,8 +5,8 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -363,53 +363,63 @@ def test_grpc_stops_with_the_server(start, bundles, free_port):
     assert "Traceback" not in server.log.read_text()
 
 
-SUPERVISED = """
-import sys
-from pathlib import Path
-from roadworthy.serving.settings import ServerSettings
-from roadworthy.serving.process.supervisor import supervise
-port = int(sys.argv[2])
-sys.exit(supervise(ServerSettings(routing=Path(sys.argv[1]), port=0, grpc_port=port, workers=2)))
-"""
-
-
-def test_several_processes_share_the_port_and_are_restarted_without_losing_a_request(
-    routings, free_port, tmp_path
+def test_workers_share_the_port_and_are_restarted_without_losing_a_call(
+    start, routings, free_port, eventually
 ):
-    # given two processes under a supervisor
-    port, log = free_port(), tmp_path / "log"
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SUPERVISED, routings, str(port)],
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-        )
-    try:
+    # given a server of two processes, whose connections for gRPC end after two seconds
+    port = free_port()
+    server = start(
+        *("--routing", routings, "--grpc-port", port, "--workers", 2, "--idle-seconds", 2)
+    )
+
+    def processes() -> set[str]:
+        pid = server.process.pid
+        return set(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+    before, stopping, versions = processes(), threading.Event(), []
+
+    def call() -> None:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = GRPCInferenceServiceStub(channel)
-            stub.ModelInfer(infer(), wait_for_ready=True, timeout=60)
-            until = time.monotonic() + 60
-            while log.read_text().count("serves as worker") < 2 and time.monotonic() < until:
-                time.sleep(0.05)
+            while not stopping.is_set():
+                versions.append(stub.ModelInfer(infer()).model_version)
 
-            # when they are restarted one after the other while somebody asks
-            process.send_signal(signal.SIGHUP)
-            answered = 0
-            while log.read_text().count("serves as worker") < 4 and time.monotonic() < until:
-                asked = stub.ModelInfer.future(infer())
-                if asked.code() is grpc.StatusCode.CANCELLED:
-                    # A call that reaches a gRPC server as it stops ends so; a client asks again.
-                    asked = stub.ModelInfer.future(infer())
-                assert asked.result().model_version == "1"
-                answered += 1
+    with ThreadPoolExecutor() as threads:
+        clients = [threads.submit(call) for _ in range(3)]
 
-            # then every request is answered, and so is one after that
-            assert log.read_text().count("serves as worker") == 4
-            assert answered > 0
-            assert stub.ModelInfer(infer()).model_version == "1"
-    finally:
-        process.terminate()
-        assert process.wait(timeout=30) == 0
+        # when they are restarted while clients call
+        server.process.send_signal(signal.SIGHUP)
+        eventually(lambda: len(processes()) == 2 and not processes() & before, "two others", 60)
+        count = len(versions)
+        eventually(lambda: len(versions) > count + 5, "more answers")
+        stopping.set()
+
+        # then every call was answered
+        for client in clients:
+            client.result()
+    assert set(versions) == {"1"}
+    assert server.stop() == 0
+
+
+def test_a_stop_answers_calls_or_tells_clients_to_retry(start, routings, free_port):
+    # given a server under calls
+    port = free_port()
+    server = start("--routing", routings, "--grpc-port", port)
+
+    def call() -> grpc.StatusCode:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            while True:
+                try:
+                    stub.ModelInfer(infer())
+                except grpc.RpcError as error:
+                    return error.code()
+
+    # when it stops, then no call is cancelled
+    with ThreadPoolExecutor() as threads:
+        clients = [threads.submit(call) for _ in range(3)]
+        assert server.stop() == 0
+        assert {client.result() for client in clients} == {grpc.StatusCode.UNAVAILABLE}
 
 
 def test_a_port_for_grpc_that_is_taken_is_told_in_one_sentence(command, bundles):
@@ -431,8 +441,8 @@ def test_a_port_for_grpc_that_is_taken_is_told_in_one_sentence(command, bundles)
 
 
 def test_a_version_that_is_not_held_is_neither_ready_nor_described(conforming, stub):
-    held = pb.ModelReadyRequest(name="fuel", version="2")
-    assert stub.ModelReady(held).ready
+    model = pb.ModelReadyRequest(name="fuel", version="2")
+    assert stub.ModelReady(model).ready
     for ask, request in (
         (stub.ModelReady, pb.ModelReadyRequest(name="fuel", version="7")),
         (stub.ModelMetadata, pb.ModelMetadataRequest(name="fuel", version="7")),

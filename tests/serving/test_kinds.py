@@ -203,7 +203,7 @@ def test_a_bad_value_is_refused_with_field_bound_and_unit(server, changes, told)
     [
         (("window", "FP64", [1, 5], [1] * 5), 422, "window has too many elements"),
         (("window", "FP64", [1, 2], [1, 10]), 422, "element 1 of window is out of range"),
-        (("window", "FP64", [1, 2], [[1]]), 400, "not nested as its shape says"),
+        (("window", "FP64", [1, 2], [[1]]), 400, "not nested like its shape"),
         (("window", "FP64", [1], [1]), 400, "send [N, L]"),
         (("corner", "FP64", [1, 3], [1, 2, 3]), 400, "send [N, 2]"),
         (("on", "FP64", [1], [1]), 422, "on is of a datatype that is none of BOOL"),

@@ -1,8 +1,8 @@
-"""Which version of a model answers, which one is on trial, and how they share the traffic.
+"""Routing files: the champion and the challenger of a model, and their traffic weights.
 
-A routing file is a small JSON file per model in one directory. The rollout writes it, whole or not
-at all; the server watches it. It repeats what the registry says in a form that costs a server
-nothing to read, and can be written anew from the registry at any time.
+A routing file is a small JSON file per model in one directory. The rollout replaces it atomically;
+the server watches it. It repeats the registry in a form that a server reads at no cost, and can be
+written again from the registry at any time.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 
 VERSION_HEADER = "x-roadworthy-version"
-"""Names the version that answered; in a request, the version that is to answer."""
+"""The version that answered; in a request, the version that must answer."""
 
 
 class RoutingError(RoadworthyError):
-    """The file that says what is deployed cannot be read."""
+    """A routing file cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -51,28 +51,27 @@ class Release:
 
 @dataclass(frozen=True)
 class Routing:
-    """The versions of one model that a server holds.
+    """The deployed versions of one model.
 
     Parameters
     ----------
     model
         The model's name.
     champion
-        What answers, or nothing before the first release.
+        The version that answers, or None before the first release.
     challenger
-        What is on trial, or nothing. It answers who asks for its version, and its weight.
+        The version in a rollout, or None. It answers requests for its version, and its weight.
     weight
-        How many of a hundred requests that ask for no version the challenger answers.
+        The challenger's percentage of the requests for no particular version.
     shadow
-        Whether a request that asks for no version is also put to the version that did not answer
-        it, so that the two can be compared.
+        Whether the other version also answers requests for no particular version, to compare both.
     state
-        What the rollout does now, in one word for people; empty while there is none.
+        The state of the rollout, in one word for people; empty without a rollout.
     previous
-        The champion before this one, or nothing: what a rollback deploys again.
+        The champion before this one, or None: the version that a rollback deploys.
     holder
-        The process that drives the rollout, see :mod:`roadworthy.core.process_id`; empty while
-        there is none.
+        The process that controls the rollout, see :mod:`roadworthy.core.process_id`; empty
+        without a rollout.
     """
 
     model: str
@@ -86,7 +85,7 @@ class Routing:
 
 
 def read(directory: Path, model: str) -> Routing:
-    """Return the model's routing file; an empty one when nothing was ever released.
+    """Return the routing of a model; an empty one if it never had a routing file.
 
     Raises
     ------
@@ -99,21 +98,21 @@ def read(directory: Path, model: str) -> Routing:
         routing = stored.decode(Routing, content)
         if routing.model != model:
             raise ValueError(f"it is of the model {routing.model!r}")  # noqa: TRY301
-        # Without its champion a damaged file would remove what is deployed.
+        # A damaged file without a champion would remove the deployed version.
         if "champion" not in json.loads(content):
             raise ValueError("it has no champion")  # noqa: TRY301
     except FileNotFoundError:
         return Routing(model)
     except (ValueError, OSError) as error:
         raise RoutingError(
-            f"{file} does not say what is deployed ({error}). Delete it: "
-            f"`roadworthy serve` writes it anew from the registry."
+            f"The routing file {file} is damaged ({error}). Delete it: "
+            f"`roadworthy serve` writes it again from the registry."
         ) from error
     return routing
 
 
 def write(directory: Path, routing: Routing) -> None:
-    """Put a routing file in place of the one before, for readers in one step."""
+    """Replace a routing file atomically."""
     directory.mkdir(parents=True, exist_ok=True)
     scratch = directory / f".{routing.model}.{os.getpid()}.{threading.get_ident()}"
     scratch.write_text(json.dumps(asdict(routing), indent=2) + "\n")

@@ -1,6 +1,6 @@
-"""The KServe model server: answers from bundles, strict about what it is asked.
+"""The KServe model server, which answers from bundles and validates every request.
 
 Read :mod:`roadworthy.serving.process.server` for how it starts,
-:mod:`roadworthy.serving.http.front` for the way of a request, and
-:mod:`roadworthy.serving.models.model_store` for how a new version comes in.
+:mod:`roadworthy.serving.http.model_routes` for how it answers, and
+:mod:`roadworthy.serving.models.model_store` for how it loads a new version.
 """

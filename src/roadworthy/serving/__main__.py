@@ -1,4 +1,4 @@
-"""``python -m roadworthy.serving``: the model server by itself, as a container runs it."""
+"""``python -m roadworthy.serving``: the model server, as a container runs it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.parent_process import end_with_parent
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> int:
         settings = ServerSettings(**options)
         if supervised is None and settings.workers > 1:
             return supervise(settings)
-        # it takes its time to import, which a wrong argument need not wait for
+        # imported late: an error in the arguments need not wait for it
         from roadworthy.serving.process.server import serve
 
         if supervised is None:
@@ -51,63 +52,35 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="python -m roadworthy.serving",
-        description="Serve what is deployed, or one bundle.",
+        description="Serve the deployed versions, or one bundle.",
         allow_abbrev=False,
     )
-    default = ServerSettings(routing=Path())
-    made.add_argument(
-        *("--routing", "--road"), type=Path, help="directory of routing files to watch"
-    )
-    made.add_argument("--bundle", type=Path, help="one bundle to serve instead")
-    made.add_argument("--version", type=int, help="the version's number of that bundle")
-    made.add_argument("--host", default=default.host, help="address (%(default)s)")
-    made.add_argument("--port", type=int, default=default.port, help="port (%(default)s)")
-    made.add_argument("--client", type=Path, help="directory of static files for /")
-    for option, value, text in (
-        ("--max-body-bytes", default.max_body_bytes, "largest body of a request"),
-        ("--max-rows", default.max_rows, "most rows of a request"),
-        ("--max-header-bytes", default.max_header_bytes, "largest head of a request"),
-        ("--max-headers", default.max_headers, "most headers of a request"),
-        ("--max-in-flight", default.max_in_flight, "most requests that are answered at a time"),
-        ("--idle-seconds", default.idle_seconds, "time for a connection that asks nothing"),
-        ("--challenger-failures", default.challenger_failures, "failures until it is given up"),
-        ("--grace-seconds", default.grace_seconds, "time for open requests when told to stop"),
-    ):
-        made.add_argument(option, type=int, default=value, help=f"{text} (%(default)s)")
-    for option, seconds, text in (
-        ("--request-seconds", default.request_seconds, "time for a request and its answer"),
-        ("--challenger-seconds", default.challenger_seconds, "time for a version on trial"),
-        ("--drain-seconds", default.drain_seconds, "time to answer on, not ready, before a stop"),
-        ("--poll-seconds", default.poll_seconds, "time between two looks at the routing files"),
-    ):
-        made.add_argument(option, type=float, default=seconds, help=f"{text} (%(default)s)")
-    made.add_argument("--grpc-port", type=int, help="port for gRPC (none)")
+    for name, hint in get_type_hints(ServerSettings, include_extras=True).items():
+        if get_origin(hint) is not Annotated:
+            continue
+        default = getattr(ServerSettings, name)
+        names = [f"--{name.replace('_', '-')}"]
+        if name == "routing":
+            names.append("--road")  # the former name, kept for one release
+        kind = next(one for one in (*get_args(hint.__origin__), hint.__origin__) if one is not None)
+        options = {"type": kind, "default": default}
+        shown = "" if default is None else " (%(default)s)"
+        if isinstance(default, tuple):
+            names = [names[0].removesuffix("s")]
+            options = {"dest": name, "action": "append", "default": [], "metavar": "ORIGIN"}
+            shown = " (none)"
+        elif name == "log_level":
+            options["choices"] = LOG_LEVELS
+        made.add_argument(*names, help=hint.__metadata__[0] + shown, **options)
     made.add_argument(
         "--token-file",
         type=Path,
-        help=f"file with the token that who asks must show ({TOKEN_VARIABLE}, or none)",
-    )
-    made.add_argument(
-        "--cors-origin",
-        dest="cors_origins",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="origin whose pages may read answers; may be given several times (none)",
+        help=f"file with the token that requests need ({TOKEN_VARIABLE}, or none)",
     )
     made.add_argument(
         "--with-parent", action="store_true", help="end when standard input, a pipe, is closed"
     )
-    made.add_argument(
-        "--log-level", choices=LOG_LEVELS, default=default.log_level, help="(%(default)s)"
-    )
-    made.add_argument(
-        "--workers", type=int, default=default.workers, help="processes that serve (%(default)s)"
-    )
-    made.add_argument(
-        "--metrics-dir", type=Path, help="where they write their figures (a scratch directory)"
-    )
-    # For the supervisor alone, see there: which worker it is, the pipe to say ready into, and the
+    # For the supervisor only: the worker's number, the pipe to report readiness, and the listening
     # sockets, its own first.
     made.add_argument("--supervised", type=int, nargs="+", help=argparse.SUPPRESS)
     return made

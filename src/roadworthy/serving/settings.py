@@ -1,4 +1,4 @@
-"""What a server is told when it starts, and what is found wrong before KServe is loaded."""
+"""The settings of a server, and the errors that are found before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from roadworthy.core.errors import ExitCode, RoadworthyError
 
@@ -17,7 +18,7 @@ class ServerError(RoadworthyError):
 
 
 class UsageError(ServerError):
-    """The server was told things that do not go together."""
+    """The settings contradict each other, or are out of range."""
 
     exit_code = ExitCode.USAGE
 
@@ -34,92 +35,49 @@ LOG_FORMAT, LOG_TIMES = "%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What a server is told.
+    """The settings of a server. Each but the token is an option of the command line.
 
-    Parameters
-    ----------
-    routing
-        The directory of routing files to watch. Either this, or ``bundle`` and ``version``.
-    bundle, version
-        A bundle that is served for as long as the server lives, and its version's number.
-    host
-        The address to listen at. Nothing but this machine reaches the default.
-    port
-        The port to listen at; 0 takes a free one.
-    client
-        A directory of static files for ``/``, or nothing.
-    max_body_bytes
-        The largest body of a request, in bytes.
-    max_rows
-        The most rows of one request.
-    max_header_bytes
-        The largest request line with its headers, in bytes.
-    max_headers
-        The most headers of a request.
-    max_in_flight
-        The most requests that a process answers at a time; one more is told to come again.
-    request_seconds
-        How long a request may take, from its first byte to the last one of its answer.
-    idle_seconds
-        How long a connection may stay open on which nothing is asked.
-    challenger_seconds
-        How long a version on trial may take for one request, before the champion answers it.
-    challenger_failures
-        After so many failures one after the other it is asked only by who asks for it.
-    token
-        What who asks must show as ``Authorization: Bearer ...``, but for whether the server lives
-        and is ready; or nothing. It is no option of the command line, which everyone can read.
-    cors_origins
-        The origins, such as ``https://cars.example.org``, whose pages may read answers.
-    grpc_port
-        The port to listen at for gRPC, at the same address; nothing is no gRPC.
-    workers
-        How many processes serve at the same address.
-    metrics_dir
-        Where processes that serve together write their figures; nothing is a directory for scratch
-        files. A process that serves alone writes none.
-    drain_seconds
-        How long the server, told to stop, says that it is not ready and still answers, so that
-        nobody is sent to it any more when it stops.
-    poll_seconds
-        How often the routing files are looked at, in seconds.
-    grace_seconds
-        How long requests that are being answered may take once the server is told to stop.
-    log_level
-        ``debug``, ``info``, ``warning`` or ``error``. KServe and uvicorn speak from ``warning`` on,
-        unless it is ``debug``.
+    The server needs either ``routing``, or ``bundle`` and ``version``.
+
+    The token is that of the header ``Authorization: Bearer ...``, which every request needs except
+    for liveness and readiness; None for no authorization. It is no option, because other users can
+    read a command line.
 
     Raises
     ------
     UsageError
         Neither or both of a directory and a versioned bundle are given; a limit is not positive;
-        the token or an origin is not what a browser can send.
+        the token or an origin is not valid in a header.
     """
 
-    routing: Path | None = None
-    bundle: Path | None = None
-    version: int | None = None
-    host: str = "127.0.0.1"
-    port: int = 8080
-    client: Path | None = None
-    max_body_bytes: int = 1 << 20
-    max_rows: int = 1000
-    max_header_bytes: int = 16384
-    max_headers: int = 100
-    max_in_flight: int = 256
-    request_seconds: float = 30.0
-    idle_seconds: int = 65
-    challenger_seconds: float = 1.0
-    challenger_failures: int = 5
+    routing: Annotated[Path | None, "directory of routing files to watch"] = None
+    bundle: Annotated[Path | None, "one bundle to serve instead"] = None
+    version: Annotated[int | None, "the version's number of that bundle"] = None
+    host: Annotated[str, "address"] = "127.0.0.1"
+    port: Annotated[int, "port; 0 for a free one"] = 8080
+    client: Annotated[Path | None, "directory of static files for /"] = None
+    max_body_bytes: Annotated[int, "largest body of a request"] = 1 << 20
+    max_rows: Annotated[int, "most rows of a request"] = 1000
+    max_header_bytes: Annotated[int, "largest request line with its headers"] = 16384
+    max_headers: Annotated[int, "most headers of a request"] = 100
+    max_in_flight: Annotated[int, "most requests in flight of a process; others get 503"] = 256
+    idle_seconds: Annotated[int, "time-out of an idle connection; age of one for gRPC"] = 65
+    challenger_failures: Annotated[int, "failures in a row until it gets no more traffic"] = 5
+    grace_seconds: Annotated[int, "time for requests in flight before a stop"] = 5
+    request_seconds: Annotated[float, "time from a request's first byte to its response"] = 30.0
+    challenger_seconds: Annotated[float, "time-out of a challenger"] = 1.0
+    drain_seconds: Annotated[float, "time to answer, but not be ready, before a stop"] = 0.0
+    poll_seconds: Annotated[float, "time between two polls of the routing files"] = 0.2
+    grpc_port: Annotated[int | None, "port for gRPC (none)"] = None
     token: str | None = field(default=None, repr=False)
-    cors_origins: tuple[str, ...] = ()
-    grpc_port: int | None = None
-    workers: int = 1
-    metrics_dir: Path | None = None
-    drain_seconds: float = 0.0
-    poll_seconds: float = 0.2
-    grace_seconds: int = 5
-    log_level: str = "info"
+    cors_origins: Annotated[
+        tuple[str, ...], "origin whose pages may read responses; repeatable"
+    ] = ()
+    log_level: Annotated[str, "lowest level that is logged"] = "info"
+    workers: Annotated[int, "processes that serve"] = 1
+    metrics_dir: Annotated[
+        Path | None, "where several processes write metrics (a temporary directory)"
+    ] = None
 
     def __post_init__(self) -> None:
         if (self.routing is None) == (self.bundle is None):
@@ -127,7 +85,7 @@ class ServerSettings:
                 "Say what to serve: either --routing DIR, or --bundle DIR --version N."
             )
         if (self.bundle is None) != (self.version is None):
-            raise UsageError("A bundle is served under a version: give --bundle with --version.")
+            raise UsageError("A bundle needs its version: give --bundle with --version.")
         limits = (
             *(self.max_body_bytes, self.max_rows, self.max_header_bytes, self.max_headers),
             *(self.max_in_flight, self.request_seconds, self.idle_seconds),
@@ -135,28 +93,30 @@ class ServerSettings:
             *(self.challenger_seconds, self.challenger_failures),
         )
         if min(limits) <= 0 or self.drain_seconds < 0:
-            raise UsageError("Limits and times are more than 0: leave one out for its default.")
+            raise UsageError("Limits and times must be positive: leave one out for its default.")
         if self.grpc_port is not None and not 0 < self.grpc_port < 1 << 16:
-            raise UsageError("The port for gRPC is one of 1 to 65535: leave it out for no gRPC.")
+            raise UsageError("The port for gRPC must be from 1 to 65535: leave it out for no gRPC.")
         if self.log_level not in LOG_LEVELS:
-            raise UsageError(f"The log level is one of {', '.join(LOG_LEVELS)}.")
+            raise UsageError(f"The log level must be one of {', '.join(LOG_LEVELS)}.")
         if self.token is not None and not _TOKEN.fullmatch(self.token):
-            raise UsageError("The token is letters, digits and -._~+/= only: choose another one.")
+            raise UsageError(
+                "The token must have letters, digits and -._~+/= only: choose another one."
+            )
         for origin in self.cors_origins:
             if not _ORIGIN.fullmatch(origin):
                 raise UsageError(
-                    f"{origin!r} is no origin: name a scheme, a host and perhaps a port, "
+                    f"{origin!r} is not an origin: name a scheme, a host and perhaps a port, "
                     f"such as https://cars.example.org."
                 )
 
 
 def read_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
-    """Return the token that a file holds, or else the variable :data:`TOKEN_VARIABLE`.
+    """Return the token in a file, or without a file in the variable :data:`TOKEN_VARIABLE`.
 
     Raises
     ------
     ServerError
-        The file cannot be read, or is empty: a server that was meant to have a token has one.
+        The file cannot be read, or is empty. The server must not start without its token.
     """
     if file is None:
         return environment.get(TOKEN_VARIABLE, "").strip() or None
@@ -168,39 +128,37 @@ def read_token(file: Path | None, environment: Mapping[str, str]) -> str | None:
             f"Let the server read it, or name another with --token-file."
         ) from error
     if not token:
-        raise ServerError(f"The file {file} holds no token. Write one into it.")
+        raise ServerError(f"The file {file} has no token. Write one into it.")
     return token
 
 
 def check(settings: ServerSettings) -> None:
-    """See that the directories of a server are there.
+    """Check that the directories of a server exist.
 
     Raises
     ------
     ServerError
-        One is not.
+        A directory does not exist.
     """
     if settings.routing is not None and not settings.routing.is_dir():
         raise ServerError(
-            f"There is no directory {settings.routing} with what is deployed. "
+            f"There is no directory {settings.routing} of routing files. "
             f"Make it, or name another with --routing."
         )
     if settings.client is not None and not settings.client.is_dir():
         raise ServerError(
-            f"There is no directory {settings.client} with the page. "
+            f"There is no directory {settings.client} of static files. "
             f"Name another with --client, or leave it out."
         )
 
 
 def listen(settings: ServerSettings) -> list[socket.socket]:
-    """Return sockets that listen where the settings say, one for each worker.
-
-    The kernel gives each connection to one of them.
+    """Return a listening socket for each worker, over which the kernel distributes connections.
 
     Raises
     ------
     ServerError
-        The port is taken, or there is no such address.
+        The port is in use, or the address does not exist.
     """
     host, port = settings.host, settings.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -209,8 +167,8 @@ def listen(settings: ServerSettings) -> list[socket.socket]:
         first = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         if count == 1:
             return [first]
-        # No socket that shares its port is refused by others that share it: that the port is free
-        # is seen by one that does not.
+        # Sockets that share a port do not conflict with those of another server that do so too.
+        # Only the first socket, which does not share it, shows that the port is free.
         with first:
             address = first.getsockname()[:2]
         return [

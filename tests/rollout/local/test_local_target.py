@@ -352,4 +352,4 @@ def test_what_cannot_be_reached_is_a_problem_of_its_standing(home, packed, tmp_p
     assert "start one with `roadworthy serve`" in found.problem
 
     (home.routing / "fuel.json").write_text("{")
-    assert "does not say what is deployed" in LocalTarget(home).status("fuel").problem
+    assert "is damaged" in LocalTarget(home).status("fuel").problem

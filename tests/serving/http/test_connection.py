@@ -396,7 +396,7 @@ def test_one_request_too_many_is_told_to_come_again_at_once():
         refused = await server.ask(post())
         assert refused.status == 503
         assert refused.headers["retry-after"] == "1"
-        assert "ask again" in json.loads(refused.body)["error"]
+        assert "retry" in json.loads(refused.body)["error"]
         assert (await server.ask(b"GET /v2/health/live HTTP/1.1\r\n\r\n")).status == 200
 
         # and when they are answered, then there is room again

@@ -21,7 +21,7 @@ from roadworthy.cli.up import sample
 from roadworthy.rollout.engine.verification import verify
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
-from roadworthy.serving.http.guard import is_shown
+from roadworthy.serving.http.guard import has_token
 from roadworthy.serving.settings import ServerError, ServerSettings, UsageError, read_token
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -85,7 +85,7 @@ def test_with_the_token_requests_are_answered(guarded):
     ],
 )
 def test_a_token_is_known_or_not(shown, known):
-    assert is_shown(shown, "abc") is known
+    assert has_token(shown, "abc") is known
 
 
 def test_a_token_is_read_from_a_file_or_a_variable_and_never_told(tmp_path):
@@ -230,7 +230,7 @@ def test_without_named_origins_there_is_no_cors(server):
 
 @pytest.mark.parametrize("origin", ["*", "null", "cars.example.org", "https://a.org/path", ""])
 def test_what_is_no_origin_is_refused(tmp_path, origin):
-    with pytest.raises(UsageError, match="is no origin"):
+    with pytest.raises(UsageError, match="is not an origin"):
         ServerSettings(routing=tmp_path, cors_origins=(origin,))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from roadworthy.serving.http.openapi import document
-from roadworthy.serving.models.model_store import Held
+from roadworthy.serving.models.model_store import ModelVersions
 
 TOKEN = "s3cret"
 
@@ -64,8 +64,8 @@ def asked(done: subprocess.CompletedProcess) -> int:
     return int(re.search(r"(\d+) generated", done.stdout)[1])
 
 
-def test_the_document_has_the_schema_of_each_model_that_is_held(served):
-    found = document({"fuel": Held("fuel", served[0])}, max_rows=7)
+def test_the_document_has_the_schema_of_each_model_that_is_held(loaded):
+    found = document({"fuel": ModelVersions("fuel", loaded[0])}, max_rows=7)
 
     predict = found["paths"]["/v1/models/fuel:predict"]["post"]
     body = predict["requestBody"]["content"]["application/json"]["schema"]
@@ -77,14 +77,14 @@ def test_the_document_has_the_schema_of_each_model_that_is_held(served):
 
 
 def test_a_model_without_a_version_has_no_route_that_answers():
-    paths = document({"fuel": Held("fuel")}, max_rows=7)["paths"]
+    paths = document({"fuel": ModelVersions("fuel")}, max_rows=7)["paths"]
 
     assert "/v1/models/fuel:predict" not in paths
     assert "/v1/models/fuel" in paths
 
 
-def test_all_but_whether_it_lives_and_is_ready_needs_the_token(served):
-    found = document({"fuel": Held("fuel", served[0])}, max_rows=7, has_token=True)
+def test_all_but_whether_it_lives_and_is_ready_needs_the_token(loaded):
+    found = document({"fuel": ModelVersions("fuel", loaded[0])}, max_rows=7, has_token=True)
 
     openly = {
         path for path, one in found["paths"].items() for op in one.values() if "security" in op

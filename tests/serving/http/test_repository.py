@@ -114,7 +114,7 @@ def test_a_road_that_is_damaged_is_told_and_the_version_stays(lazy, routings):
     refused = lazy.post("/v2/repository/models/fuel/load")
 
     assert refused.status_code == 503
-    assert "does not say what is deployed" in refused.json()["error"]
+    assert "is damaged" in refused.json()["error"]
     assert answered_by(lazy) == "1"
 
 

@@ -9,29 +9,34 @@ import numpy as np
 import pytest
 
 from roadworthy.bundles.scoring import Scorer
-from roadworthy.serving.models.circuit_breaker import Patience, Trial, TrialError, check_finite
+from roadworthy.serving.models.circuit_breaker import (
+    BreakerLimits,
+    ChallengerError,
+    CircuitBreaker,
+    check_finite,
+)
 from tests import graphs
 
-SHORT = Patience(seconds=0.2, failures=3, waiting=4, threads=2)
+SHORT = BreakerLimits(seconds=0.2, failures=3, waiting=4, threads=2)
 
 
 def column(*values: float) -> dict[str, np.ndarray]:
     return {"x": np.array(values)}
 
 
-async def failure(trial: Trial, *values: float) -> TrialError:
-    with pytest.raises(TrialError) as caught:
-        await trial.ask(column(*values))
+async def failure(breaker: CircuitBreaker, *values: float) -> ChallengerError:
+    with pytest.raises(ChallengerError) as caught:
+        await breaker.score(column(*values))
     return caught.value
 
 
 def test_what_answers_is_heard():
-    trial = Trial(Scorer(graphs.failing()))
+    breaker = CircuitBreaker(Scorer(graphs.failing()))
 
-    answers = asyncio.run(trial.ask(column(3, 4)))
+    answers = asyncio.run(breaker.score(column(3, 4)))
 
     assert answers["y"].tolist() == [3, 4]
-    assert not trial.is_given_up
+    assert not breaker.is_open
 
 
 @pytest.mark.parametrize(
@@ -45,41 +50,41 @@ def test_what_answers_is_heard():
 def test_what_fails_is_told_and_given_up_when_it_is_noted_some_times(graph, value, reason, told):
     async def ask() -> None:
         for _ in range(SHORT.failures):
-            assert not trial.is_given_up
-            error = await failure(trial, value)
+            assert not breaker.is_open
+            error = await failure(breaker, value)
             assert error.reason == reason
             assert told in str(error)
-            trial.note(failed=True)
+            breaker.record(failed=True)
 
-    trial = Trial(Scorer(graph), SHORT)
+    breaker = CircuitBreaker(Scorer(graph), SHORT)
     asyncio.run(ask())
 
-    assert trial.is_given_up
+    assert breaker.is_open
 
 
 def test_one_that_answers_again_is_not_given_up():
     async def ask() -> None:
         for value in (10, 10, 1, 10, 10):
             try:
-                await trial.ask(column(value))
-            except TrialError:
-                trial.note(failed=True)
+                await breaker.score(column(value))
+            except ChallengerError:
+                breaker.record(failed=True)
 
-    trial = Trial(Scorer(graphs.failing()), SHORT)
+    breaker = CircuitBreaker(Scorer(graphs.failing()), SHORT)
     asyncio.run(ask())
 
-    assert not trial.is_given_up
+    assert not breaker.is_open
 
 
 def test_one_without_an_end_holds_neither_the_loop_nor_its_threads():
-    async def ask(trial: Trial) -> None:
-        hanging = [asyncio.create_task(failure(trial, 1)) for _ in range(SHORT.waiting)]
+    async def ask(breaker: CircuitBreaker) -> None:
+        hanging = [asyncio.create_task(failure(breaker, 1)) for _ in range(SHORT.waiting)]
         await asyncio.sleep(0.01)
-        assert (await failure(trial, 1)).reason == "busy"
+        assert (await failure(breaker, 1)).reason == "busy"
         assert {(await one).reason for one in hanging} == {"timeout"}
 
     before = set(threading.enumerate())
-    asyncio.run(ask(Trial(Scorer(graphs.looping(graphs.ENDLESS)), SHORT)))
+    asyncio.run(ask(CircuitBreaker(Scorer(graphs.looping(graphs.ENDLESS)), SHORT)))
 
     ended = time.monotonic() + 10
     while not before.issuperset(threading.enumerate()):
@@ -99,23 +104,23 @@ def test_what_is_done_aside_waits_for_no_request_and_is_stopped_in_time():
         stopped.set()
 
     async def ask() -> None:
-        assert trial.aside(work)
-        assert not trial.aside(work)
+        assert breaker.run_in_background(work)
+        assert not breaker.run_in_background(work)
         await asyncio.to_thread(stopped.wait, 10)
 
-    trial = Trial(scorer, SHORT)
+    breaker = CircuitBreaker(scorer, SHORT)
     asyncio.run(ask())
 
     assert stopped.is_set()
 
 
 def test_nothing_is_done_aside_with_one_that_was_given_up():
-    trial = Trial(Scorer(graphs.failing()), SHORT)
+    breaker = CircuitBreaker(Scorer(graphs.failing()), SHORT)
     for _ in range(SHORT.failures):
-        trial.note(failed=True)
+        breaker.record(failed=True)
 
-    assert trial.is_given_up
-    assert not trial.aside(lambda _: None)
+    assert breaker.is_open
+    assert not breaker.run_in_background(lambda _: None)
 
 
 def test_an_answer_that_is_no_number_is_named():

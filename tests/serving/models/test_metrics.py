@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from roadworthy.models.tensors import ragged
-from roadworthy.serving.models.metrics import Answered, Metrics
-from roadworthy.serving.models.model_store import Fleet, Held
+from roadworthy.serving.models.metrics import Metrics, Observation
+from roadworthy.serving.models.model_store import ModelStore, ModelVersions
 
 
 def read(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
@@ -28,16 +28,16 @@ def read(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 @pytest.fixture(scope="module")
-def one(served):
+def one(loaded):
     """A version whose answers were from 10 to 50 when it was trained."""
     spread = {"mpg": {"edges": [10.0, 20.0, 30.0, 50.0], "quantiles": [10.0, 25.0, 50.0]}}
-    return replace(served[0], predictions=spread)
+    return replace(loaded[0], predictions=spread)
 
 
-def answer(metrics: Metrics, answered: list[Answered]) -> None:
+def answer(metrics: Metrics, answered: list[Observation]) -> None:
     async def tell() -> None:
         for one in answered:
-            metrics.answered(one)
+            metrics.observe(one)
 
     asyncio.run(tell())
 
@@ -48,9 +48,9 @@ def answers(one, *mpg: float) -> dict[str, np.ndarray]:
 
 @given(batches=st.lists(st.lists(st.floats(0, 100), min_size=1, max_size=5), max_size=300))
 def test_every_answer_is_counted_once(one, batches):
-    metrics = Metrics(Fleet())
+    metrics = Metrics(ModelStore())
 
-    answer(metrics, [Answered(one, "v1", 200, 0.004, answers(one, *rows)) for rows in batches])
+    answer(metrics, [Observation(one, "v1", 200, 0.004, answers(one, *rows)) for rows in batches])
 
     figures = read(metrics)
     values = [value for rows in batches for value in rows]
@@ -68,9 +68,11 @@ def test_every_answer_is_counted_once(one, batches):
 
 
 def test_what_is_refused_has_no_time_and_no_prediction(one):
-    metrics = Metrics(Fleet())
+    metrics = Metrics(ModelStore())
 
-    answer(metrics, [Answered(one, "v2", 422, 0.0, None), Answered(None, "v2", 404, 0.0, None)])
+    answer(
+        metrics, [Observation(one, "v2", 422, 0.0, None), Observation(None, "v2", 404, 0.0, None)]
+    )
 
     figures = read(metrics)
     assert figures["roadworthy_requests_total"] == {
@@ -80,11 +82,11 @@ def test_what_is_refused_has_no_time_and_no_prediction(one):
     assert "roadworthy_request_seconds_count" not in figures
 
 
-def test_versions_with_different_bounds_are_one_family(one, served):
-    metrics = Metrics(Fleet())
-    other = replace(served[1], predictions={"mpg": {"edges": [15.0]}})
+def test_versions_with_different_bounds_are_one_family(one, loaded):
+    metrics = Metrics(ModelStore())
+    other = replace(loaded[1], predictions={"mpg": {"edges": [15.0]}})
 
-    answer(metrics, [Answered(v, "v1", 200, 0.1, answers(v, 12.0)) for v in (one, other)])
+    answer(metrics, [Observation(v, "v1", 200, 0.1, answers(v, 12.0)) for v in (one, other)])
 
     buckets = read(metrics)["roadworthy_prediction_bucket"]
     assert buckets["15.0", "fuel", "mpg", "2"] == 1
@@ -101,7 +103,7 @@ def test_what_is_in_flight_is_told_until_nothing_is():
         return found
 
     async def ask() -> list[float]:
-        metrics = Metrics(Fleet(), lambda: asked[0])
+        metrics = Metrics(ModelStore(), lambda: asked[0])
         metrics.refused("v1", 503)
         first = await asyncio.wait_for(told(metrics), 10)
         asked[0] = 0  # and nobody asks anything any more
@@ -110,8 +112,8 @@ def test_what_is_in_flight_is_told_until_nothing_is():
     assert asyncio.run(ask()) == [3, 0]
 
 
-def test_what_was_compared_is_told_of_both_and_as_a_difference(one, served):
-    metrics = Metrics(Fleet())
+def test_what_was_compared_is_told_of_both_and_as_a_difference(one, loaded):
+    metrics = Metrics(ModelStore())
 
     theirs, ours = answers(one, 20.0, 40.0, 0.0, 0.0), answers(one, 22.0, 40.0, 0.0, 1.0)
     metrics.compared(one, theirs=theirs, ours=ours)
@@ -131,7 +133,7 @@ def test_what_was_compared_is_told_of_both_and_as_a_difference(one, served):
 
 def test_a_tolerance_of_the_model_makes_a_difference_from_zero_finite(one):
     manifest = replace(one.manifest, tolerance={"mpg": {"relative": 0.1, "absolute": 0.5}})
-    metrics = Metrics(Fleet())
+    metrics = Metrics(ModelStore())
 
     metrics.compared(
         replace(one, manifest=manifest), theirs=answers(one, 0.0), ours=answers(one, 0.5)
@@ -149,9 +151,9 @@ def test_labels_and_booleans_are_counted_by_label_and_lists_by_element(one, monk
         "bars": ragged([np.array([1.0, 2.0]), np.array([3.0]), np.array([0.0])]),
     }
     ours = theirs | {"label": np.array(["up", "up", "up"], object)}
-    metrics = Metrics(Fleet())
+    metrics = Metrics(ModelStore())
 
-    answer(metrics, [Answered(one, "v1", 200, 0.1, found) for found in (theirs, ours)])
+    answer(metrics, [Observation(one, "v1", 200, 0.1, found) for found in (theirs, ours)])
     metrics.compared(one, theirs=theirs, ours=ours)
 
     figures = read(metrics)
@@ -172,28 +174,28 @@ def test_labels_and_booleans_are_counted_by_label_and_lists_by_element(one, monk
 
 def test_too_many_labels_are_told_as_one(one, monkeypatch):
     monkeypatch.setattr(one.scorer, "outputs", ["label"])
-    metrics = Metrics(Fleet())
+    metrics = Metrics(ModelStore())
     many = {"label": np.array([f"label {n}" for n in range(150)], object)}
 
-    answer(metrics, [Answered(one, "v1", 200, 0.1, many)])
+    answer(metrics, [Observation(one, "v1", 200, 0.1, many)])
 
     labels = read(metrics)["roadworthy_prediction_labels_total"]
     assert len(labels) == 101
     assert labels["other", "fuel", "label", "1"] == 50
 
 
-def test_what_is_held_is_told_with_role_share_and_age(served):
-    fleet = Fleet()
-    metrics = Metrics(fleet)
+def test_what_is_held_is_told_with_role_share_and_age(loaded):
+    store = ModelStore()
+    metrics = Metrics(store)
 
-    fleet.hold(Held("fuel", *served, weight=10))
+    store.put(ModelVersions("fuel", *loaded, weight=10))
 
     figures = read(metrics)
     assert figures["roadworthy_version"] == {
         ("fuel", "champion", "1"): 1,
         ("fuel", "challenger", "2"): 1,
     }
-    assert figures["roadworthy_share"] == {("fuel", "1"): 90, ("fuel", "2"): 10}
+    assert figures["roadworthy_traffic_weight"] == {("fuel", "1"): 90, ("fuel", "2"): 10}
     assert figures["roadworthy_version_age_seconds"]["fuel", "champion", "1"] > 0
 
 
@@ -201,8 +203,8 @@ _PROCESS = """
 import asyncio, sys
 import numpy as np
 from types import SimpleNamespace
-from roadworthy.serving.models.model_store import Fleet
-from roadworthy.serving.models.metrics import Answered, Metrics
+from roadworthy.serving.models.model_store import ModelStore
+from roadworthy.serving.models.metrics import Observation, Metrics
 
 class Version:
     version = 1
@@ -211,9 +213,9 @@ class Version:
     predictions = {"y": {"edges": [1.0, 2.0]}}
 
 async def answer():
-    metrics = Metrics(Fleet())
+    metrics = Metrics(ModelStore())
     for _ in range(int(sys.argv[1])):
-        metrics.answered(Answered(Version, "v1", 200, 0.1, {"y": np.array([1.5])}))
+        metrics.observe(Observation(Version, "v1", 200, 0.1, {"y": np.array([1.5])}))
     sys.stdout.buffer.write(await metrics.text())
 
 asyncio.run(answer())

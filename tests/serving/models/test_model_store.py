@@ -8,8 +8,8 @@ from roadworthy.bundles import bundle
 from roadworthy.bundles.bundle import BundleError
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
-from roadworthy.serving.models import model_store as fleets
-from roadworthy.serving.models.model_store import Fleet, Watcher, fixed, load
+from roadworthy.serving.models import model_store
+from roadworthy.serving.models.model_store import ModelStore, Watcher, fixed, load
 
 
 @pytest.fixture
@@ -37,22 +37,22 @@ def remade(bundles, tmp_path):
 
 
 def test_a_loaded_version_answers_its_golden_batch(bundles, release):
-    served = load("fuel", release(7, bundles[0]))
+    loaded = load("fuel", release(7, bundles[0]))
 
-    assert served.version == 7
-    assert served.header == (b"x-roadworthy-version", b"7")
-    assert set(served.schema.fields) == set(served.scorer.inputs)
+    assert loaded.version == 7
+    assert loaded.header == (b"x-roadworthy-version", b"7")
+    assert set(loaded.schema.fields) == set(loaded.scorer.inputs)
 
 
 def test_a_damaged_bundle_is_refused_and_what_is_held_stays(bundles, release, damaged, caplog):
-    fleet = Fleet()
-    fleet.follow(Routing("fuel", release(1, bundles[0])))
+    store = ModelStore()
+    store.apply(Routing("fuel", release(1, bundles[0])))
     bad = routes.Release(2, str(damaged), bundles[1].digest, "")
 
-    fleet.follow(Routing("fuel", bad, bad))
+    store.apply(Routing("fuel", bad, bad))
 
-    held = fleet.held["fuel"]
-    assert (held.champion.version, held.challenger) == (1, None)
+    model = store.models["fuel"]
+    assert (model.champion.version, model.challenger) == (1, None)
     assert "Version 2 of fuel is refused, version 1 stays" in caplog.text
     assert "model.onnx is not the one that was written" in caplog.text
 
@@ -62,17 +62,17 @@ def test_what_was_refused_is_tried_again_and_told_of_once(
 ):
     routings = tmp_path / "routing"
     routes.write(routings, Routing("fuel", routes.Release(2, str(damaged), bundles[1].digest, "")))
-    fleet = Fleet()
-    watcher = Watcher(fleet, routings, 60, retry_seconds=0)
-    watcher.look()
-    watcher.look()
-    assert not fleet.ready
+    store = ModelStore()
+    watcher = Watcher(store, routings, 60, retry_seconds=0)
+    watcher.poll()
+    watcher.poll()
+    assert not store.ready
     assert caplog.text.count("is refused") == 1
 
     shutil.copy(bundles[1].path / bundle.MODEL, damaged / bundle.MODEL)
-    watcher.look()
+    watcher.poll()
 
-    assert fleet.held["fuel"].champion.version == 2
+    assert store.models["fuel"].champion.version == 2
 
 
 def test_a_bundle_that_is_not_the_released_one_is_refused(bundles, release):
@@ -112,44 +112,44 @@ def test_a_bundle_that_may_not_be_read_is_refused(bundles, release, monkeypatch)
     def forbidden(path: Path) -> bundle.Bundle:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(fleets.bundles, "read", forbidden)
+    monkeypatch.setattr(model_store.bundles, "read", forbidden)
 
     with pytest.raises(BundleError, match="Permission denied"):
         load("fuel", release(1, bundles[0]))
 
 
 def test_a_promoted_challenger_is_not_loaded_again(bundles, release):
-    fleet = Fleet()
+    store = ModelStore()
     first, second = release(1, bundles[0]), release(2, bundles[1])
-    fleet.follow(Routing("fuel", first, second))
-    challenger = fleet.held["fuel"].challenger
+    store.apply(Routing("fuel", first, second))
+    challenger = store.models["fuel"].challenger
 
-    fleet.follow(Routing("fuel", second))
+    store.apply(Routing("fuel", second))
 
-    held = fleet.held["fuel"]
-    assert held.champion.scorer is challenger.scorer
-    assert held.challenger is None
-    assert list(held.versions) == ["2"]
+    model = store.models["fuel"]
+    assert model.champion.scorer is challenger.scorer
+    assert model.challenger is None
+    assert list(model.versions) == ["2"]
 
 
 def test_a_champion_that_is_taken_off_the_road_answers_no_more(bundles, release):
-    fleet = Fleet()
-    fleet.follow(Routing("fuel", release(1, bundles[0])))
-    assert fleet.ready
+    store = ModelStore()
+    store.apply(Routing("fuel", release(1, bundles[0])))
+    assert store.ready
 
-    fleet.follow(Routing("fuel"))
+    store.apply(Routing("fuel"))
 
-    assert not fleet.ready
-    assert "fuel" in fleet.held
+    assert not store.ready
+    assert "fuel" in store.models
 
 
 def test_a_request_keeps_what_it_got_while_the_version_changes(bundles, release):
-    fleet = Fleet()
-    fleet.follow(Routing("fuel", release(1, bundles[0])))
-    in_flight = fleet.held["fuel"].champion
+    store = ModelStore()
+    store.apply(Routing("fuel", release(1, bundles[0])))
+    in_flight = store.models["fuel"].champion
     before = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
 
-    fleet.follow(Routing("fuel", release(2, bundles[1])))
+    store.apply(Routing("fuel", release(2, bundles[1])))
 
     after = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
     assert after == before
@@ -158,18 +158,18 @@ def test_a_request_keeps_what_it_got_while_the_version_changes(bundles, release)
 def test_the_watcher_follows_a_road_that_changes_and_only_then(bundles, release, tmp_path):
     followed = []
 
-    class Following(Fleet):
-        def follow(self, routing: Routing) -> bool:
+    class Following(ModelStore):
+        def apply(self, routing: Routing) -> bool:
             followed.append(routing)
             return True
 
     watcher = Watcher(Following(), tmp_path, 60)
-    watcher.look()
+    watcher.poll()
     routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
-    watcher.look()
-    watcher.look()
+    watcher.poll()
+    watcher.poll()
     routes.write(tmp_path, Routing("fuel", release(2, bundles[1])))
-    watcher.look()
+    watcher.poll()
 
     assert [one.champion.version for one in followed] == [1, 2]
 
@@ -181,53 +181,53 @@ def test_a_damaged_road_is_told_of_and_what_is_held_stays(
     bundles, release, tmp_path, caplog, content
 ):
     routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
-    fleet = Fleet()
-    watcher = Watcher(fleet, tmp_path, 60)
-    watcher.look()
+    store = ModelStore()
+    watcher = Watcher(store, tmp_path, 60)
+    watcher.poll()
 
     (tmp_path / "fuel.json").write_text(content)
-    watcher.look()
+    watcher.poll()
 
-    assert fleet.held["fuel"].champion.version == 1
-    assert "does not say what is deployed" in caplog.text
+    assert store.models["fuel"].champion.version == 1
+    assert "is damaged" in caplog.text
 
 
 def test_a_road_that_is_deleted_changes_nothing(bundles, release, tmp_path):
     routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
-    fleet = Fleet()
-    watcher = Watcher(fleet, tmp_path, 60)
-    watcher.look()
+    store = ModelStore()
+    watcher = Watcher(store, tmp_path, 60)
+    watcher.poll()
 
     (tmp_path / "fuel.json").unlink()
-    watcher.look()
+    watcher.poll()
 
-    assert fleet.held["fuel"].champion.version == 1
+    assert store.models["fuel"].champion.version == 1
 
 
 def test_the_watcher_goes_on_after_what_nobody_foresaw(
     bundles, release, tmp_path, caplog, eventually
 ):
-    class Stumbling(Fleet):
+    class Stumbling(ModelStore):
         falls = 1
 
-        def follow(self, routing: Routing) -> bool:
+        def apply(self, routing: Routing) -> bool:
             if self.falls:
                 self.falls -= 1
                 raise ZeroDivisionError
-            return super().follow(routing)
+            return super().apply(routing)
 
-    fleet = Stumbling()
-    watcher = Watcher(fleet, tmp_path, 0.01)
+    store = Stumbling()
+    watcher = Watcher(store, tmp_path, 0.01)
     watcher.start()
     routes.write(tmp_path, Routing("fuel", release(1, bundles[0])))
     eventually(lambda: "ZeroDivisionError" in caplog.text, "the first fall")
     routes.write(tmp_path, Routing("fuel", release(2, bundles[1])))
 
-    eventually(lambda: fleet.ready, "version 2")
+    eventually(lambda: store.ready, "version 2")
     watcher.stop()
 
 
 def test_a_fixed_bundle_is_its_models_champion(bundles):
-    held = fixed(bundles[0].path, 4, "2026-01-02T03:04:05+00:00")
+    model = fixed(bundles[0].path, 4, "2026-01-02T03:04:05+00:00")
 
-    assert (held.model, held.champion.version, held.challenger) == ("fuel", 4, None)
+    assert (model.name, model.champion.version, model.challenger) == ("fuel", 4, None)

@@ -15,46 +15,46 @@ from roadworthy.bundles.bundle import Manifest
 from roadworthy.bundles.scoring import Scorer
 from roadworthy.routing.routes import Release
 from roadworthy.serving.http.protocol import Instances
-from roadworthy.serving.models.circuit_breaker import Patience, Trial
+from roadworthy.serving.models.circuit_breaker import BreakerLimits, CircuitBreaker
 from roadworthy.serving.models.metrics import Metrics
-from roadworthy.serving.models.model_store import Fleet, Held, Served
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions
 from roadworthy.serving.models.rejection import Rejection
-from roadworthy.serving.models.traffic import Question, Refused, Traffic
+from roadworthy.serving.models.traffic import RefusedError, Request, Traffic
 from roadworthy.serving.models.validation import RequestSchema
 from tests import graphs
 
-PATIENCE = Patience(seconds=0.2, failures=3)
+LIMITS = BreakerLimits(seconds=0.2, failures=3)
 PREDICTIONS = {"y": {"quantiles": [0.0, 2.0, 4.0, 6.0, 8.0], "edges": [0.0, 5.0, 10.0]}}
 
 
-def version(number: int, graph: bytes, most: int = 1000) -> Served:
+def version(number: int, graph: bytes, most: int = 1000) -> LoadedVersion:
     """A version whose request is one number x, of at most so much."""
     number_x = {"type": "number", "minimum": -1000, "maximum": most}
     schema = {"properties": {"x": number_x}, "required": ["x"]}
     manifest = Manifest("m", "c", "d", "one", {}, {}, schema, {}, {})
     release = Release(number, "b", f"{number}" * 64, "2026-01-02T03:04:05+00:00")
-    return Served(release, manifest, {}, PREDICTIONS, Scorer(graph), RequestSchema(schema))
+    return LoadedVersion(release, manifest, {}, PREDICTIONS, Scorer(graph), RequestSchema(schema))
 
 
 class Asking:
     """Traffic over a champion that answers x, and a challenger."""
 
-    def __init__(self, challenger: Served | None = None, **routing) -> None:
+    def __init__(self, challenger: LoadedVersion | None = None, **routing) -> None:
         self.champion = version(1, graphs.looping(1))
-        trial = None if challenger is None else Trial(challenger.scorer, PATIENCE)
-        self.held = Held("m", self.champion, challenger, trial=trial, **routing)
-        self.fleet = Fleet()
-        self.fleet.hold(self.held)
-        self.metrics = Metrics(self.fleet)
+        breaker = None if challenger is None else CircuitBreaker(challenger.scorer, LIMITS)
+        self.model = ModelVersions("m", self.champion, challenger, breaker=breaker, **routing)
+        self.store = ModelStore()
+        self.store.put(self.model)
+        self.metrics = Metrics(self.store)
         self.traffic = Traffic(self.metrics)
 
     async def __call__(self, x: float, pinned: str | None = None) -> tuple[int, list[float]]:
-        def read(served: Served) -> Instances:
-            return Instances(served.scorer.columns(served.schema.rows([{"x": x}])))
+        def read(loaded: LoadedVersion) -> Instances:
+            return Instances(loaded.scorer.columns(loaded.schema.rows([{"x": x}])))
 
-        question = Question("v1", read, lambda _, answers, __: answers["y"].tolist())
-        answer = await self.traffic.answer(self.held, pinned, question)
-        return answer.served.version, answer.written
+        request = Request("v1", read, lambda _, answers, __: answers["y"].tolist())
+        answer = await self.traffic.respond(self.model, pinned, request)
+        return answer.loaded.version, answer.content
 
     def many(self, *values: float, pinned: str | None = None) -> list[tuple[int, list[float]]]:
         async def ask() -> list[tuple[int, list[float]]]:
@@ -78,9 +78,9 @@ class Asking:
 
 @given(weight=st.integers(0, 100), turns=st.integers(1, 3))
 def test_each_hundred_requests_are_split_exactly_and_evenly(weight, turns):
-    held = Held("m", weight=weight)
+    model = ModelVersions("m", weight=weight)
 
-    asked = [held.is_challengers_turn() for _ in range(100 * turns)]
+    asked = [model.is_challengers_turn() for _ in range(100 * turns)]
 
     assert sum(asked) == weight * turns
     for start in range(len(asked) - 10):
@@ -102,7 +102,7 @@ def test_who_asks_for_a_version_gets_it_whatever_the_share():
 
     assert {number for number, _ in asking.many(*[1.0] * 10, pinned="1")} == {1}
     assert {number for number, _ in asking.many(*[1.0] * 10, pinned="2")} == {2}
-    with pytest.raises(Rejection, match='Version "3" of m is not held here: there is 1 and 2'):
+    with pytest.raises(Rejection, match='Version "3" of m is not loaded here: there is 1 and 2'):
         asking.many(1.0, pinned="3")
 
 
@@ -136,17 +136,17 @@ def test_the_champions_time_does_not_count_how_long_the_challenger_was_waited_fo
 
     asking.many(1.0)
 
-    assert asking.figures()["roadworthy_request_seconds_sum model=m version=1"] < PATIENCE.seconds
+    assert asking.figures()["roadworthy_request_seconds_sum model=m version=1"] < LIMITS.seconds
 
 
 def test_one_that_is_asked_for_and_fails_is_told_to():
     asking = Asking(version(2, graphs.failing()))
 
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         asking.many(20.0, pinned="2")
 
     assert caught.value.rejection.status == 503
-    assert "Version 2 of m is on trial and does not answer" in str(caught.value)
+    assert "The challenger, version 2 of m, does not answer this request" in str(caught.value)
     assert caught.value.rejection.headers == {"retry-after": "1"}
 
 
@@ -160,31 +160,31 @@ def test_a_request_that_only_the_challenger_refuses_is_answered_by_the_champion(
 def test_a_request_that_both_refuse_is_no_failure_of_the_challenger():
     asking = Asking(version(2, graphs.failing()), weight=100)
 
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         asking.many(2000.0)
 
     assert caught.value.rejection.status == 422
-    asking.held = replace(asking.held, trial=Trial(Scorer(graphs.rooted()), PATIENCE))
-    asking.held = replace(
-        asking.held, champion=replace(asking.champion, scorer=Scorer(graphs.rooted()))
+    asking.model = replace(asking.model, breaker=CircuitBreaker(Scorer(graphs.rooted()), LIMITS))
+    asking.model = replace(
+        asking.model, champion=replace(asking.champion, scorer=Scorer(graphs.rooted()))
     )
-    for _ in range(PATIENCE.failures):
-        with pytest.raises(Refused):
+    for _ in range(LIMITS.failures):
+        with pytest.raises(RefusedError):
             asking.many(-1.0)
-    assert asking.held.trial is not None
-    assert not asking.held.trial.is_given_up
+    assert asking.model.breaker is not None
+    assert not asking.model.breaker.is_open
     figures = asking.figures()
     requests = "roadworthy_requests_total model=m protocol=v1 status=422 version=1"
-    assert figures[requests] == 1 + PATIENCE.failures
+    assert figures[requests] == 1 + LIMITS.failures
     assert not any(name.startswith("roadworthy_fallbacks_total ") for name in figures)
 
 
 def test_an_answer_of_the_champion_that_is_no_number_is_refused():
     asking = Asking()
     rooted = replace(asking.champion, scorer=Scorer(graphs.rooted()))
-    asking.held = Held("m", rooted)
+    asking.model = ModelVersions("m", rooted)
 
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RefusedError) as caught:
         asking.many(-1.0)
 
     assert caught.value.rejection.status == 422
@@ -224,7 +224,7 @@ def test_both_versions_are_compared_on_the_same_requests(weight):
 def test_a_challenger_that_answers_more_than_the_champion_has_not_failed():
     asking = Asking(version(2, graphs.failing()), weight=100, shadow=True)
     champion = version(1, graphs.looping(1), most=5)
-    asking.held = replace(asking.held, champion=champion)
+    asking.model = replace(asking.model, champion=champion)
 
     figures = asyncio.run(shadowed(asking, 7.0))
 

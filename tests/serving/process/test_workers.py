@@ -8,16 +8,16 @@ import sys
 
 import pytest
 
-from roadworthy.serving.models.model_store import Held
+from roadworthy.serving.models.model_store import ModelVersions
 from roadworthy.serving.models.rejection import Rejection
-from roadworthy.serving.process import loaded, workers
-from roadworthy.serving.process.neighbours import attend
-from roadworthy.serving.process.workers import Board
+from roadworthy.serving.process import worker_status, workers
+from roadworthy.serving.process.siblings import accept_from
+from roadworthy.serving.process.workers import WorkerRegistry
 from roadworthy.serving.settings import ServerError, ServerSettings, listen
 
 
 def test_a_process_alone_tells_of_itself():
-    board = Board(None)
+    board = WorkerRegistry(None)
     assert board.read() == []
 
     board.write({"fuel": {"state": ""}})
@@ -31,13 +31,13 @@ def test_every_process_is_told_of_until_it_is_forgotten(tmp_path):
     # given two processes, of which one has just written something else
     script = (
         "import sys\nfrom pathlib import Path\n"
-        "from roadworthy.serving.process.workers import Board\n"
-        "import os\nBoard(Path(sys.argv[1]), 2).write({'oil': {}})\nprint(os.getpid())"
+        "from roadworthy.serving.process.workers import WorkerRegistry\n"
+        "import os\nWorkerRegistry(Path(sys.argv[1]), 2).write({'oil': {}})\nprint(os.getpid())"
     )
     other = subprocess.run(
         [sys.executable, "-c", script, tmp_path], capture_output=True, text=True, check=True
     )
-    ours = Board(tmp_path, 1)
+    ours = WorkerRegistry(tmp_path, 1)
     ours.write({})
     ours.write({"fuel": {}})
 
@@ -96,30 +96,30 @@ def test_without_a_place_it_is_a_scratch_directory():
     assert not directory.exists()
 
 
-def test_what_every_process_holds_is_told_also_of_one_that_holds_nothing(tmp_path, served):
-    champion, challenger = served
-    held = Held("fuel", champion, challenger, weight=10, state="shifting")
-    ready = Board(tmp_path, 1)
-    ready.write({"fuel": loaded.told(held)})
+def test_what_every_process_holds_is_told_also_of_one_that_holds_nothing(tmp_path, loaded):
+    champion, challenger = loaded
+    model = ModelVersions("fuel", champion, challenger, weight=10, state="shifting")
+    ready = WorkerRegistry(tmp_path, 1)
+    ready.write({"fuel": worker_status.status(model)})
 
-    (only,) = loaded.holdings(ready, "fuel")["workers"]
+    (only,) = worker_status.all_statuses(ready, "fuel")["workers"]
     assert only["versions"] == {"1": champion.release.digest, "2": challenger.release.digest}
     assert only["split"] == [
-        {"version": 1, "role": "champion", "weight": 90},
-        {"version": 2, "role": "challenger", "weight": 10},
+        {"version": 1, "role": "champion", "weight": 90, "share": 90},
+        {"version": 2, "role": "challenger", "weight": 10, "share": 10},
     ]
 
     # when another one starts, as it does in a process of its own
     workers._file(tmp_path, 1).write_text('{"worker": 2, "process": 1, "models": {}}')
 
     # then not every process holds a version any more
-    last = loaded.holdings(ready, "fuel")["workers"][-1]
+    last = worker_status.all_statuses(ready, "fuel")["workers"][-1]
     assert last == {"worker": 2, "process": 1, "versions": {}, "split": [], "state": ""}
 
 
 def test_a_model_that_no_process_knows_is_not_found():
     with pytest.raises(Rejection, match="There is no model 'oil' here") as caught:
-        loaded.holdings(Board(None), "oil")
+        worker_status.all_statuses(WorkerRegistry(None), "oil")
 
     assert caught.value.status == 404
 
@@ -154,14 +154,14 @@ class Echo(asyncio.Protocol):
 
 def test_what_waits_at_a_neighbours_socket_is_taken():
     async def ask(listener: socket.socket) -> list[bytes]:
-        attending = asyncio.create_task(attend([listener], Echo, 0.01))
+        accepting = asyncio.create_task(accept_from([listener], Echo, 0.01))
         said = []
         for _ in range(3):
             reader, writer = await asyncio.open_connection(*listener.getsockname())
             writer.write(b"hello")
             said.append(await asyncio.wait_for(reader.read(5), 20))
             writer.close()
-        attending.cancel()
+        accepting.cancel()
         return said
 
     with socket.create_server(("127.0.0.1", 0)) as listener:

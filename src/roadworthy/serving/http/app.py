@@ -1,6 +1,6 @@
-"""The addresses of KServe's protocols that are not about the requests to a model.
+"""The paths of KServe's protocols other than requests to a model.
 
-What is asked of a model is answered by :mod:`roadworthy.serving.http.front`.
+Requests to a model are answered by :mod:`roadworthy.serving.http.model_routes`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from starlette.routing import BaseRoute, Route
 
 from roadworthy.serving.http.page import Page, PageMount
 from roadworthy.serving.http.repository import Repository
-from roadworthy.serving.models.model_store import Fleet
-from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection
+from roadworthy.serving.models.model_store import ModelStore
+from roadworthy.serving.models.rejection import Rejection, unavailable
 from roadworthy.serving.models.traffic import find
 
 NAME = "kserve"
@@ -34,7 +34,7 @@ def metadata() -> dict[str, Any]:
 
 def application(
     *,
-    fleet: Fleet,
+    store: ModelStore,
     repository: Repository,
     workers: Callable[[str], dict[str, Any]],
     document: Callable[[], dict[str, Any]],
@@ -44,12 +44,12 @@ def application(
 
     Parameters
     ----------
-    fleet
+    store
         The models.
     repository
         Loads and unloads them.
     workers
-        Returns what every process of the server has loaded of a model.
+        Returns the versions of a model that each process has loaded.
     document
         Returns the OpenAPI document.
     page
@@ -57,18 +57,18 @@ def application(
     """
 
     def models(_: Request) -> dict[str, Any]:
-        return {"models": list(fleet.held)}
+        return {"models": list(store.models)}
 
     def server_ready(_: Request) -> dict[str, Any]:
-        if not fleet.ready:
-            raise _not_ready("No model is ready")
+        if not store.ready:
+            raise unavailable("No model is ready: retry later.")
         return {"ready": True}
 
     def model_ready(request: Request) -> dict[str, Any]:
-        held = find(fleet, request.path_params["model"])
-        if held.champion is None:
-            raise _not_ready(f"{held.model} is not ready")
-        return {"name": held.model, "ready": True}
+        model = find(store, request.path_params["model"])
+        if model.champion is None:
+            raise unavailable(f"{model.name} is not ready: retry later.")
+        return {"name": model.name, "ready": True}
 
     async def load(request: Request) -> JSONResponse:
         name = request.path_params["model"]
@@ -80,7 +80,7 @@ def application(
         await repository.unload(name)
         return JSONResponse({"name": name, "unload": True})
 
-    told: dict[str, Callable[[Request], dict[str, Any]]] = {
+    documents: dict[str, Callable[[Request], dict[str, Any]]] = {
         "/": lambda _: {"status": "alive"},
         "/v1/models": models,
         "/v1/models/{model}": model_ready,
@@ -92,7 +92,7 @@ def application(
         "/openapi.json": lambda _: document(),
     }
     routes: list[BaseRoute] = [
-        *(_get(path, tell) for path, tell in told.items()),
+        *(_get(path, make) for path, make in documents.items()),
         Route("/v2/repository/index", repository.index, methods=["POST"]),
         Route("/v2/repository/models/{model}/load", load, methods=["POST"]),
         Route("/v2/repository/models/{model}/unload", unload, methods=["POST"]),
@@ -103,15 +103,11 @@ def application(
     return Starlette(routes=routes, exception_handlers=handlers)
 
 
-def _get(path: str, tell: Callable[[Request], dict[str, Any]]) -> Route:
-    async def answer(request: Request) -> JSONResponse:
-        return JSONResponse(tell(request))
+def _get(path: str, make: Callable[[Request], dict[str, Any]]) -> Route:
+    async def respond(request: Request) -> JSONResponse:
+        return JSONResponse(make(request))
 
-    return Route(path, answer)
-
-
-def _not_ready(what: str) -> Rejection:
-    return Rejection(503, f"{what}: ask again later.", headers={"retry-after": RETRY_SECONDS})
+    return Route(path, respond)
 
 
 async def _rejected(_: Request, error: Rejection) -> JSONResponse:

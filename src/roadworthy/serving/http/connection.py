@@ -1,8 +1,8 @@
-"""One HTTP connection: what a request may cost before anything looks at it.
+"""One HTTP connection, with limits that hold before the application sees a request.
 
-A request is given to the application when all of it is there, so that one that comes slowly, or
-never whole, holds nothing but its own connection. What is no request, or is too large, too slow or
-one too many, is refused as everything else is: JSON, in a sentence.
+The application gets a request when it is complete, so that a slow or incomplete request blocks only
+its own connection. Requests that are malformed, too large, too slow or too many are refused in
+JSON, as all others.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection, too_large
+from roadworthy.serving.models.rejection import Rejection, too_large, unavailable
 
 LIGHT_PATHS = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
-"""What is answered however much else there is to do: it tells how the server fares."""
+"""The paths of probes, which are answered under any load."""
 REFUSAL = "roadworthy.refusal"
-"""The key of a scope under which the application finds why it is to refuse a request."""
+"""The key of a scope with the rejection that the application is to send."""
 
 _LINGER_SECONDS = 2.0
-"""How long what a client goes on sending is read, so that it comes to read the refusal."""
+"""How long a refused client's data is discarded, so that it can read the refusal."""
 _STOP_MARGIN_SECONDS = 0.3
 _EXPIRY_SECONDS = 0.25
 _FRAME = 8
-"""So many times its size a body in chunks may take on the way: a chunk of one byte takes six."""
+"""The factor by which chunks may enlarge a body: a chunk of one byte takes six bytes."""
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What may be asked for.
+    """The limits of requests.
 
     Parameters
     ----------
@@ -45,9 +45,9 @@ class ConnectionLimits:
     max_body_bytes
         The largest body of a request, in bytes.
     max_in_flight
-        The most requests of all connections that are being answered at a time.
+        The most requests in flight of all connections.
     request_seconds
-        How long a request may take, from its first byte to the last one of its answer.
+        The time-out of a request, from its first byte to the last byte of its response.
     """
 
     max_header_bytes: int
@@ -59,14 +59,14 @@ class ConnectionLimits:
 
 @dataclass
 class Load:
-    """How much all connections of a server ask for at the moment.
+    """The load of all connections of a server.
 
     Attributes
     ----------
     in_flight
-        The requests that are whole and not yet answered, but for those that tell how it fares.
+        The complete requests without a response, except probes.
     refused
-        Called with protocol and status of a request that is refused before anything looks at it.
+        Called with protocol and status of a request that the application does not see.
     """
 
     in_flight: int = 0
@@ -74,9 +74,9 @@ class Load:
 
 
 def expire(connections: Iterable[Connection], loop: asyncio.AbstractEventLoop) -> None:
-    """End what takes too long, now and again and again.
+    """Close connections that exceed a time-out, now and periodically.
 
-    One look at all connections, a few times a second, costs less than a timer for each request.
+    To check all connections a few times a second costs less than a timer per request.
     """
     now = loop.time()
     for connection in list(connections):
@@ -90,47 +90,47 @@ class Connection(HttpToolsProtocol):
     Parameters
     ----------
     limits
-        What may be asked for.
+        The limits of requests.
     load
-        What all connections of the server ask for; each has the same.
+        The load of the server, which all connections share.
     """
 
     def __init__(self, *args: Any, limits: ConnectionLimits, load: Load, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
         self._load = load
-        self._since = self.loop.time()  # of the request that arrives or is answered, or of idleness
-        self._arriving = False  # some of a request is there, and not all
-        self._head_bytes = 0  # of a head of which not all is there
-        self._trailer_bytes = 0  # of what follows a body in chunks
-        self._frame_bytes = 0  # of what came after a head and is no body
+        self._since = self.loop.time()  # when the request, or the idle time, began
+        self._arriving = False  # a request is incomplete
+        self._head_bytes = 0  # of an incomplete head, -1 after it
+        self._trailer_bytes = 0  # after a body in chunks
+        self._frame_bytes = 0  # received after a head, less the body
         self._chunk_bytes = 0
-        self._waiting: Any = None  # the request that waits for its body, and the application
-        self._running: Any = None  # the request that the application got last
-        self._large = False  # that request was refused for its size: the body is of no interest
+        self._waiting: Any = None  # the request without its body, and the application
+        self._running: Any = None  # the last request of the application
+        self._large = False  # that request was refused for its size: discard its body
         self._problem: tuple[HTTPStatus, str] | None = None
         self._upgrades = False
         self._stops = False
         self._discards = False
 
     def expire(self, now: float) -> None:
-        """End what has taken too long."""
+        """Close the connection if it exceeds a time-out."""
         seconds = now - self._since
         if self._discards:
             return
         if self._arriving:
             if seconds > self._limits.request_seconds:
-                told = f"The request was not whole within {self._limits.request_seconds:g} s"
-                self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"{told}: send it again.")
+                message = f"The request was not complete within {self._limits.request_seconds:g} s"
+                self._refuse(HTTPStatus.REQUEST_TIMEOUT, f"{message}: send it again.")
         elif self._is_answering():
             if seconds > self._limits.request_seconds:
-                # what is asked for is not read, or is not to be had: there is nobody to tell
+                # the response is not ready, or the client does not read it
                 self.transport.abort()
         elif seconds > self.timeout_keep_alive:
             self.transport.close()
 
     def shutdown(self) -> None:
-        """Close an idle connection; let a request that is on its way come, and be answered."""
+        """Close an idle connection, or let its request arrive and be answered."""
         self._stops = True
         super_waits = self.cycle is not None and not self.cycle.response_complete
         if not self._arriving or super_waits:
@@ -140,7 +140,7 @@ class Connection(HttpToolsProtocol):
             self.loop.call_later(max(grace - _STOP_MARGIN_SECONDS, 0), self._give_up)
 
     def data_received(self, data: bytes) -> None:
-        """Take what arrived."""
+        """Parse received data."""
         if self._discards:
             return
         self._chunk_bytes = len(data)
@@ -151,14 +151,14 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserUpgrade as upgrade:
                 data = self._without_upgrade() + data[upgrade.args[0] :]
             except httptools.HttpParserError:
-                bad = (HTTPStatus.BAD_REQUEST, "This is no HTTP/1.1 request: send one.")
+                bad = (HTTPStatus.BAD_REQUEST, "The request is not HTTP/1.1: send one that is.")
                 self._refuse(*(self._problem or bad))
                 return
         if self._arriving:
-            self._look_at_rest()
+            self._check_incomplete()
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio's protocol has a bool
-        """Answer what is whole, though nothing more will come; return whether to stay open."""
+        """Answer a complete request, though no more will come; return whether to stay open."""
         if self._discards:
             return False
         if self._arriving:
@@ -179,9 +179,9 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = self._trailer_bytes = self._frame_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header. What follows a body in chunks is none, whatever it says, and is left out.
+        """Take a header. Trailers, after a body in chunks, are ignored.
 
-        A trailer must say neither who asks nor what a proxy looks at (RFC 9110, section 6.5.1).
+        They must not change authentication or routing (RFC 9110, section 6.5.1).
         """
         if self._head_bytes >= 0:
             super().on_header(name, value)
@@ -211,13 +211,13 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
-        """Take some of a body."""
+        """Take a part of a body."""
         self._frame_bytes -= len(body)
         if not (self._large or self.cycle.response_complete):
             self.cycle.body += body
 
     def on_message_complete(self) -> None:
-        """Have the application answer the request, now that it is whole."""
+        """Give the complete request to the application."""
         if self._upgrades:
             return
         self._arriving = False
@@ -229,7 +229,7 @@ class Connection(HttpToolsProtocol):
             self._answer(cycle, app)
 
     def on_response_complete(self) -> None:
-        """Go on with the request that came meanwhile, or wait for one."""
+        """Answer the next request, or wait for one."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -263,14 +263,13 @@ class Connection(HttpToolsProtocol):
         try:
             await cycle.run_asgi(app)
         finally:
-            # uvicorn's set of tasks loses one a turn of the loop later, and would be too large
+            # uvicorn's set of tasks shrinks one turn of the loop later, and would be too large
             self._load.in_flight -= counts
 
     def _without_upgrade(self) -> bytes:
-        """Return the head of a request that asks for another protocol, as one that does not.
+        """Return the head of a request without its upgrade, which a server may ignore.
 
-        There is no other. The parser takes what follows such a head for that other protocol, also
-        where it is a body.
+        After an upgrade the parser stops, even before a body.
         """
         lines = [
             b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, _encoded(self.parser)),
@@ -282,18 +281,18 @@ class Connection(HttpToolsProtocol):
     def _is_answering(self) -> bool:
         return self._running is not None and not self._running.response_complete
 
-    def _look_at_rest(self) -> None:
-        """Look at a request of which not all is there."""
+    def _check_incomplete(self) -> None:
+        """Check the limits of an incomplete request."""
         if self._head_bytes >= 0:
             self._head_bytes += self._chunk_bytes
             try:
                 self._check_head(self._head_bytes)
             except ValueError:
-                self._refuse(*(self._problem or _head_problem("too much")))
+                self._refuse(*(self._problem or _head_problem("too large")))
             return
         self._frame_bytes += self._chunk_bytes
         if self._frame_bytes > self._limits.max_header_bytes + _FRAME * self._limits.max_body_bytes:
-            self._refuse(*_head_problem("more than there may be"))
+            self._refuse(*_head_problem("too large"))
             return
         if self._waiting is None:
             return
@@ -315,16 +314,16 @@ class Connection(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         if self._arriving and not self._discards and not self.transport.is_closing():
-            told = "The request was not whole before the server had to stop: send it again."
-            self._refuse(HTTPStatus.REQUEST_TIMEOUT, told)
+            message = "The request was not complete before the server had to stop: send it again."
+            self._refuse(HTTPStatus.REQUEST_TIMEOUT, message)
 
     def _refuse(self, status: HTTPStatus, sentence: str) -> None:
-        """Refuse what cannot be given to the application, and take no more."""
+        """Refuse a request that the application cannot get, and read no more."""
         self._discards = True
         self._arriving = False
         self._load.refused("http", status.value)
         self.pipeline.clear()
-        if self._is_answering():  # the answer to the request before comes first, and is the last
+        if self._is_answering():  # its response is still to come, and is the last
             self._running.keep_alive = False
             return
         if self.cycle is not None:
@@ -345,7 +344,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _InOne:
-    """Writes the head of an answer with the first of its body: one call of the system, not two."""
+    """Writes the head of a response with its first data, in one system call instead of two."""
 
     __slots__ = ("_head", "_transport")
 
@@ -375,19 +374,15 @@ def _encoded(parser: httptools.HttpRequestParser) -> bytes:
 
 
 def _too_many(count: int) -> Rejection:
-    return Rejection(
-        503,
-        f"{count} requests are being answered, which is all there can be: ask again.",
-        headers={"retry-after": RETRY_SECONDS},
-    )
+    return unavailable(f"{count} requests are in flight, the most there can be: retry.")
 
 
 def _head_problem(what: str) -> tuple[HTTPStatus, str]:
-    told = f"The request line and the headers are {what}: send less."
-    return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, told
+    sentence = f"The request line and the headers are {what}: send less."
+    return HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, sentence
 
 
 def _declared(headers: Iterable[tuple[bytes, bytes]]) -> int:
-    """Return the length that a request says of its body, 0 if it does not say."""
-    said = [value for name, value in headers if name == b"content-length"]
-    return int(said[-1]) if said and said[-1].isdigit() else 0
+    """Return the content-length of a request, or 0."""
+    lengths = [value for name, value in headers if name == b"content-length"]
+    return int(lengths[-1]) if lengths and lengths[-1].isdigit() else 0

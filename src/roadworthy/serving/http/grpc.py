@@ -1,11 +1,19 @@
-"""The Open Inference Protocol over gRPC: the same answers, refusals and sentences as over HTTP."""
+"""The Open Inference Protocol over gRPC, with the same answers and refusals as over HTTP."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import importlib.util
-from collections.abc import Awaitable, Callable
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+# at each stop the library would log that its listening socket was closed
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 from grpc import StatusCode, aio
@@ -14,45 +22,52 @@ from roadworthy.bundles.scoring import Columns
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http import app, protocol
 from roadworthy.serving.http.connection import Load
-from roadworthy.serving.http.guard import is_shown, unknown
+from roadworthy.serving.http.guard import has_token, unauthorized
 from roadworthy.serving.http.repository import Repository
-from roadworthy.serving.models.model_store import Fleet, Served
-from roadworthy.serving.models.rejection import Rejection
-from roadworthy.serving.models.traffic import Question, Refused, Traffic, choose, find
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore
+from roadworthy.serving.models.rejection import Rejection, unavailable
+from roadworthy.serving.models.traffic import RefusedError, Request, Traffic, choose, find
 from roadworthy.serving.settings import ServerError, ServerSettings
 
 _OPEN_METHODS = frozenset({"ServerLive", "ServerReady", "ModelReady"})
-"""What is answered without a token."""
+"""The methods that need no token."""
 _CODES = {
     401: StatusCode.UNAUTHENTICATED,
     404: StatusCode.NOT_FOUND,
     409: StatusCode.FAILED_PRECONDITION,
     503: StatusCode.UNAVAILABLE,
 }
-"""The code of a refusal; any other is an invalid argument."""
+"""The code of each status; all others are an invalid argument."""
 _CONTENTS = {
     **{n: f"{n.lower()}_contents" for n in ("INT64", "UINT64", "FP32", "FP64", "BOOL", "BYTES")},
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
     **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
 }
-"""Where a tensor of a datatype has its values."""
+"""The field with a tensor's values, by datatype."""
+_QUIET_SECONDS = 1.0
+_TICK_SECONDS = 0.02
 
 
 class GRPCServer:
-    """Answers over gRPC, in the loop that is running.
+    """Answers over gRPC, in the running event loop.
+
+    A server that stops with ``grpc.aio`` alone cancels calls that arrive until clients learn of it.
+    This one first closes its listening socket, so that new connections reach the other processes of
+    the server. Connections end at a maximum age, without losing a call. At the end, calls in flight
+    are answered, and others get UNAVAILABLE, which clients retry.
 
     Parameters
     ----------
     settings
-        Where to listen, and the limits.
-    fleet
+        The address, and the limits.
+    store
         The models.
     traffic
         Decides which version answers.
     repository
-        Loads and unloads.
+        Loads and unloads models.
     load
-        How many requests are being answered.
+        The number of requests in flight.
     shared
         Whether other processes listen at the port as well.
     """
@@ -61,25 +76,33 @@ class GRPCServer:
         self,
         settings: ServerSettings,
         *,
-        fleet: Fleet,
+        store: ModelStore,
         traffic: Traffic,
         repository: Repository,
         load: Load,
         shared: bool,
     ) -> None:
         self._settings = settings
-        self._methods = _Methods(fleet, traffic, repository, settings.max_rows)
+        self._methods = _Methods(store, traffic, repository, settings.max_rows)
         self._load = load
         self._shared = shared
         self._server: Any = None
+        self._in_flight = 0
+        self._last_call = 0.0
+        self._stopping = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no call has arrived for a second."""
+        return not self._in_flight and time.monotonic() - self._last_call > _QUIET_SECONDS
 
     async def start(self) -> None:
-        """Answer from now on. The processes of one server share the port.
+        """Start to answer.
 
         Raises
         ------
         ServerError
-            The port is taken, or there is no such address.
+            The port is in use, or the address does not exist.
         """
         settings = self._settings
         self._server = aio.server(
@@ -87,6 +110,9 @@ class GRPCServer:
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_metadata_size", settings.max_header_bytes),
                 ("grpc.so_reuseport", int(self._shared)),
+                # gRPC varies the age by 10 %: all connections end within the idle time-out
+                ("grpc.max_connection_age_ms", settings.idle_seconds * 900),
+                ("grpc.max_connection_age_grace_ms", int(settings.request_seconds * 1000)),
             ],
             maximum_concurrent_rpcs=settings.max_in_flight,
         )
@@ -105,28 +131,48 @@ class GRPCServer:
             ) from error
         await self._server.start()
 
+    def stop_listening(self) -> None:
+        """Take no more connections, and answer calls on those that there are."""
+        for one in _sockets(self._settings.grpc_port):
+            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                _shut(one)
+
     async def stop(self) -> None:
-        """Answer what was asked, within the grace period, and no more."""
-        if self._server is not None:
-            await self._server.stop(self._settings.grace_seconds)
+        """Answer the calls in flight within the grace period, and refuse others."""
+        if self._server is None:
+            return
+        self.stop_listening()
+        self._stopping = True
+        end = time.monotonic() + self._settings.grace_seconds
+        while self._in_flight and time.monotonic() < end:
+            await asyncio.sleep(_TICK_SECONDS)
+        await asyncio.sleep(_TICK_SECONDS)  # in which the last response is sent
+        for connection in _sockets(self._settings.grpc_port):
+            _shut(connection)
+        await self._server.stop(0)
 
     def _handler(self, method: Any) -> Any:
         answer: Callable[[Any, Any], Awaitable[Any]] = getattr(self._methods, method.name)
 
         async def handle(request: Any, context: Any) -> Any:
             self._load.in_flight += 1
+            self._in_flight += 1
+            self._last_call = time.monotonic()
             try:
+                if self._stopping:
+                    raise unavailable("The server is about to stop: retry.")
                 self._check_token(method.name, context)
                 if request is None:
                     raise Rejection(400, "The message cannot be read: send one of the protocol.")  # noqa: TRY301
                 return await answer(request, context)
-            except Refused as refused:  # which is counted as the version's
+            except RefusedError as refused:  # it was counted as the version's
                 rejection = refused.rejection
             except Rejection as refusal:
                 rejection = refusal
                 self._load.refused("grpc", rejection.status)
             finally:
                 self._load.in_flight -= 1
+                self._in_flight -= 1
             return await context.abort(
                 _CODES.get(rejection.status, StatusCode.INVALID_ARGUMENT), rejection.sentence
             )
@@ -141,68 +187,90 @@ class GRPCServer:
         token = self._settings.token
         if token is None or method in _OPEN_METHODS:
             return
-        shown = _metadata(context).get("authorization")
-        encoded = shown.encode() if isinstance(shown, str) else shown
-        if not is_shown(encoded, token):
-            raise unknown(encoded)
+        header = _metadata(context).get("authorization")
+        encoded = header.encode() if isinstance(header, str) else header
+        if not has_token(encoded, token):
+            raise unauthorized(encoded)
 
 
 class _Methods:
     """The methods of the service, named as in its definition."""
 
     def __init__(
-        self, fleet: Fleet, traffic: Traffic, repository: Repository, max_rows: int
+        self, store: ModelStore, traffic: Traffic, repository: Repository, max_rows: int
     ) -> None:
-        self._fleet = fleet
+        self._store = store
         self._traffic = traffic
         self._repository = repository
         self._max_rows = max_rows
 
-    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    async def ServerLive(self, _: Any, __: Any) -> Any:  # noqa: N802
         return pb.ServerLiveResponse(live=True)
 
-    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        return pb.ServerReadyResponse(ready=self._fleet.ready)
+    async def ServerReady(self, _: Any, __: Any) -> Any:  # noqa: N802
+        return pb.ServerReadyResponse(ready=self._store.ready)
 
-    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    async def ServerMetadata(self, _: Any, __: Any) -> Any:  # noqa: N802
         return pb.ServerMetadataResponse(**app.metadata())
 
-    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        held = find(self._fleet, request.name)
+    async def ModelReady(self, request: Any, _: Any) -> Any:  # noqa: N802
+        model = find(self._store, request.name)
         if request.version:
-            choose(held, request.version)
-        return pb.ModelReadyResponse(ready=bool(request.version) or held.champion is not None)
+            choose(model, request.version)
+        return pb.ModelReadyResponse(ready=bool(request.version) or model.champion is not None)
 
-    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
-        held = find(self._fleet, request.name)
-        served = choose(held, request.version) if request.version else held.champion
-        return pb.ModelMetadataResponse(**protocol.metadata(held, served))
+    async def ModelMetadata(self, request: Any, _: Any) -> Any:  # noqa: N802
+        model = find(self._store, request.name)
+        loaded = choose(model, request.version) if request.version else model.champion
+        return pb.ModelMetadataResponse(**protocol.metadata(model, loaded))
 
-    async def RepositoryModelLoad(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    async def RepositoryModelLoad(self, request: Any, _: Any) -> Any:  # noqa: N802
         await self._repository.load(request.model_name)
         return pb.RepositoryModelLoadResponse(model_name=request.model_name, isLoaded=True)
 
-    async def RepositoryModelUnload(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+    async def RepositoryModelUnload(self, request: Any, _: Any) -> Any:  # noqa: N802
         await self._repository.unload(request.model_name)
         return pb.RepositoryModelUnloadResponse(model_name=request.model_name, isUnloaded=True)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        held = find(self._fleet, request.model_name)
+        model = find(self._store, request.model_name)
         pinned = request.model_version or _metadata(context).get(VERSION_HEADER) or None
         document, tail = _document(request)
-        question: Question[protocol.Inference, Any] = Question(
-            "grpc",
-            lambda served: protocol.infer(document, tail, served, self._max_rows),
-            _response,
+        response = await self._traffic.respond(
+            model,
+            pinned,
+            Request(
+                "grpc",
+                lambda loaded: protocol.infer(document, tail, loaded, self._max_rows),
+                _response,
+            ),
         )
-        answer = await self._traffic.answer(held, pinned, question)
-        version = str(answer.served.version)
+        version = str(response.loaded.version)
         await context.send_initial_metadata(((VERSION_HEADER, version),))
-        return answer.written
+        return response.content
+
+
+def _sockets(port: int | None) -> Iterator[socket.socket]:
+    """Yield this process's TCP sockets at a local port. The library gives no access to its own."""
+    for file in Path("/dev/fd").iterdir():
+        try:
+            if not file.is_socket():
+                continue
+            one = socket.socket(fileno=os.dup(int(file.name)))
+        except OSError:  # it was closed meanwhile
+            continue
+        with one:
+            if one.family != socket.AF_UNIX and one.getsockname()[1] == port:
+                yield one
+
+
+def _shut(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # the client has closed it
+        one.shutdown(socket.SHUT_RDWR)
 
 
 def _document(request: Any) -> tuple[dict[str, Any], bytes]:
-    """Return a request as the JSON of the protocol, and the tensors that are sent as bytes."""
+    """Return a request as the JSON of the protocol, and its raw tensors."""
     packed = request.raw_input_contents
     if packed and len(packed) != len(request.inputs):
         raise Rejection(
@@ -228,13 +296,13 @@ def _document(request: Any) -> tuple[dict[str, Any], bytes]:
     return document, b"".join(packed)
 
 
-def _response(inference: protocol.Inference, answers: Columns, served: Served) -> Any:
+def _response(inference: protocol.Inference, answers: Columns, loaded: LoadedVersion) -> Any:
     response = pb.ModelInferResponse(
-        model_name=served.manifest.model,
-        model_version=str(served.version),
+        model_name=loaded.manifest.model,
+        model_version=str(loaded.version),
         id=inference.identity or "",
     )
-    for output in protocol.outputs(inference, answers, served):
+    for output in protocol.outputs(inference, answers, loaded):
         datatype, data = output["datatype"], output["data"]
         values = [one.encode() for one in data] if datatype == "BYTES" else data
         tensor = response.outputs.add(name=output["name"], datatype=datatype, shape=output["shape"])
@@ -243,7 +311,7 @@ def _response(inference: protocol.Inference, answers: Columns, served: Served) -
 
 
 def _decoded(value: bytes) -> str | bytes:
-    """Return a string, or what is none as the bytes of a file."""
+    """Return the string, or the bytes of a file."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -255,7 +323,7 @@ def _metadata(context: Any) -> dict[str, Any]:
 
 
 def _reader(message: Any) -> Callable[[bytes], Any]:
-    """Return what parses a message, and returns None for one that cannot be read."""
+    """Return a parser of messages, which returns None for a message that cannot be read."""
 
     def read(encoded: bytes) -> Any:
         try:
@@ -269,8 +337,8 @@ def _reader(message: Any) -> Callable[[bytes], Any]:
 def _messages() -> Any:
     """Return the generated messages of the protocol, from KServe's package.
 
-    Only this module of the package is loaded: to import it by its name would import a client of the
-    Kubernetes API and pandas, which take half a server's memory and start-up time.
+    Only this module of the package is loaded: the package imports pandas and a client of the
+    Kubernetes API, which take half of a server's memory and start-up time.
     """
     package = importlib.util.find_spec("kserve")
     if package is None or package.origin is None:

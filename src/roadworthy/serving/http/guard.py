@@ -1,6 +1,6 @@
-"""What every request passes first: who may ask, from which pages, and what the answer tells.
+"""Tokens, CORS, security headers and unexpected errors, for every request.
 
-This is a plain ASGI middleware around everything that answers.
+This is plain ASGI middleware around all other applications.
 """
 
 from __future__ import annotations
@@ -8,25 +8,32 @@ from __future__ import annotations
 import hmac
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
-
-import orjson
+from collections.abc import Callable, Iterable
 
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http.connection import REFUSAL
-from roadworthy.serving.http.front import COUNTED, App, Header, Message, Receive, Scope, Send
-from roadworthy.serving.models.rejection import Rejection
+from roadworthy.serving.http.model_routes import (
+    COUNTED,
+    App,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    refused,
+)
+from roadworthy.serving.models.rejection import Rejection, unavailable
 
 OPEN_PATHS = re.compile(r"/v2/health/(live|ready)|/v2/models/[^/]+/ready")
-"""What is answered to who shows no token: whether the server lives, and is ready."""
+"""The paths that need no token: liveness and readiness."""
 READY_PATHS = re.compile(r"/v2/health/ready|/v[12]/models/[^/:]+|/v2/models/[^/]+/ready")
-"""What tells whether requests should be sent here."""
+"""The paths of readiness."""
 HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
-"""What every answer says that does not say it itself: show nothing of it as a page."""
+"""The default headers of every response, which keep browsers from showing it as a page."""
 
 _NO_STORE = (b"cache-control", b"no-store")
 _PREFLIGHT: tuple[Header, ...] = (
@@ -44,20 +51,20 @@ log = logging.getLogger(__name__)
 
 
 class Guard:
-    """Lets in who may ask.
+    """Checks every request, and completes every response.
 
     Parameters
     ----------
     app
-        Answers.
+        Answers the requests.
     token
-        What who asks must show as ``Authorization: Bearer ...``, or nothing.
+        The token of the header ``Authorization: Bearer ...``, or None for no authorization.
     origins
-        The origins, such as ``https://cars.example.org``, whose pages may read answers.
-    leaving
-        Whether the server is about to stop: then it is not ready.
+        The origins, such as ``https://cars.example.org``, whose pages may read responses.
+    stopping
+        Returns whether the server is about to stop: it is then not ready.
     refused
-        Called with protocol and status of each request that no version answered or refused.
+        Called with protocol and status of each error that is not a version's.
     """
 
     def __init__(
@@ -66,20 +73,17 @@ class Guard:
         *,
         token: str | None = None,
         origins: Iterable[str] = (),
-        leaving: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool] = lambda: False,
         refused: Callable[[str, int], object] = lambda *_: None,
     ) -> None:
         self._refused = refused
         self._app = app
         self._token = token
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
-        self._leaving = leaving
+        self._stopping = stopping
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """Answer one request."""
         started = False
         extra = self._cross_origin(scope) if self._origins else ()
 
@@ -102,26 +106,24 @@ class Guard:
             else:
                 await self._app(scope, receive, answer)
         except Exception:
-            # the last resort: whatever failed is in the log, and who asked is told that much
-            log.exception("%s %s was not answered.", scope["method"], scope["path"])
-            if not started:
-                told = "This was not foreseen: the log of the server says more."
-                await _refuse(Rejection(500, told), answer)
-            else:
+            log.exception("%s %s failed.", scope["method"], scope["path"])
+            if started:
                 raise
+            sentence = "An unexpected error occurred: see the server's log."
+            await _refuse(Rejection(500, sentence), answer)
 
     def _refusal(self, scope: Scope) -> Rejection | None:
         path = scope["path"]
         if self._token is not None and not _is_preflight(scope):
-            shown = dict(scope["headers"]).get(b"authorization")
-            if not is_shown(shown, self._token) and not OPEN_PATHS.fullmatch(path):
-                return unknown(shown)
-        if self._leaving() and READY_PATHS.fullmatch(path):
-            return Rejection(503, "The server is about to stop.", headers={"retry-after": "1"})
+            header = dict(scope["headers"]).get(b"authorization")
+            if not has_token(header, self._token) and not OPEN_PATHS.fullmatch(path):
+                return unauthorized(header)
+        if self._stopping() and READY_PATHS.fullmatch(path):
+            return unavailable("The server is about to stop: retry.")
         return None
 
     def _cross_origin(self, scope: Scope) -> tuple[Header, ...]:
-        """Return what lets a page of a named origin read the answer."""
+        """Return the headers with which a page of an allowed origin may read the response."""
         origin = dict(scope["headers"]).get(b"origin")
         vary = (b"vary", b"origin")
         if origin is None or origin not in self._origins:
@@ -132,24 +134,16 @@ class Guard:
         return (vary, allowed, (b"access-control-expose-headers", _EXPOSED))
 
 
-def is_shown(shown: bytes | None, token: str) -> bool:
-    """Return whether an ``Authorization`` shows the token, in a time that does not tell how near.
-
-    Parameters
-    ----------
-    shown
-        The header's value, or nothing.
-    token
-        The token.
-    """
-    scheme, _, credentials = (shown or b"").strip().partition(b" ")
+def has_token(header: bytes | None, token: str) -> bool:
+    """Return whether an ``Authorization`` header has the token, compared in constant time."""
+    scheme, _, credentials = (header or b"").strip().partition(b" ")
     return scheme.lower() == b"bearer" and hmac.compare_digest(credentials.strip(), token.encode())
 
 
-def unknown(shown: bytes | None) -> Rejection:
-    """Return the refusal of who shows no token, or another one."""
-    error = ', error="invalid_token"' if shown else ""
-    what = "is not this server's" if shown else "is missing"
+def unauthorized(header: bytes | None) -> Rejection:
+    """Return the rejection of a request without a token, or with another one."""
+    error = ', error="invalid_token"' if header else ""
+    what = "is not this server's" if header else "is missing"
     return Rejection(
         401,
         f"The token {what}: send the header Authorization: Bearer TOKEN.",
@@ -168,21 +162,16 @@ def _is_preflight(scope: Scope) -> bool:
 
 
 def _secured(headers: Iterable[Header], method: str, extra: tuple[Header, ...]) -> list[Header]:
-    said = list(headers)
-    names = {name for name, _ in said}
-    said += [header for header in HEADERS if header[0] not in names]
+    complete = list(headers)
+    names = {name for name, _ in complete}
+    complete += [header for header in HEADERS if header[0] not in names]
     if method != "POST" and b"cache-control" not in names:
-        said.append(_NO_STORE)
-    return [*said, *extra]
+        complete.append(_NO_STORE)
+    return [*complete, *extra]
 
 
 async def _refuse(rejection: Rejection, send: Send) -> None:
-    body = orjson.dumps(rejection.document)
-    told: Mapping[str, str] = {
-        "content-type": "application/json",
-        "content-length": str(len(body)),
-        **rejection.headers,
-    }
-    headers = [(name.encode(), value.encode()) for name, value in told.items()]
-    await send({"type": "http.response.start", "status": rejection.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    reply = refused(rejection)
+    head = {"status": reply.status, "headers": reply.headers}
+    await send({"type": "http.response.start", **head})
+    await send({"type": "http.response.body", "body": reply.body})

@@ -31,14 +31,14 @@ HEADERS = {
     "vary": "accept",
 }
 API = ("/v1", "/v2", "/metrics", "/openai", "/openapi.json")
-"""What no file of the page is found under."""
+"""The paths of the API, which no file of the page can hide."""
 
 
 class PageMount(Mount):
-    """The page under ``/``, but for the addresses of the API, whatever files there are."""
+    """The page under ``/``, except for the paths of the API."""
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Return whether a path is the page's."""
+        """Return whether a path belongs to the page."""
         path = scope.get("path", "")
         if any(path == part or path.startswith(f"{part}/") for part in API):
             return Match.NONE, {}
@@ -46,10 +46,10 @@ class PageMount(Mount):
 
 
 class Page(StaticFiles):
-    """The files of a directory, with headers that let a browser load nothing from elsewhere."""
+    """The files of a directory, with headers that let a browser load nothing from other origins."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        """Return one file; none whose name, or whose directory's, begins with a dot."""
+        """Return a file, or 404 if its name, or a directory's, begins with a dot."""
         if any(part.startswith(".") for part in path.split("/") if part != "."):
             raise HTTPException(404)
         response = await super().get_response(path, scope)

@@ -1,4 +1,4 @@
-"""KServe's two protocols: from the bytes of a request to columns, and from columns to bytes.
+"""KServe's two protocols: parse requests into columns, and render answers.
 
 V1 is a list of instances and a list of predictions. V2, the Open Inference Protocol, is one tensor
 per field, whose first dimension is the batch:
@@ -14,7 +14,7 @@ image, as a file         ``[N]`` or ``[N, 1]``                  BYTES
 image, as pixels         ``[N, H, W]`` or ``[N, H, W, C]``      UINT8
 =======================  =====================================  ==================
 
-A file is a base64 string in JSON, and the file itself where tensors are sent as bytes.
+A file is a base64 string in JSON, and the file itself in binary tensors.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import orjson
 from roadworthy.bundles.scoring import Columns
 from roadworthy.models import tensors
 from roadworthy.models.tensors import FieldType
-from roadworthy.serving.models.model_store import Held, Served
+from roadworthy.serving.models.model_store import LoadedVersion, ModelVersions
 from roadworthy.serving.models.rejection import Rejection
 
 _SIZES = {"FP": ("f", (64, 32)), "INT": ("i", (64, 32, 16, 8)), "UINT": ("u", (64, 32, 16, 8))}
@@ -47,46 +47,46 @@ _PACKED = _NUMBERS | {"BOOL": np.dtype(np.bool_)}
 _TENSOR_KEYS = {"name", "shape", "datatype", "data", "parameters"}
 _REQUEST_KEYS = {"id", "inputs", "outputs", "parameters", "model_name", "model_version"}
 _NESTED = ("depth limit exceeded", "recursion limit reached", "failed to allocate memory")
-"""What the parser says of objects within objects, in its versions."""
+"""The messages of the parser's versions about nested objects."""
 _WHAT_V1 = 'send {"instances": [{...}, ...]}'
 _WHAT_V2 = 'send {"inputs": [{"name": ..., "shape": [N], "datatype": ..., "data": [...]}, ...]}'
 
 
 class Instances(NamedTuple):
-    """A V1 request: the columns."""
+    """The columns of a V1 request."""
 
     columns: Columns
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A V2 request: the columns, what to call the answer, and which outputs are wanted."""
+    """The columns of a V2 request, its id, and the outputs that it requests."""
 
     columns: Columns
     identity: str | None
     outputs: Sequence[str]
 
 
-def read_v1(body: bytes, served: Served, max_rows: int) -> Instances:
-    """Return what a V1 request asks.
+def read_v1(body: bytes, loaded: LoadedVersion, max_rows: int) -> Instances:
+    """Parse a V1 request.
 
     Raises
     ------
     Rejection
-        400 for what is not JSON or not a list of instances, 413 for too many, 422 for a field.
+        400 for a body that is not a list of instances in JSON, 413 for too many, 422 for a field.
     """
     document = _document(body, _WHAT_V1)
     instances = document.get("instances")
     if type(instances) is not list or len(document) != 1:
         raise Rejection(400, f"The body is not a list of instances: {_WHAT_V1}.")
     _check_count(len(instances), max_rows)
-    rows = served.schema.rows(instances)
+    rows = loaded.schema.rows(instances)
     _check_keys(body, 1 + sum(map(len, rows)))
-    return Instances(served.schema.columns(rows))
+    return Instances(loaded.schema.columns(rows))
 
 
-def read_form(form: Sequence[tuple[str, str | bytes]], served: Served) -> Instances:
-    """Return the request of a form: one row of text fields and files.
+def read_form(form: Sequence[tuple[str, str | bytes]], loaded: LoadedVersion) -> Instances:
+    """Parse a form, which is one row of text fields and files.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def read_form(form: Sequence[tuple[str, str | bytes]], served: Served) -> Instan
         The name of each part with its text, or with the content of its file. The text of a number,
         a boolean or a list is JSON, where a list may lack its brackets; an empty text is a field
         that is left out. A list may also be sent as several parts with one name.
-    served
-        The version that is to answer.
+    loaded
+        The version that answers.
 
     Raises
     ------
@@ -106,20 +106,20 @@ def read_form(form: Sequence[tuple[str, str | bytes]], served: Served) -> Instan
     for name, value in form:
         if value:
             parts.setdefault(name, []).append(value)
-    fields = served.schema.fields
+    fields = loaded.schema.fields
     row = {name: _typed(name, fields.get(name), values) for name, values in parts.items()}
     files = {
         name: value
         for name, value in row.items()
         if isinstance(value, bytes) and name in fields and fields[name].image is not None
     }
-    # the rest of a row is checked as JSON is, for which a file is some text
-    (checked,) = served.schema.rows([row | dict.fromkeys(files, "")])
-    return Instances(served.schema.columns([checked | files]))
+    # the rest of a row is validated as JSON, in which a file is a string
+    (checked,) = loaded.schema.rows([row | dict.fromkeys(files, "")])
+    return Instances(loaded.schema.columns([checked | files]))
 
 
 def _typed(name: str, field: FieldType | None, values: Sequence[str | bytes]) -> Any:
-    """Return the value of a form's field as JSON would have it, or what validation will refuse."""
+    """Return a form field's value as in JSON, or a value that validation refuses."""
     first, *others = values
     if field is not None and field.item is not None:
         if others or field.item.kind == "string":
@@ -140,10 +140,10 @@ def _loaded(text: str | bytes, otherwise: Any) -> Any:
 
 
 def answer_v1(answers: Columns) -> bytes:
-    """Return a V1 answer: one object per row.
+    """Return a V1 response: one object per row.
 
-    Where all are numbers, these are written in one go and put into a template of a row, which for
-    many rows takes half as long as making and writing an object for each.
+    If all answers are numbers, they are formatted at once and inserted into a template. For many
+    rows this takes half as long as to make and format an object for each.
     """
     if any(column.ndim != 1 or column.dtype.kind not in "fiu" for column in answers.values()):
         return orjson.dumps({"predictions": tensors.records(answers)})
@@ -156,139 +156,144 @@ def answer_v1(answers: Columns) -> bytes:
 
 @lru_cache
 def _row(names: tuple[str, ...]) -> bytes:
-    """Return one object with a place for the number of each name."""
+    """Return the template of an object with a number for each name."""
     keys = (orjson.dumps(name).replace(b"%", b"%%") for name in names)
     return b"{%b}" % b",".join(key + b":%b" for key in keys)
 
 
-def read_v2(body: bytes, json_length: bytes | None, served: Served, max_rows: int) -> Inference:
-    """Return what a V2 request asks.
+def read_v2(
+    body: bytes, json_length: bytes | None, loaded: LoadedVersion, max_rows: int
+) -> Inference:
+    """Parse a V2 request.
 
     Parameters
     ----------
     body
-        The body: JSON, and after it the tensors that are sent as bytes.
+        The body: JSON, and after it the binary tensors.
     json_length
-        The header ``inference-header-content-length``: how much of the body is JSON, or nothing
-        when all of it is.
-    served
-        The version that is to answer.
+        The header ``inference-header-content-length`` with the length of the JSON, or None if all
+        of the body is JSON.
+    loaded
+        The version that answers.
     max_rows
         The most rows.
 
     Raises
     ------
     Rejection
-        400 for what is not JSON or not a list of tensors, 413 for too many rows, 422 for a field.
+        400 for a body that is not a list of tensors in JSON, 413 for too many rows, 422 for a
+        field.
     """
     text, tail = _parts(body, json_length)
     document = _document(text, _WHAT_V2)
-    inference = infer(document, tail, served, max_rows)
+    inference = infer(document, tail, loaded, max_rows)
     _check_keys(text, _keys(document))
     return inference
 
 
-def infer(document: Mapping[str, Any], tail: bytes, served: Served, max_rows: int) -> Inference:
-    """Return what a parsed V2 request asks; see :func:`read_v2`."""
+def infer(
+    document: Mapping[str, Any], tail: bytes, loaded: LoadedVersion, max_rows: int
+) -> Inference:
+    """Parse the JSON and the binary tensors of a V2 request; see :func:`read_v2`."""
     inputs = document.get("inputs")
     if type(inputs) is not list or not inputs or not _REQUEST_KEYS.issuperset(document):
         raise Rejection(400, f"The body is not a list of inputs: {_WHAT_V2}.")
     identity = document.get("id")
     if identity is not None and type(identity) is not str:
         raise Rejection(400, "The id of a request is not a string: send it in quotes, or none.")
-    outputs = _wanted(document.get("outputs"), served)
+    outputs = _wanted(document.get("outputs"), loaded)
     sent: dict[str, npt.NDArray[Any]] = {}
     rows: int | None = None
     for tensor in inputs:
-        name, column, tail = _tensor(tensor, tail, served, rows, max_rows)
+        name, column, tail = _tensor(tensor, tail, loaded, rows, max_rows)
         if name in sent:
             raise Rejection(400, f"The input {name} is sent twice: send one tensor per field.")
         rows = len(column)
         sent[name] = column
     if tail:
         raise Rejection(400, f"{len(tail)} bytes follow the last tensor: leave them out.")
-    served.schema.missing([name for name in served.schema.fields if name not in sent])
-    for name, field in served.schema.fields.items():
+    loaded.schema.missing([name for name in loaded.schema.fields if name not in sent])
+    for name, field in loaded.schema.fields.items():
         if name not in sent:
             sent[name] = tensors.column(field, [None] * (rows or 0))
     return Inference(sent, identity, outputs)
 
 
-def answer_v2(inference: Inference, answers: Columns, served: Served) -> bytes:
-    """Return a V2 answer: one tensor per field."""
+def answer_v2(inference: Inference, answers: Columns, loaded: LoadedVersion) -> bytes:
+    """Return a V2 response: one tensor per field."""
     document: dict[str, Any] = {
-        "model_name": served.manifest.model,
-        "model_version": str(served.version),
+        "model_name": loaded.manifest.model,
+        "model_version": str(loaded.version),
     }
     if inference.identity is not None:
         document["id"] = inference.identity
-    document["outputs"] = outputs(inference, answers, served)
+    document["outputs"] = outputs(inference, answers, loaded)
     return orjson.dumps(document)
 
 
-def outputs(inference: Inference, answers: Columns, served: Served) -> list[dict[str, Any]]:
-    """Return the tensors of an answer that were asked for.
+def outputs(inference: Inference, answers: Columns, loaded: LoadedVersion) -> list[dict[str, Any]]:
+    """Return the requested tensors of an answer.
 
     Raises
     ------
     Rejection
-        422 for lists of unequal length, which are no tensor.
+        422 for lists of unequal length, which do not fit in a tensor.
     """
-    return [_output(name, answers[name], served) for name in inference.outputs]
+    return [_output(name, answers[name], loaded) for name in inference.outputs]
 
 
-def metadata(held: Held, served: Served | None) -> dict[str, Any]:
-    """Return the V2 metadata of a model: its versions and tensors; -1 is a free dimension."""
+def metadata(model: ModelVersions, loaded: LoadedVersion | None) -> dict[str, Any]:
+    """Return the V2 metadata of a model: its versions and tensors, with -1 for a free dimension."""
     return {
-        "name": held.model,
-        "versions": sorted(held.versions, key=int),
+        "name": model.name,
+        "versions": sorted(model.versions, key=int),
         "platform": "onnx_onnxv1",
-        "inputs": input_types(served),
-        "outputs": output_types(served),
+        "inputs": input_types(loaded),
+        "outputs": output_types(loaded),
     }
 
 
-def input_types(served: Served | None) -> list[dict[str, Any]]:
-    """Return name, datatype and shape of each input of a version; an image is that of a file."""
-    fields = served.schema.fields.values() if served else ()
+def input_types(loaded: LoadedVersion | None) -> list[dict[str, Any]]:
+    """Return name, datatype and shape of each input of a version. Images are files."""
+    fields = loaded.schema.fields.values() if loaded else ()
     return [_tensor_type(field.name, field) for field in fields]
 
 
-def output_types(served: Served | None) -> list[dict[str, Any]]:
+def output_types(loaded: LoadedVersion | None) -> list[dict[str, Any]]:
     """Return name, datatype and shape of each output of a version."""
-    if served is None:
+    if loaded is None:
         return []
-    return [_tensor_type(name, served.answer.get(name)) for name in served.scorer.outputs]
+    return [_tensor_type(name, loaded.answer.get(name)) for name in loaded.scorer.outputs]
 
 
-def card(held: Held, served: Served) -> bytes:
-    """Return what the page shows of a version."""
-    manifest = served.manifest
-    challenger = held.challenger
+def card(model: ModelVersions, loaded: LoadedVersion) -> bytes:
+    """Return the content of a version's page."""
+    manifest = loaded.manifest
+    challenger = model.challenger
     return orjson.dumps(
         {
-            "model": held.model,
-            "title": manifest.title or held.model,
+            "model": model.name,
+            "title": manifest.title or model.name,
             "task": manifest.task,
-            "version": served.version,
-            "since": served.release.since,
-            "digest": served.release.digest,
+            "version": loaded.version,
+            "since": loaded.release.since,
+            "digest": loaded.release.digest,
             "commit": manifest.commit,
             "candidate": manifest.candidate,
             "metrics": dict(manifest.metrics),
             "request": dict(manifest.request),
             "answer": dict(manifest.answer),
-            "page": dict(served.page),
-            "points": dict(served.points),
+            "page": dict(loaded.page),
+            "points": dict(loaded.points),
             "challenger": None if challenger is None else challenger.version,
-            "state": held.state,
-            "split": [part.to_dict() for part in held.split],
+            "state": model.state,
+            "split": [part.to_dict() for part in model.split],
         }
     )
 
 
 def datatypes(field: FieldType) -> Sequence[str]:
-    """Return the datatypes in which a field can be sent."""
+    """Return the datatypes that a field may have."""
     if field.image is not None:
         return ("BYTES", "UINT8")
     kind = field.kind if field.item is None else field.item.kind
@@ -296,7 +301,7 @@ def datatypes(field: FieldType) -> Sequence[str]:
 
 
 def shapes(field: FieldType, datatype: str) -> list[list[Any]]:
-    """Return the shapes in which a field can be sent; ``"N"`` and ``"L"`` are free sizes."""
+    """Return the shapes that a field may have. ``"N"`` and ``"L"`` are free sizes."""
     if field.image is not None and datatype == "UINT8":
         size = ["N", field.image.height, field.image.width]
         return [size, [*size, 1]] if field.image.channels == 1 else [[*size, 3]]
@@ -321,8 +326,8 @@ def _datatype(field: FieldType | None) -> str:
     return {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}.get(kind, "BYTES")
 
 
-def _output(name: str, column: npt.NDArray[Any], served: Served) -> dict[str, Any]:
-    field = served.answer.get(name)
+def _output(name: str, column: npt.NDArray[Any], loaded: LoadedVersion) -> dict[str, Any]:
+    field = loaded.answer.get(name)
     if column.dtype == object and field is not None and field.item is not None and column.ndim == 1:
         raise Rejection(
             422,
@@ -353,20 +358,20 @@ def _document(body: bytes, remedy: str) -> dict[str, Any]:
 
 def _check_count(rows: int, max_rows: int) -> None:
     if not rows:
-        raise Rejection(400, "There is no row to answer: send at least one.")
+        raise Rejection(400, "The request has no rows: send at least one.")
     if rows > max_rows:
         raise Rejection(413, f"{rows} rows are too many: send at most {max_rows} at a time.")
 
 
 def _check_keys(text: bytes, keys: int) -> None:
-    """Refuse a text in which an object says a key twice, of which the parser keeps the last.
+    """Refuse JSON with a duplicate key, of which the parser keeps the last.
 
-    Every key is followed by a colon, so when a text has as many colons as the parsed document has
-    keys, no key was lost. Only a text with more of them is read again, by the slower parser.
+    A colon follows every key. If a text has as many colons as the document has keys, no key is
+    duplicate. Only a text with more colons is parsed again, by a slower parser.
     """
     if text.count(b":") != keys:
         try:
-            # the first parser has made sure of the numbers, and a long one takes Python long
+            # numbers are valid already, and Python converts long ones slowly
             json.loads(text, object_pairs_hook=_unique, parse_int=len, parse_float=len)
         except RecursionError:
             raise Rejection(400, "The body is nested too deeply: send flat objects.") from None
@@ -376,13 +381,13 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     unique: dict[str, Any] = {}
     for name, value in pairs:
         if name in unique:
-            raise Rejection(400, f"The key {json.dumps(name[:100])} is said twice: say it once.")
+            raise Rejection(400, f"The key {json.dumps(name[:100])} is duplicate: send it once.")
         unique[name] = value
     return unique
 
 
 def _keys(document: Mapping[str, Any]) -> int:
-    """Return how many keys a request has where it should have any."""
+    """Return the number of keys in the known parts of a request."""
     parts = [part for key in ("inputs", "outputs") for part in document.get(key) or ()]
     objects: list[Any] = [document, *parts]
     objects += [one.get("parameters") for one in objects]
@@ -402,14 +407,14 @@ def _parts(body: bytes, json_length: bytes | None) -> tuple[bytes, bytes]:
     return body[:length], body[length:]
 
 
-def _wanted(wanted: Any, served: Served) -> Sequence[str]:
-    known = served.scorer.outputs
+def _wanted(wanted: Any, loaded: LoadedVersion) -> Sequence[str]:
+    known = loaded.scorer.outputs
     if wanted is None or wanted == []:
         return known
     names = [part.get("name") if type(part) is dict else None for part in _list(wanted)]
     if any(name not in known for name in names):
-        remedy = f"ask for some of {', '.join(known)}, or leave outputs out"
-        raise Rejection(400, f"The request asks for an output that there is not: {remedy}.")
+        remedy = f"request some of {', '.join(known)}, or leave outputs out"
+        raise Rejection(400, f"The request has an unknown output: {remedy}.")
     return [name for name in known if name in names]
 
 
@@ -420,18 +425,18 @@ def _list(value: Any) -> list[Any]:
 
 
 def _tensor(
-    tensor: Any, tail: bytes, served: Served, rows: int | None, max_rows: int
+    tensor: Any, tail: bytes, loaded: LoadedVersion, rows: int | None, max_rows: int
 ) -> tuple[str, npt.NDArray[Any], bytes]:
-    """Return name and column of a tensor, and the bytes that are left for the next ones."""
+    """Return name and column of a tensor, and the bytes of the tensors after it."""
     if type(tensor) is not dict or not _TENSOR_KEYS.issuperset(tensor):
         raise Rejection(400, f"An input is not a tensor: {_WHAT_V2}.")
     name = tensor.get("name")
     if type(name) is not str:
         raise Rejection(400, f"An input has no name: {_WHAT_V2}.")
-    if name not in served.schema.fields:
-        raise served.schema.unknown(name)
-    field = served.schema.fields[name]
-    datatype = _checked_datatype(field, tensor.get("datatype"), served)
+    if name not in loaded.schema.fields:
+        raise loaded.schema.unknown(name)
+    field = loaded.schema.fields[name]
+    datatype = _checked_datatype(field, tensor.get("datatype"), loaded)
     shape = _checked_shape(field, datatype, tensor.get("shape"))
     _check_count(shape[0], max_rows)
     if rows is not None and shape[0] != rows:
@@ -440,18 +445,18 @@ def _tensor(
         )
     values, tail = _values(field, tensor, datatype, shape, tail)
     if field.image is not None and datatype == "UINT8":
-        return name, _pixels(field, values, served), tail
-    column = served.schema.column(name, _rows(field, values, shape))
+        return name, _pixels(field, values, loaded), tail
+    column = loaded.schema.column(name, _rows(field, values, shape))
     if "INT" in datatype:
-        _check_whole(name, column, served)
+        _check_whole(name, column, loaded)
     return name, column, tail
 
 
-def _checked_datatype(field: FieldType, datatype: Any, served: Served) -> str:
+def _checked_datatype(field: FieldType, datatype: Any, loaded: LoadedVersion) -> str:
     allowed = datatypes(field)
     if type(datatype) is not str or datatype not in allowed:
         problem = f"is of a datatype that is none of {', '.join(allowed)}"
-        raise served.schema.refusal(None, field.name, problem, datatype)
+        raise loaded.schema.refusal(None, field.name, problem, datatype)
     return datatype
 
 
@@ -463,14 +468,14 @@ def _checked_shape(field: FieldType, datatype: str, shape: Any) -> list[int]:
             wanted in ("N", "L", size) for wanted, size in zip(one, sizes, strict=True)
         ):
             return sizes
-    told = " or ".join(f"[{', '.join(map(str, one))}]" for one in allowed)
-    raise Rejection(400, f"The shape of {field.name} is not that of its field: send {told}.")
+    shapes_text = " or ".join(f"[{', '.join(map(str, one))}]" for one in allowed)
+    raise Rejection(400, f"The shape of {field.name} is not that of its field: send {shapes_text}.")
 
 
 def _values(
     field: FieldType, tensor: Mapping[str, Any], datatype: str, shape: Sequence[int], tail: bytes
 ) -> tuple[Any, bytes]:
-    """Return the values of a tensor, flat, and the bytes that are left."""
+    """Return the flat values of a tensor, and the bytes of the tensors after it."""
     name = field.name
     parameters = tensor.get("parameters")
     size = parameters.get("binary_data_size") if type(parameters) is dict else None
@@ -482,7 +487,7 @@ def _values(
 
 
 def _flat(name: str, data: Any, shape: Sequence[int]) -> list[Any]:
-    """Return the data of a tensor flat, whether it is sent flat or nested as its shape says."""
+    """Return the flat data of a tensor, which may be flat or nested."""
     if type(data) is not list:
         raise Rejection(400, f"The data of {name} is not a list: send a list of {shape[0]}.")
     for length in shape[1:]:
@@ -490,25 +495,27 @@ def _flat(name: str, data: Any, shape: Sequence[int]) -> list[Any]:
             break
         if any(type(one) is not list or len(one) != length for one in data):
             raise Rejection(
-                400, f"The data of {name} is not nested as its shape says: send lists of {length}."
+                400, f"The data of {name} is not nested like its shape: send lists of {length}."
             )
         data = list(chain.from_iterable(data))
     values: list[Any] = data
     if len(values) != math.prod(shape):
-        told = f"has {len(values)} values, its shape says {math.prod(shape)}: send as many."
-        raise Rejection(400, f"The data of {name} {told}")
+        count = math.prod(shape)
+        raise Rejection(
+            400, f"The data of {name} has {len(values)} values, its shape {count}: send as many."
+        )
     return values
 
 
 def _unpacked(field: FieldType, packed: bytes, datatype: str, count: int) -> Any:
-    """Return the values of a tensor that is sent as bytes, little-endian, strings by length."""
+    """Return the values of a binary tensor: little-endian, strings after their length."""
     name = field.name
     if datatype == "BYTES":
         values = _strings(name, packed, decode=field.image is None)
         if len(values) != count:
             raise Rejection(
                 400,
-                f"The tensor {name} has {len(values)} values, its shape says {count}: be exact.",
+                f"The tensor {name} has {len(values)} values, its shape {count}: send as many.",
             )
         return values
     width = _PACKED[datatype].itemsize
@@ -547,22 +554,22 @@ def _rows(field: FieldType, values: list[Any], shape: Sequence[int]) -> list[Any
         return [values[row * length : (row + 1) * length] for row in range(rows)]
     if field.required:
         return values
-    # a tensor has no other way to leave out the value of one row
+    # the only ways to encode a missing value in a tensor
     if field.kind == "string":
         return [None if value == "" else value for value in values]
     return [None if value != value else value for value in values]  # noqa: PLR0124 - NaN
 
 
-def _pixels(field: FieldType, values: Any, served: Served) -> npt.NDArray[np.uint8]:
+def _pixels(field: FieldType, values: Any, loaded: LoadedVersion) -> npt.NDArray[np.uint8]:
     found = np.asarray(values)
     if found.dtype.kind not in "iu" or found.min() < 0 or found.max() > 255:
         problem = "has pixels that are not whole numbers from 0 to 255"
-        raise served.schema.refusal(None, field.name, problem, values)
-    return found.astype(np.uint8).reshape(-1, *served.schema.fields[field.name].shape)
+        raise loaded.schema.refusal(None, field.name, problem, values)
+    return found.astype(np.uint8).reshape(-1, *loaded.schema.fields[field.name].shape)
 
 
-def _check_whole(name: str, column: npt.NDArray[Any], served: Served) -> None:
+def _check_whole(name: str, column: npt.NDArray[Any], loaded: LoadedVersion) -> None:
     for row, values in enumerate(column.reshape(len(column), -1).tolist()):
         for value in values:
             if value % 1:
-                raise served.schema.refusal(row, name, "is not a whole number", value)
+                raise loaded.schema.refusal(row, name, "is not a whole number", value)

@@ -1,7 +1,8 @@
-"""How a challenger is asked, so that whatever it does harms no request of the champion's.
+"""A circuit breaker around a challenger, so that its failures harm no request.
 
-A graph that works for ever would hold the event loop, and with it every request. So a challenger
-works in threads of its own, within a time, and is asked no more when it fails again and again.
+A graph that never ends would block the event loop, and with it every request. A challenger
+therefore computes in threads of its own, within a time-out, and gets no more traffic after several
+failures in a row.
 """
 
 from __future__ import annotations
@@ -19,31 +20,31 @@ import numpy.typing as npt
 
 from roadworthy.bundles.scoring import Columns, Scorer, Stop
 
-_FEW = 10
+_FEW_ROWS = 10
 
 
-class TrialError(Exception):
-    """A challenger did not answer; ``reason`` is error, timeout, busy or breaker."""
+class ChallengerError(Exception):
+    """The challenger did not answer. ``reason`` is error, timeout, busy or breaker."""
 
-    def __init__(self, reason: str, told: str) -> None:
-        super().__init__(told)
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
         self.reason = reason
 
 
 @dataclass(frozen=True)
-class Patience:
-    """What is borne with a challenger.
+class BreakerLimits:
+    """The limits of a challenger.
 
     Parameters
     ----------
     seconds
-        How long it may take for one request.
+        The time-out of one request.
     failures
-        How often it may fail, one time after the other, until it is given up.
+        The number of consecutive failures that opens the breaker.
     waiting
-        How many requests may wait for it.
+        The most requests that may wait for the challenger.
     threads
-        How many requests it answers at a time.
+        The number of requests that it computes at a time.
     """
 
     seconds: float = 1.0
@@ -52,49 +53,50 @@ class Patience:
     threads: int = 2
 
 
-DEFAULT_PATIENCE = Patience()
+DEFAULT_LIMITS = BreakerLimits()
 
 
-class Trial:
-    """Asks one challenger.
+class CircuitBreaker:
+    """Runs one challenger.
 
     Parameters
     ----------
     scorer
         Its graph.
-    patience
-        What is borne with it.
+    limits
+        Its limits.
     """
 
-    def __init__(self, scorer: Scorer, patience: Patience = DEFAULT_PATIENCE) -> None:
+    def __init__(self, scorer: Scorer, limits: BreakerLimits = DEFAULT_LIMITS) -> None:
         self._scorer = scorer
-        self._patience = patience
-        # its threads end with this object, whatever requests still hold it
-        self._threads = ThreadPoolExecutor(patience.threads, "challenger")
+        self._limits = limits
+        # the threads end with this object, even if requests still refer to it
+        self._threads = ThreadPoolExecutor(limits.threads, "challenger")
         self._lock = threading.Lock()
         self._waiting = 0
         self._failures = 0
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether it failed so often that it is asked only by who asks for it."""
-        return self._failures >= self._patience.failures
+    def is_open(self) -> bool:
+        """Whether the challenger failed so often that it only gets requests for its version."""
+        return self._failures >= self._limits.failures
 
-    async def ask(self, columns: Columns) -> Columns:
-        """Return the challenger's answers. Who asks is to :meth:`note` a failure that is its own.
+    async def score(self, columns: Columns) -> Columns:
+        """Return the challenger's answers. The caller calls :meth:`record` after a failure.
 
         Raises
         ------
-        TrialError
-            It raised, answered with what is no number, took too long, or has too much to do.
+        ChallengerError
+            The graph raised an error, answered with a number that is not finite, exceeded the
+            time-out, or has too many requests waiting.
         """
-        if self._waiting >= self._patience.waiting:
-            raise TrialError("busy", f"{self._waiting} requests wait for it")
+        if self._waiting >= self._limits.waiting:
+            raise ChallengerError("busy", f"{self._waiting} requests wait for it")
         stop = Stop()
-        work = self._start(self._scorer.score, columns, stop)
+        work = self._submit(self._scorer.score, columns, stop)
         try:
             answers: Columns = await asyncio.wait_for(
-                asyncio.wrap_future(work), self._patience.seconds
+                asyncio.wrap_future(work), self._limits.seconds
             )
             check_finite(answers)
         except asyncio.CancelledError:
@@ -102,37 +104,36 @@ class Trial:
             raise
         except TimeoutError:
             stop.now()
-            raise TrialError("timeout", f"no answer in {self._patience.seconds:g} s") from None
+            raise ChallengerError("timeout", f"no answer in {self._limits.seconds:g} s") from None
         except Exception as error:
-            raise TrialError("error", str(error)) from error
-        self.note(failed=False)
+            raise ChallengerError("error", str(error)) from error
+        self.record(failed=False)
         return answers
 
-    def aside(self, work: Callable[[Stop], object]) -> bool:
-        """Do something else with it in its threads, if it has time; return whether.
+    def run_in_background(self, work: Callable[[Stop], object]) -> bool:
+        """Run other work in the challenger's threads if they are idle. Return whether it runs.
 
-        To be called on the event loop. The work is to :meth:`note` how it went, and to raise
-        nothing.
+        Call this on the event loop. The work calls :meth:`record` and raises nothing.
         """
-        if self._waiting or self.is_given_up:
+        if self._waiting or self.is_open:
             return False
         stop = Stop()
-        self._start(work, stop)
-        asyncio.get_running_loop().call_later(self._patience.seconds, stop.now)
+        self._submit(work, stop)
+        asyncio.get_running_loop().call_later(self._limits.seconds, stop.now)
         return True
 
-    def note(self, *, failed: bool) -> None:
-        """Note whether the challenger failed."""
+    def record(self, *, failed: bool) -> None:
+        """Record whether the challenger failed."""
         self._failures = self._failures + 1 if failed else 0
 
-    def _start(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    def _submit(self, work: Callable[..., Any], *arguments: Any) -> Future[Any]:
         with self._lock:
             self._waiting += 1
         done = self._threads.submit(work, *arguments)
-        done.add_done_callback(self._ended)
+        done.add_done_callback(self._finished)
         return done
 
-    def _ended(self, _: Future[Any]) -> None:
+    def _finished(self, _: Future[Any]) -> None:
         with self._lock:
             self._waiting -= 1
 
@@ -143,7 +144,7 @@ def check_finite(answers: Columns) -> None:
     Raises
     ------
     ArithmeticError
-        One is not.
+        A number is not finite.
     """
     for name, column in answers.items():
         if not _is_finite(column):
@@ -154,7 +155,7 @@ def _is_finite(column: npt.NDArray[Any]) -> bool:
     if column.dtype.kind != "f":  # lists of unequal length are arrays in a column of objects
         lists = column.dtype == object and column.ndim == 1
         return not lists or all(_is_finite(v) for v in column if isinstance(v, np.ndarray))
-    if column.ndim == 1 and len(column) < _FEW:
-        # for a few rows numpy takes as long as the rest of the answer's way
+    if column.ndim == 1 and len(column) < _FEW_ROWS:
+        # numpy's overhead for a few rows is as large as the rest of a request
         return all(map(math.isfinite, column.tolist()))
     return bool(np.isfinite(column).all())

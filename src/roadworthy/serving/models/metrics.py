@@ -1,9 +1,9 @@
-"""What a server tells of itself at ``/metrics``.
+"""The metrics of a server at ``/metrics``.
 
-An answer only appends to a list; the figures are brought up to date a few times a second, many
-answers at a time, because a histogram of Prometheus's client costs as much as a model's answer.
-With the variable ``PROMETHEUS_MULTIPROC_DIR`` the figures of all processes that share the directory
-are told as one, also of those that ended.
+A response only appends to a list. The metrics are updated a few times a second, many responses at a
+time, because a histogram of Prometheus's client takes as long as a model's answer. With the
+variable ``PROMETHEUS_MULTIPROC_DIR``, the metrics of all processes that share the directory are
+added up, including those of processes that ended.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from prometheus_client.registry import Collector
 
 from roadworthy.bundles.scoring import Columns
 from roadworthy.models.agreement import DEFAULT, differences
-from roadworthy.serving.models.model_store import Fleet, Served
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
@@ -44,16 +44,16 @@ _LATENCIES = (
 )
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
 _NUMBERS = "fiu"
-"""The kinds of numpy's types that are counted as numbers; all others are labels."""
+"""The numpy kinds that are observed as numbers. All others are labels."""
 _MOST_LABELS = 100
-"""So many labels of an output are told apart; the rest are counted as :data:`_OTHER`."""
+"""The most labels of an output; further ones are counted as :data:`_OTHER`."""
 _OTHER = "other"
 
 
-class Answered(NamedTuple):
-    """One answer, as it is counted."""
+class Observation(NamedTuple):
+    """One response."""
 
-    served: Served | None
+    loaded: LoadedVersion | None
     protocol: str
     status: int
     seconds: float
@@ -61,33 +61,33 @@ class Answered(NamedTuple):
 
 
 class Metrics:
-    """The figures of one server.
+    """The metrics of one server.
 
     Parameters
     ----------
     fleet
-        The versions, whose role, weight and age are told as they are at the moment.
+        The versions, whose current role, weight and age are exposed.
     in_flight
-        Returns how many requests are being answered.
+        Returns the number of requests in flight.
     """
 
-    def __init__(self, fleet: Fleet, in_flight: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, store: ModelStore, in_flight: Callable[[], int] = lambda: 0) -> None:
         self._now_in_flight = in_flight
         self._registry = CollectorRegistry()
-        self._pending: list[Answered] = []
+        self._pending: list[Observation] = []
         self._flushing = threading.Lock()
         self._due = False
         self._distributions: dict[tuple[str, ...], _Distribution] = {}
         version = ("model", "version")
         self._requests = Counter(
             "roadworthy_requests",
-            "Requests that were answered.",
+            "Requests that got a response.",
             (*version, "protocol", "status"),
             registry=self._registry,
         )
         self._seconds = _Bulk(
             "roadworthy_request_seconds",
-            "Time from a request's body to its answer.",
+            "Time from a request's body to its response.",
             version,
             buckets=_LATENCIES,
             registry=self._registry,
@@ -100,13 +100,13 @@ class Metrics:
         )
         self._shadow = Counter(
             "roadworthy_shadow",
-            "Requests that were put to both versions.",
+            "Requests that both versions answered, or were to answer.",
             ("model", "challenger", "outcome"),
             registry=self._registry,
         )
         self._labels = Counter(
             "roadworthy_prediction_labels",
-            "Labels that were answered.",
+            "Answers that are labels.",
             (*version, "output", "label"),
             registry=self._registry,
         )
@@ -126,27 +126,27 @@ class Metrics:
         )
         self.in_flight = Gauge(
             "roadworthy_in_flight",
-            "Requests that are being answered.",
+            "Requests in flight.",
             registry=self._registry,
             multiprocess_mode="livesum",
         )
         self._registry.register(_Distributions(self._distributions))
-        self._fleet = _FleetCollector(fleet)
+        self._store = _VersionCollector(store)
 
-    def answered(self, answered: Answered) -> None:
-        """Count an answer. To be called on the event loop."""
-        self._pending.append(answered)
+    def observe(self, observation: Observation) -> None:
+        """Count a response. Call this on the event loop."""
+        self._pending.append(observation)
         if len(self._pending) >= _FLUSH_ANSWERS:
             self.flush()
         self._flush_soon()
 
-    def fell_back(self, challenger: Served, reason: str) -> None:
-        """Count a request that the champion answered in the challenger's place."""
+    def fell_back(self, challenger: LoadedVersion, reason: str) -> None:
+        """Count a request that the champion answered instead of the challenger."""
         name, number = _version(challenger)
         self._fallbacks.labels(name, number, reason).inc()
 
-    def compared(self, challenger: Served, theirs: Columns, ours: Columns) -> None:
-        """Count the challenger's answers and the champion's to the same rows."""
+    def compared(self, challenger: LoadedVersion, theirs: Columns, ours: Columns) -> None:
+        """Observe the answers of both versions to the same rows."""
         model, number = _version(challenger)
         tolerances = challenger.manifest.tolerances
         self._shadow.labels(model, number, "compared").inc()
@@ -162,34 +162,34 @@ class Metrics:
                     "roadworthy_shadow_prediction",
                     "Answers of both versions to the same requests.",
                     labels,
-                    # without least and greatest: a bin of nothing but extremes is one of chance
+                    # without the extremes, whose bins would be filled by chance
                     _spread(challenger, output, "quantiles")[1:-1] or (0.0,),
                 )
                 found.observe_all(values)
             tolerance = tolerances.get(output, DEFAULT)
             found_differences = differences(theirs[output], ours[output], tolerance)
-            # an infinite difference, and a large one, count as much as the last bucket's bound
+            # infinite and large differences count as the last bucket's bound
             bounded = np.minimum(found_differences, _DIFFERENCES[-1])
             self._difference.labels(model, number, output).observe_all(bounded)
 
-    def not_compared(self, challenger: Served, outcome: str) -> None:
-        """Count a request that could not be put to both versions."""
+    def not_compared(self, challenger: LoadedVersion, outcome: str) -> None:
+        """Count a request that only one version answered."""
         model, number = _version(challenger)
         self._shadow.labels(model, number, outcome).inc()
 
     def flush(self) -> None:
-        """Bring the figures up to date."""
+        """Update the metrics."""
         with self._flushing:
             pending, self._pending = self._pending, []
             self._count(pending)
         self.in_flight.set(self._now_in_flight())
 
     def refused(self, protocol: str, status: int) -> None:
-        """Count a request that no version was asked. To be called on the event loop."""
-        self.answered(Answered(None, protocol, status, 0.0, None))
+        """Count a request that reached no version. Call this on the event loop."""
+        self.observe(Observation(None, protocol, status, 0.0, None))
 
     async def text(self) -> bytes:
-        """Return the figures as Prometheus reads them, made aside: there may be many files."""
+        """Return the metrics in Prometheus's text format, made in a thread: files may be many."""
         self.flush()
         return await asyncio.to_thread(self._text)
 
@@ -198,7 +198,7 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + generate_latest(self._fleet)
+        return generate_latest(registry) + generate_latest(self._store)
 
     def _flush_soon(self) -> None:
         if not self._due:
@@ -208,29 +208,29 @@ class Metrics:
     def _flush_when_due(self) -> None:
         self._due = False
         self.flush()
-        if self._now_in_flight():  # until none is: other processes tell what was noted last
+        if self._now_in_flight():  # until it is 0: other processes expose the last value
             self._flush_soon()
 
-    def _count(self, pending: Sequence[Answered]) -> None:
-        asked = Tally((one.served, one.protocol, one.status) for one in pending)
-        for (served, protocol, status), count in asked.items():
-            name, number = _version(served)
+    def _count(self, pending: Sequence[Observation]) -> None:
+        responses = Tally((one.loaded, one.protocol, one.status) for one in pending)
+        for (loaded, protocol, status), count in responses.items():
+            name, number = _version(loaded)
             self._requests.labels(name, number, protocol, str(status)).inc(count)
-        good: dict[Served, list[Answered]] = {}
+        good: dict[LoadedVersion, list[Observation]] = {}
         for one in pending:
-            if one.served is not None and one.answers is not None:
-                good.setdefault(one.served, []).append(one)
-        for served, answered in good.items():
+            if one.loaded is not None and one.answers is not None:
+                good.setdefault(one.loaded, []).append(one)
+        for loaded, answered in good.items():
             times = np.array([one.seconds for one in answered])
-            self._seconds.labels(*_version(served)).observe_all(times)
-            for output in served.scorer.outputs:
+            self._seconds.labels(*_version(loaded)).observe_all(times)
+            for output in loaded.scorer.outputs:
                 values = [one.answers[output] for one in answered if one.answers is not None]
-                self._count_answers(served, output, values)
+                self._count_answers(loaded, output, values)
 
     def _count_answers(
-        self, served: Served, output: str, columns: Sequence[npt.NDArray[Any]]
+        self, loaded: LoadedVersion, output: str, columns: Sequence[npt.NDArray[Any]]
     ) -> None:
-        model, version = _version(served)
+        model, version = _version(loaded)
         values = np.concatenate([_flat(column) for column in columns])
         if values.dtype.kind not in _NUMBERS:
             for label, count in self._counted(model, output, values):
@@ -238,16 +238,16 @@ class Metrics:
             return
         found = self._distribution(
             "roadworthy_prediction",
-            "Answers that were given.",
+            "Answers that are numbers.",
             {"model": model, "version": version, "output": output},
-            _spread(served, output, "edges"),
+            _spread(loaded, output, "edges"),
         )
         found.observe_all(values)
 
     def _counted(
         self, model: str, output: str, values: npt.NDArray[Any]
     ) -> Iterator[tuple[str, int]]:
-        """Yield each label with its count; with ``other`` where an output has too many of them."""
+        """Yield each label with its count, or ``other`` if an output has too many labels."""
         known = self._known_labels.setdefault((model, output), set())
         for label, count in _labels(values).items():
             if label not in known and len(known) >= _MOST_LABELS:
@@ -257,22 +257,22 @@ class Metrics:
                 yield label, count
 
     def _distribution(
-        self, name: str, told: str, labels: Mapping[str, str], edges: tuple[float, ...]
+        self, name: str, text: str, labels: Mapping[str, str], edges: tuple[float, ...]
     ) -> _Bulk:
         key = (name, *labels.values())
         found = self._distributions.get(key)
         if found is None:
-            # Each version has edges of its own, which one histogram of the client cannot have.
-            whole = _Bulk(name, told, tuple(labels), buckets=edges, registry=None)
+            # Each version has its own edges, which one histogram of the client cannot have.
+            whole = _Bulk(name, text, tuple(labels), buckets=edges, registry=None)
             found = self._distributions[key] = _Distribution(whole, whole.labels(**labels))
         return found.part
 
 
 class _Bulk(Histogram):
-    """A histogram that takes many values at once."""
+    """A histogram that observes many values at once."""
 
     def observe_all(self, values: npt.NDArray[Any]) -> None:
-        """Count values, in any order."""
+        """Observe values, in any order."""
         places = np.searchsorted(self._upper_bounds, values)
         for place, count in enumerate(np.bincount(places).tolist()):
             if count:
@@ -281,14 +281,14 @@ class _Bulk(Histogram):
 
 
 class _Distribution(NamedTuple):
-    """A histogram of one set of labels, and the whole it is told by."""
+    """A histogram and its one child with labels."""
 
     whole: _Bulk
     part: _Bulk
 
 
 class _Distributions(Collector):
-    """Tells histograms that have a name in common as one family."""
+    """Exposes histograms with the same name as one family."""
 
     def __init__(self, distributions: Mapping[tuple[str, ...], _Distribution]) -> None:
         self._distributions = distributions
@@ -303,34 +303,37 @@ class _Distributions(Collector):
         yield from families.values()
 
 
-class _FleetCollector(Collector):
-    """Tells which versions are held, in which role, with which weight, and since when."""
+class _VersionCollector(Collector):
+    """Exposes the loaded versions with role, traffic weight and age."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, store: ModelStore) -> None:
+        self._store = store
 
     def collect(self) -> Iterator[Metric]:
         labels = ("model", "version", "role")
-        version = GaugeMetricFamily("roadworthy_version", "What is held.", labels=labels)
+        version = GaugeMetricFamily("roadworthy_version", "The loaded versions.", labels=labels)
         age = GaugeMetricFamily(
             "roadworthy_version_age_seconds", "Time since its release.", labels=labels
         )
-        weight = GaugeMetricFamily(
-            "roadworthy_share", "Percent of the requests.", labels=("model", "version")
-        )
+        # the second name is the former one, kept for one release
+        weights = [
+            GaugeMetricFamily(name, "Percent of the requests.", labels=("model", "version"))
+            for name in ("roadworthy_traffic_weight", "roadworthy_share")
+        ]
         now = datetime.now(UTC)
-        for held in self._fleet.held.values():
-            for part in held.split:
-                names = (held.model, str(part.served.version), part.role)
-                since = datetime.fromisoformat(part.served.release.since)
+        for model in self._store.models.values():
+            for part in model.split:
+                names = (model.name, str(part.loaded.version), part.role)
+                since = datetime.fromisoformat(part.loaded.release.since)
                 version.add_metric(names, 1)
                 age.add_metric(names, max(0.0, (now - since).total_seconds()))
-                weight.add_metric(names[:2], part.weight)
-        yield from (version, age, weight)
+                for weight in weights:
+                    weight.add_metric(names[:2], part.weight)
+        yield from (version, age, *weights)
 
 
-def _version(served: Served | None) -> tuple[str, str]:
-    return ("", "") if served is None else (served.manifest.model, str(served.version))
+def _version(loaded: LoadedVersion | None) -> tuple[str, str]:
+    return ("", "") if loaded is None else (loaded.manifest.model, str(loaded.version))
 
 
 def _flat(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -341,13 +344,13 @@ def _flat(column: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def _labels(values: npt.NDArray[Any]) -> Mapping[str, int]:
-    """Return how often there is each label; booleans are ``true`` and ``false``."""
+    """Return the number of each label. Booleans are ``true`` and ``false``."""
     if values.dtype.kind == "b":
         return Tally("true" if value else "false" for value in values.tolist())
     return Tally(map(str, values.tolist()))
 
 
-def _spread(served: Served, output: str, what: str) -> tuple[float, ...]:
-    """Return where the predictions of training lay: the bounds of a histogram's buckets."""
-    known = served.predictions.get(output, {}).get(what, [])
+def _spread(loaded: LoadedVersion, output: str, what: str) -> tuple[float, ...]:
+    """Return bucket bounds from the distribution of the training predictions."""
+    known = loaded.predictions.get(output, {}).get(what, [])
     return tuple(sorted({float(edge) for edge in known})) or (0.0,)

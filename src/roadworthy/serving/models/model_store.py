@@ -1,7 +1,7 @@
-"""The versions that a server holds, and how new ones come in without a request noticing.
+"""The model versions that a server has loaded, and how it replaces them without losing a request.
 
-A request reads one reference, :attr:`Fleet.held`, and keeps what it got to its end. A new version
-is read, checked and tried in the background; then that reference is replaced.
+A request reads one reference, :attr:`ModelStore.models`, and keeps what it got until it ends. A new
+version is read, checked and tested in the background; then that reference is replaced.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from roadworthy.models import tensors
 from roadworthy.models.tensors import FieldType, SchemaError
 from roadworthy.routing import routes
 from roadworthy.routing.routes import VERSION_HEADER, Release, Routing
-from roadworthy.serving.models.circuit_breaker import DEFAULT_PATIENCE, Patience, Trial
+from roadworthy.serving.models.circuit_breaker import DEFAULT_LIMITS, BreakerLimits, CircuitBreaker
 from roadworthy.serving.models.validation import RequestSchema
 
 _GOLDEN_SECONDS = 10.0
-"""How long a version may take to answer its golden batch."""
+"""The time-out of a version's golden batch."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class Served:
-    """One version that answers. Get one from :func:`load`.
+class LoadedVersion:
+    """One version that is ready to answer. :func:`load` returns one.
 
-    ``page`` is what the model adds to its page, ``points`` what bundles had in its place before,
-    ``predictions`` how the answers of training were distributed, by output.
+    ``page`` is the model's part of its page, ``points`` is the same in older bundles, and
+    ``predictions`` is the distribution of the training predictions by output.
     """
 
     release: Release
@@ -62,42 +62,43 @@ class Served:
 
     @cached_property
     def header(self) -> tuple[bytes, bytes]:
-        """The header by which an answer names its version."""
+        """The response header that names this version."""
         return VERSION_HEADER.encode(), str(self.version).encode()
 
 
 class Part(NamedTuple):
     """A version's part of the traffic, in percent."""
 
-    served: Served
+    loaded: LoadedVersion
     role: Literal["champion", "challenger"]
     weight: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON; ``share`` is the weight's name of before, kept for one release."""
-        number, weight = self.served.version, self.weight
+        """Return it as JSON. ``share`` is the former name of the weight, kept for one release."""
+        number, weight = self.loaded.version, self.weight
         return {"version": number, "role": self.role, "weight": weight, "share": weight}
 
 
 @dataclass(frozen=True)
-class Held:
-    """The versions of one model that a server holds.
+class ModelVersions:
+    """The loaded versions of one model.
 
-    ``weight``, ``shadow`` and ``state`` are the routing file's; ``trial`` is the challenger's.
+    ``weight``, ``shadow`` and ``state`` come from the routing file. ``breaker`` is the
+    challenger's.
     """
 
-    model: str
-    champion: Served | None = None
-    challenger: Served | None = None
+    name: str
+    champion: LoadedVersion | None = None
+    challenger: LoadedVersion | None = None
     weight: int = 0
     shadow: bool = False
     state: str = ""
-    trial: Trial | None = None
+    breaker: CircuitBreaker | None = None
     turns: Iterator[int] = field(default_factory=itertools.count, compare=False)
 
     @property
     def split(self) -> list[Part]:
-        """Who answers a request that asks for no version, and how often."""
+        """The versions that answer requests for no particular version, with their weights."""
         weight = self.weight if self.challenger is not None else 0
         parts = []
         if self.champion is not None:
@@ -107,71 +108,71 @@ class Held:
         return parts
 
     def is_challengers_turn(self) -> bool:
-        """Return whether the challenger is to answer the next request, evenly spread."""
+        """Return whether the challenger answers the next request. Its turns are spread evenly."""
         return bool(self.weight) and next(self.turns) * self.weight % 100 < self.weight
 
     @property
-    def versions(self) -> dict[str, Served]:
-        """What is held, by version."""
-        served = [one for one in (self.champion, self.challenger) if one is not None]
-        return {str(one.version): one for one in reversed(served)}
+    def versions(self) -> dict[str, LoadedVersion]:
+        """The loaded versions by number."""
+        loaded = [one for one in (self.champion, self.challenger) if one is not None]
+        return {str(one.version): one for one in reversed(loaded)}
 
 
-class Fleet:
-    """Every model that a server holds.
+class ModelStore:
+    """All models that a server has loaded.
 
     Parameters
     ----------
-    patience
-        What is borne with a challenger.
+    limits
+        The limits of challengers.
 
     Attributes
     ----------
-    held
-        What is held, by model. It is replaced, never changed: read it once per request.
-    leaving
-        Whether the server is about to stop: then it is not ready, and answers what it is asked.
+    models
+        The loaded versions by model. It is replaced, never changed: read it once per request.
+    stopping
+        Whether the server is about to stop. It is then not ready, and still answers requests.
     """
 
-    def __init__(self, patience: Patience = DEFAULT_PATIENCE) -> None:
-        self.held: Mapping[str, Held] = {}
-        self.leaving = False
-        self._patience = patience
+    def __init__(self, limits: BreakerLimits = DEFAULT_LIMITS) -> None:
+        self.models: Mapping[str, ModelVersions] = {}
+        self.stopping = False
+        self._limits = limits
         self._refused: dict[tuple[str, int], str] = {}
         self._routing: dict[str, Routing] = {}
 
     @property
     def ready(self) -> bool:
-        """Whether a champion is loaded, of whichever model, and the server stays."""
-        return not self.leaving and any(held.champion is not None for held in self.held.values())
+        """Whether the champion of any model is loaded, and the server is not about to stop."""
+        return not self.stopping and any(model.champion for model in self.models.values())
 
-    def follow(self, routing: Routing) -> bool:
-        """Hold what is on a routing file, and return whether all of it is held.
+    def apply(self, routing: Routing) -> bool:
+        """Load the versions of a routing file. Return whether all of them are loaded.
 
-        What is refused is logged, once for each reason, and what is held stays.
+        A refused version is logged, once for each reason, and the version before it stays.
         """
         self._routing[routing.model] = routing
-        before = self.held.get(routing.model, Held(routing.model))
-        champion = self._succeed(before, routing.champion, before.champion)
-        challenger = self._succeed(before, routing.challenger, None)
-        self.hold(
-            Held(
+        before = self.models.get(routing.model, ModelVersions(routing.model))
+        champion = self._resolve(before, routing.champion, before.champion)
+        challenger = self._resolve(before, routing.challenger, None)
+        self.put(
+            ModelVersions(
                 routing.model,
                 champion,
                 challenger,
                 weight=routing.weight,
                 shadow=routing.shadow,
                 state=routing.state,
-                trial=None if challenger is None else Trial(challenger.scorer, self._patience),
+                breaker=CircuitBreaker(challenger.scorer, self._limits) if challenger else None,
             )
         )
-        if champion is not None and not _is_same(champion, before.champion):
+        if champion and (before.champion is None or _key(champion) != _key(before.champion)):
             log.info("Version %s of %s answers.", champion.version, routing.model)
         found = [one and one.release for one in (champion, challenger)]
         return found == [routing.champion, routing.challenger]
 
     def refusals(self, model: str) -> dict[int, str]:
-        """Return why versions deployed of a model are not held, by version."""
+        """Return why deployed versions of a model are not loaded, by version."""
         routing = self._routing.get(model, Routing(model))
         found = {
             release.version: self._refused.get((model, release.version), "")
@@ -180,73 +181,73 @@ class Fleet:
         }
         return {version: why for version, why in found.items() if why}
 
-    def hold(self, held: Held) -> None:
-        """Hold these versions of a model from the next request on."""
-        self.held = {**self.held, held.model: held}
+    def put(self, model: ModelVersions) -> None:
+        """Use these versions of a model from the next request on."""
+        self.models = {**self.models, model.name: model}
 
-    def _succeed(self, held: Held, release: Release | None, before: Served | None) -> Served | None:
+    def _resolve(
+        self, model: ModelVersions, release: Release | None, before: LoadedVersion | None
+    ) -> LoadedVersion | None:
+        """Return the loaded version of a release, or the one before if it is refused."""
         if release is None:
             return None
-        for known in (held.champion, held.challenger):
-            if known is not None and _names(known) == (release.version, release.digest):
+        for known in (model.champion, model.challenger):
+            if known is not None and _key(known) == (release.version, release.digest):
                 return replace(known, release=release)
+        key = (model.name, release.version)
         try:
-            served = load(held.model, release)
+            loaded = load(model.name, release)
         except RoadworthyError as error:
-            self._tell(held.model, release, before, str(error))
+            if self._refused.get(key) != str(error):
+                self._refused[key] = str(error)
+                stays = "nothing" if before is None else f"version {before.version}"
+                message = "Version %s of %s is refused, %s stays: %s"
+                log.error(message, release.version, model.name, stays, error)  # noqa: TRY400
             return before
-        self._refused.pop((held.model, release.version), None)
-        log.info("Version %s of %s is loaded.", release.version, held.model)
-        return served
-
-    def _tell(self, model: str, release: Release, before: Served | None, why: str) -> None:
-        if self._refused.get((model, release.version)) != why:
-            self._refused[model, release.version] = why
-            stays = "nothing" if before is None else f"version {before.version}"
-            log.error(
-                "Version %s of %s is refused, %s stays: %s", release.version, model, stays, why
-            )
+        self._refused.pop(key, None)
+        log.info("Version %s of %s is loaded.", release.version, model.name)
+        return loaded
 
 
 class Watcher:
-    """Follows the routing files in a directory, in a thread of its own.
+    """Applies the routing files of a directory, in a thread of its own.
 
     Parameters
     ----------
-    fleet
-        What follows the routing files.
+    store
+        The store that loads the versions.
     directory
-        Where the routing files are.
+        The directory of the routing files.
     seconds
-        How long to wait between two looks.
+        The time between two polls.
     retry_seconds
-        How long to wait before a file with a bundle that was refused is followed anew: what was
-        wrong may pass, such as a disk that is slow to show all files.
+        The time until a routing file with a refused bundle is applied again. The cause may have
+        passed, such as a disk that is slow to show all files.
     """
 
     def __init__(
-        self, fleet: Fleet, directory: Path, seconds: float, *, retry_seconds: float = 5.0
+        self, store: ModelStore, directory: Path, seconds: float, *, retry_seconds: float = 5.0
     ) -> None:
         self._retry_seconds = retry_seconds
         self._retry: dict[str, float] = {}
-        self._fleet = fleet
+        self._store = store
         self._directory = directory
         self._seconds = seconds
         self._seen: dict[str, tuple[int, int, int]] = {}
-        self._looking = threading.Lock()
+        self._polling = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="routing-watcher", daemon=True)
 
     def start(self) -> None:
-        """Go on looking in the background."""
+        """Poll in the background."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Look no more. A bundle that is being loaded is left to the end of the process."""
+        """Stop polling. A bundle that is being loaded is abandoned."""
         self._stopping.set()
 
-    def look(self) -> None:
-        """Follow every routing file that changed since the last look, or was not held whole."""
+    def poll(self) -> None:
+        """Apply every routing file that changed, or whose versions are not all loaded."""
         for model in routes.models(self._directory):
             try:
                 stamp = _stamp(self._directory / f"{model}.json")
@@ -255,50 +256,50 @@ class Watcher:
                     continue
                 self._seen[model] = stamp
                 self._retry[model] = now + self._retry_seconds
-                if self._fleet.follow(routes.read(self._directory, model)):
+                if self._store.apply(routes.read(self._directory, model)):
                     del self._retry[model]
             except (RoadworthyError, OSError) as error:
-                # A damaged file is as damaged on the next look: only a new one is worth reading.
+                # A damaged file stays damaged until it is replaced, so it is not read again.
                 self._retry.pop(model, None)
-                log.error("%s What is deployed of %s stays.", error, model)  # noqa: TRY400
+                log.error("%s The deployed versions of %s stay.", error, model)  # noqa: TRY400
 
-    def look_at(self, model: str, *, forget: bool = False) -> None:
-        """Follow one routing file now, whether or not it is as it was.
+    def refresh(self, model: str, *, forget: bool = False) -> None:
+        """Apply one routing file now, whether or not it changed.
 
         Parameters
         ----------
         model
             The model's name. Nothing happens if it never had a routing file.
         forget
-            Whether a file that is gone is one without versions. Otherwise what is held stays.
+            Whether to unload the versions of a model whose routing file was deleted.
 
         Raises
         ------
         RoutingError
             The routing file is damaged.
         """
-        with self._looking:
-            there = model in routes.models(self._directory)
-            if there or (forget and model in self._fleet.held):
-                self._fleet.follow(routes.read(self._directory, model))
+        with self._polling:
+            exists = model in routes.models(self._directory)
+            if exists or (forget and model in self._store.models):
+                self._store.apply(routes.read(self._directory, model))
 
     def _run(self) -> None:
         while not self._stopping.wait(self._seconds):
             try:
-                with self._looking:
-                    self.look()
+                with self._polling:
+                    self.poll()
             except Exception:
-                # a thread that dies here would leave the server on this version for ever
-                log.exception("The routing files in %s could not be followed.", self._directory)
+                # if this thread ended, the server would keep its versions for ever
+                log.exception("The routing files in %s could not be applied.", self._directory)
 
 
-def load(model: str, release: Release) -> Served:
-    """Return a version that has answered its golden batch as it did when it was trained.
+def load(model: str, release: Release) -> LoadedVersion:
+    """Return a version whose answers to its golden batch are those of its training.
 
     Raises
     ------
     BundleError
-        The bundle is not the released one, is not what its manifest says, or answers otherwise.
+        The bundle is not the released one, does not match its manifest, or answers differently.
     """
     bundle = _read(Path(release.bundle))
     if bundle.digest != release.digest:
@@ -307,11 +308,11 @@ def load(model: str, release: Release) -> Served:
             f"{release.version} of {model} was released as {release.digest[:12]}. "
             f"Fetch the released bundle again."
         )
-    return _tried(model, release, bundle)
+    return _load(model, release, bundle)
 
 
-def fixed(path: Path, version: int, since: str) -> Held:
-    """Return what a server holds that serves one bundle for as long as it lives.
+def fixed(path: Path, version: int, since: str) -> ModelVersions:
+    """Return the versions of a server that serves one bundle only.
 
     Raises
     ------
@@ -321,7 +322,7 @@ def fixed(path: Path, version: int, since: str) -> Held:
     bundle = _read(path)
     model = bundle.manifest.model
     release = Release(version, str(path), bundle.digest, since)
-    return Held(model, _tried(model, release, bundle))
+    return ModelVersions(model, _load(model, release, bundle))
 
 
 def _read(path: Path) -> Bundle:
@@ -333,7 +334,7 @@ def _read(path: Path) -> Bundle:
         ) from error
 
 
-def _tried(model: str, release: Release, bundle: Bundle) -> Served:
+def _load(model: str, release: Release, bundle: Bundle) -> LoadedVersion:
     if bundle.manifest.model != model:
         raise BundleError(
             f"The bundle {bundle.path} is of the model {bundle.manifest.model}, not of {model}. "
@@ -348,23 +349,19 @@ def _tried(model: str, release: Release, bundle: Bundle) -> Served:
         points, predictions, page = (
             bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
         )
-        return Served(release, bundle.manifest, points, predictions, scorer, schema, page)
+        return LoadedVersion(release, bundle.manifest, points, predictions, scorer, schema, page)
     except RoadworthyError:
         raise
     except Exception as error:
-        # whatever a graph or a schema makes the runtime raise, the answer is not to serve it
+        # whatever error a graph or a schema causes, the version must not be served
         raise BundleError(
             f"The bundle {bundle.path} cannot be served ({type(error).__name__}: {error}). "
             f"Train the model again with the packages of this server."
         ) from error
 
 
-def _names(served: Served) -> tuple[int, str]:
-    return served.version, served.release.digest
-
-
-def _is_same(served: Served, other: Served | None) -> bool:
-    return other is not None and _names(served) == _names(other)
+def _key(loaded: LoadedVersion) -> tuple[int, str]:
+    return loaded.version, loaded.release.digest
 
 
 def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> None:
@@ -376,7 +373,7 @@ def _check_columns(bundle: Bundle, schema: RequestSchema, scorer: Scorer) -> Non
 
 
 def _check_answers(bundle: Bundle) -> None:
-    """Check that the answer's schema is one that the protocols can describe."""
+    """Check that the protocols can describe the answer's schema."""
     try:
         fields = tensors.parse(bundle.manifest.answer)
     except SchemaError as error:

@@ -1,4 +1,4 @@
-"""Why a request is not answered: a status, one sentence, and what is wrong with which field."""
+"""Why a request is refused: a status, one sentence, and the problem of each field."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 RETRY_SECONDS = "1"
-"""When to ask again what can be answered later."""
+"""The ``retry-after`` of a request that can be answered later."""
 
 Details = Sequence[Mapping[str, Any]]
 
 
 class Rejection(Exception):  # noqa: N818
-    """A request that is refused.
+    """A request is refused.
 
     Parameters
     ----------
     status
-        The HTTP status, 4xx, or 503 while there is nothing to answer with.
+        The HTTP status: 4xx, or 503 while no version can answer.
     sentence
         What is wrong and what to send instead.
     details
         One entry per problem: ``row``, ``field``, ``problem``, ``bound``, ``unit``, ``input``.
     headers
-        Further headers of the answer.
+        Further headers of the response.
     """
 
     def __init__(
@@ -41,12 +41,17 @@ class Rejection(Exception):  # noqa: N818
 
     @property
     def document(self) -> dict[str, Any]:
-        """The body of the answer."""
+        """The body of the response."""
         return {"error": self.sentence} | ({"details": list(self.details)} if self.details else {})
 
 
+def unavailable(sentence: str) -> Rejection:
+    """Return a rejection with status 503 that tells the client to retry."""
+    return Rejection(503, sentence, headers={"retry-after": RETRY_SECONDS})
+
+
 def too_large(limit: int) -> Rejection:
-    """Return the refusal of a body that is too large."""
+    """Return the rejection of a body that is too large."""
     return Rejection(
         413, f"The body is too large: send at most {limit} bytes, in several requests."
     )

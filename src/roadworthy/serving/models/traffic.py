@@ -1,8 +1,8 @@
-"""Which version answers a request, and what happens when the one on trial does not.
+"""Which version answers a request, and what happens when the challenger fails.
 
-A request that asks for a version gets that one or a refusal. One that asks for none is answered by
-the champion or, by weight, by the challenger; where the challenger fails, the champion answers,
-so that no rollout is seen by who asks.
+A request for a version gets that version or a refusal. Any other request is answered by the
+champion or, by traffic weight, by the challenger. If the challenger fails, the champion answers, so
+that clients do not notice a rollout.
 """
 
 from __future__ import annotations
@@ -19,256 +19,249 @@ import orjson
 
 from roadworthy.bundles.scoring import Columns, Stop
 from roadworthy.routing.routes import VERSION_HEADER
-from roadworthy.serving.models.circuit_breaker import TrialError, check_finite
-from roadworthy.serving.models.metrics import Answered, Metrics
-from roadworthy.serving.models.model_store import Fleet, Held, Served
-from roadworthy.serving.models.rejection import RETRY_SECONDS, Rejection
+from roadworthy.serving.models.circuit_breaker import ChallengerError, check_finite
+from roadworthy.serving.models.metrics import Metrics, Observation
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions
+from roadworthy.serving.models.rejection import Rejection, unavailable
 
 _COMPARED_PER_SECOND = 100
-"""So many requests are put to both versions: enough to compare them, and no burden."""
+"""The most requests per second that both versions answer, which bounds the extra load."""
 
 log = logging.getLogger(__name__)
 
 
-class Read(Protocol):
-    """A request that was understood; its columns are what the graph takes."""
+class Parsed(Protocol):
+    """A parsed request; its columns are the graph's inputs."""
 
     @property
     def columns(self) -> Columns:
         """The input columns."""
 
 
-R = TypeVar("R", bound=Read)
-W = TypeVar("W")
+P = TypeVar("P", bound=Parsed)
+C = TypeVar("C")
 T = TypeVar("T")
 
 
-class Question(NamedTuple, Generic[R, W]):
-    """One request, whichever version is to answer it.
+class Request(NamedTuple, Generic[P, C]):
+    """A request to a model, whichever version answers it.
 
     Parameters
     ----------
     protocol
         ``v1``, ``v2`` or ``grpc``.
-    read
-        Checks the request against a version's schema; raises :class:`Rejection`.
-    write
-        Composes the answer of a version.
+    parse
+        Validates the request against a version's schema; raises :class:`Rejection`.
+    render
+        Composes the response of a version.
     """
 
     protocol: str
-    read: Callable[[Served], R]
-    write: Callable[[R, Columns, Served], W]
+    parse: Callable[[LoadedVersion], P]
+    render: Callable[[P, Columns, LoadedVersion], C]
 
 
-class Answer(NamedTuple, Generic[W]):
-    """An answer, and the version that gave it."""
+class Response(NamedTuple, Generic[C]):
+    """A response, and the version that it comes from."""
 
-    served: Served
-    written: W
+    loaded: LoadedVersion
+    content: C
 
 
 class Traffic:
-    """Puts requests to the versions that are held.
+    """Distributes requests over the loaded versions.
 
     Parameters
     ----------
     metrics
-        Where it is counted who answered what.
+        The metrics of the server.
     """
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._next_comparison = 0.0
-        # each starts when there is work for it: without images there is none
+        # threads start on demand: there are none without images
         self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "images")
 
-    async def answer(self, held: Held, pinned: str | None, question: Question[R, W]) -> Answer[W]:
-        """Return the answer of the version that is asked for, or of the one whose turn it is.
+    async def respond(
+        self, model: ModelVersions, pinned: str | None, request: Request[P, C]
+    ) -> Response[C]:
+        """Return the response of the requested version, or of the one whose turn it is.
 
         Raises
         ------
-        Refused
-            The request is refused, by a version.
+        RefusedError
+            A version refuses the request.
         Rejection
-            No version can be asked.
+            No version can answer.
         """
-        served = choose(held, pinned)
+        loaded = choose(model, pinned)
         started = time.perf_counter()
         try:
             if pinned is not None:
-                read, answers = await self._pinned(held, served, question)
-            elif held.trial is not None and held.is_challengers_turn():
-                served, read, answers, started = await self._on_trial(held, served, question)
+                parsed, answers = await self._by_version(model, loaded, request)
+            elif model.breaker is not None and model.is_challengers_turn():
+                loaded, parsed, answers, started = await self._by_challenger(model, loaded, request)
             else:
-                read, answers = await self._asked(served, question)
-            written = question.write(read, answers, served)
+                parsed, answers = await self._score(loaded, request)
+            content = request.render(parsed, answers, loaded)
         except Rejection as rejection:
-            self._metrics.answered(Answered(served, question.protocol, rejection.status, 0.0, None))
-            raise Refused(rejection, served) from None
+            self._metrics.observe(
+                Observation(loaded, request.protocol, rejection.status, 0.0, None)
+            )
+            raise RefusedError(rejection, loaded) from None
         seconds = time.perf_counter() - started
-        self._metrics.answered(Answered(served, question.protocol, 200, seconds, answers))
-        if held.shadow and pinned is None:
-            self._compare(held, served, question, answers)
-        return Answer(served, written)
+        self._metrics.observe(Observation(loaded, request.protocol, 200, seconds, answers))
+        if model.shadow and pinned is None:
+            self._compare(model, loaded, request, answers)
+        return Response(loaded, content)
 
-    async def _pinned(
-        self, held: Held, served: Served, question: Question[R, W]
-    ) -> tuple[R, Columns]:
-        if held.trial is None or served is not held.challenger:
-            return await self._asked(served, question)
-        read = await self._read(served, question)
+    async def _by_version(
+        self, model: ModelVersions, loaded: LoadedVersion, request: Request[P, C]
+    ) -> tuple[P, Columns]:
+        if model.breaker is None or loaded is not model.challenger:
+            return await self._score(loaded, request)
+        parsed = await self._run(loaded, lambda: request.parse(loaded))
         try:
-            return read, await held.trial.ask(read.columns)
-        except TrialError as error:
-            raise Rejection(
-                503,
-                f"Version {served.version} of {held.model} is on trial and does not answer this "
-                f"({error}): ask without {VERSION_HEADER}.",
-                headers={"retry-after": RETRY_SECONDS},
+            return parsed, await model.breaker.score(parsed.columns)
+        except ChallengerError as error:
+            raise unavailable(
+                f"The challenger, version {loaded.version} of {model.name}, does not answer this "
+                f"request ({error}): leave out {VERSION_HEADER}."
             ) from error
 
-    async def _on_trial(
-        self, held: Held, champion: Served, question: Question[R, W]
-    ) -> tuple[Served, R, Columns, float]:
-        """Return the challenger's answer or, where there is none, the champion's; and its start."""
-        challenger, trial, started = held.challenger, held.trial, time.perf_counter()
-        assert challenger is not None and trial is not None  # noqa: S101, PT018 - asked before
+    async def _by_challenger(
+        self, model: ModelVersions, champion: LoadedVersion, request: Request[P, C]
+    ) -> tuple[LoadedVersion, P, Columns, float]:
+        """Return the challenger's answer, or the champion's if it fails, and when it started."""
+        challenger, breaker, started = model.challenger, model.breaker, time.perf_counter()
+        assert challenger is not None and breaker is not None  # noqa: S101, PT018 - see respond
         try:
-            if trial.is_given_up:
-                raise TrialError("breaker", "it failed too often")  # noqa: TRY301
-            asked = await self._read(challenger, question)
-            return challenger, asked, await trial.ask(asked.columns), started
-        except (TrialError, Rejection) as error:
+            if breaker.is_open:
+                raise ChallengerError("breaker", "it failed too often")  # noqa: TRY301
+            parsed = await self._run(challenger, lambda: request.parse(challenger))
+            return challenger, parsed, await breaker.score(parsed.columns), started
+        except (ChallengerError, Rejection) as error:
             started = time.perf_counter()
-            # what the champion refuses as well is no fault of the challenger's
-            read, answers = await self._asked(champion, question)
-            reason = error.reason if isinstance(error, TrialError) else "error"
+            # a request that the champion refuses too is not the challenger's failure
+            parsed, answers = await self._score(champion, request)
+            reason = error.reason if isinstance(error, ChallengerError) else "error"
             self._metrics.fell_back(challenger, reason)
             if reason != "breaker":
-                trial.note(failed=True)
+                breaker.record(failed=True)
                 log.warning(
                     "Version %s of %s did not answer, version %s did: %s",
-                    *(challenger.version, held.model, champion.version, error),
+                    *(challenger.version, model.name, champion.version, error),
                 )
-            return champion, read, answers, started
+            return champion, parsed, answers, started
 
-    async def _asked(self, served: Served, question: Question[R, W]) -> tuple[R, Columns]:
-        """Return a request that was read, and the answers to it."""
+    async def _score(self, loaded: LoadedVersion, request: Request[P, C]) -> tuple[P, Columns]:
+        """Return the parsed request and a version's answers to it."""
 
-        def work() -> tuple[R, Columns]:
-            read = question.read(served)
-            return read, _score(served, read)
+        def work() -> tuple[P, Columns]:
+            parsed = request.parse(loaded)
+            answers = loaded.scorer.score(parsed.columns)
+            try:
+                check_finite(answers)
+            except ArithmeticError as error:
+                raise Rejection(
+                    422,
+                    f"{error} It was not trained for the values of this request: "
+                    f"send something else.",
+                ) from None
+            return parsed, answers
 
-        return await self._run(served, work)
+        return await self._run(loaded, work)
 
-    async def _read(self, served: Served, question: Question[R, W]) -> R:
-        return await self._run(served, lambda: question.read(served))
-
-    async def _run(self, served: Served, work: Callable[[], T]) -> T:
-        """Do some work at once, or in a thread where images make it long."""
-        if not served.schema.has_images:
+    async def _run(self, loaded: LoadedVersion, work: Callable[[], T]) -> T:
+        """Run some work, in a thread if images make it long."""
+        if not loaded.schema.has_images:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _compare(
-        self, held: Held, served: Served, question: Question[Any, Any], answers: Columns
+        self,
+        model: ModelVersions,
+        loaded: LoadedVersion,
+        request: Request[Any, Any],
+        answers: Columns,
     ) -> None:
-        """Put a request that was answered to the other version, in the background."""
+        """Let the other version answer the request as well, in the background."""
         now = time.monotonic()
-        champion, challenger, trial = held.champion, held.challenger, held.trial
-        if champion is None or challenger is None or trial is None or now < self._next_comparison:
+        champion, challenger, breaker = model.champion, model.challenger, model.breaker
+        if champion is None or challenger is None or breaker is None or now < self._next_comparison:
             return
         self._next_comparison = now + 1 / _COMPARED_PER_SECOND
 
         def work(stop: Stop) -> None:
-            other = challenger if served is champion else champion
+            other = challenger if loaded is champion else champion
             try:
-                found = other.scorer.score(question.read(other).columns, stop)
+                found = other.scorer.score(request.parse(other).columns, stop)
                 check_finite(found)
-            except Exception as error:  # noqa: BLE001 - whatever a graph raises is its failure
-                if other is champion:  # then the challenger answers more, which is no fault
+            except Exception as error:  # noqa: BLE001 - any error is the graph's failure
+                if other is champion:  # the challenger answers more requests, which is no failure
                     self._metrics.not_compared(challenger, "skipped")
                     return
-                trial.note(failed=True)
-                log.warning("Version %s of %s: %s", challenger.version, held.model, error)
+                breaker.record(failed=True)
+                log.warning("Version %s of %s: %s", challenger.version, model.name, error)
                 self._metrics.not_compared(challenger, "timeout" if stop.is_set else "error")
                 return
-            trial.note(failed=False)
-            ours, theirs = (answers, found) if served is challenger else (found, answers)
+            breaker.record(failed=False)
+            ours, theirs = (answers, found) if loaded is challenger else (found, answers)
             self._metrics.compared(challenger, theirs=theirs, ours=ours)
 
-        if not trial.aside(work):
+        if not breaker.run_in_background(work):
             self._metrics.not_compared(challenger, "skipped")
 
 
-class Refused(Exception):  # noqa: N818 - what a caller did wrong
+class RefusedError(Exception):
     """A version refuses a request."""
 
-    def __init__(self, rejection: Rejection, served: Served) -> None:
+    def __init__(self, rejection: Rejection, loaded: LoadedVersion) -> None:
         super().__init__(rejection.sentence)
         self.rejection = rejection
-        self.served = served
+        self.loaded = loaded
 
 
-def find(fleet: Fleet, name: str) -> Held:
-    """Return what is loaded of a model.
+def find(store: ModelStore, name: str) -> ModelVersions:
+    """Return the loaded versions of a model.
 
     Raises
     ------
     Rejection
-        404, there is no such model.
+        404 for a model that does not exist.
     """
-    held = fleet.held.get(name)
-    if held is None:
-        known = ", ".join(sorted(fleet.held)) or "none yet"
+    model = store.models.get(name)
+    if model is None:
+        known = ", ".join(sorted(store.models)) or "none yet"
         shown = orjson.dumps(name[:100]).decode()
         raise Rejection(404, f"There is no model {shown} here: there is {known}.")
-    return held
+    return model
 
 
-def choose(held: Held, pinned: str | None) -> Served:
-    """Return the version that is asked for, or the champion.
+def choose(model: ModelVersions, pinned: str | None) -> LoadedVersion:
+    """Return the requested version, or the champion.
 
     Raises
     ------
     Rejection
-        404 for a version that is not held, 503 while there is no champion.
+        404 for a version that is not loaded, 503 while there is no champion.
     """
-    if pinned is None:
-        if held.champion is None:
-            raise _no_champion(held)
-        return held.champion
-    served = held.versions.get(pinned)
-    if served is None:
-        known = " and ".join(sorted(held.versions, key=int)) or "none yet"
-        raise Rejection(
-            404,
-            f"Version {orjson.dumps(pinned[:100]).decode()} of {held.model} is not held here: "
-            f"there is {known}.",
+    if pinned is not None:
+        loaded = model.versions.get(pinned)
+        if loaded is None:
+            known = " and ".join(sorted(model.versions, key=int)) or "none yet"
+            shown = orjson.dumps(pinned[:100]).decode()
+            raise Rejection(
+                404, f"Version {shown} of {model.name} is not loaded here: there is {known}."
+            )
+        return loaded
+    if model.champion is None:
+        challenger = model.challenger
+        pin = (
+            f", or request version {challenger.version} in the header {VERSION_HEADER}"
+            if challenger
+            else ""
         )
-    return served
-
-
-def _score(served: Served, read: Read) -> Columns:
-    answers = served.scorer.score(read.columns)
-    try:
-        check_finite(answers)
-    except ArithmeticError as error:
-        raise Rejection(
-            422, f"{error} It was not trained for what this request says: send something else."
-        ) from None
-    return answers
-
-
-def _no_champion(held: Held) -> Rejection:
-    pin = (
-        ""
-        if held.challenger is None
-        else f", or name version {held.challenger.version} in the header {VERSION_HEADER}"
-    )
-    return Rejection(
-        503,
-        f"{held.model} has no champion deployed yet: ask again later{pin}.",
-        headers={"retry-after": RETRY_SECONDS},
-    )
+        raise unavailable(f"{model.name} has no champion deployed yet: retry later{pin}.")
+    return model.champion

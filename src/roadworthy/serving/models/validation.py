@@ -24,9 +24,9 @@ from roadworthy.serving.models.rejection import Rejection
 Row = Mapping[str, Any]
 
 SHOWN_PROBLEMS = 100
-"""How many problems a response lists; its sentence counts the rest."""
+"""The most problems that a response lists; its sentence has their number."""
 SHOWN_CHARACTERS = 100
-"""How many characters of a string that was sent a response repeats."""
+"""The most characters of an invalid string that a response repeats."""
 MAX_PIXELS = 1 << 25
 """The most pixels of all images of a request, unless one image alone may have more."""
 
@@ -97,7 +97,7 @@ class RequestSchema:
 
     @property
     def has_images(self) -> bool:
-        """Whether a request takes long to read, because images are decoded."""
+        """Whether parsing a request takes long, because it has images to decode."""
         return bool(self._images)
 
     def rows(self, rows: list[Any]) -> list[dict[str, Any]]:
@@ -177,11 +177,11 @@ class RequestSchema:
         return Rejection(422, self._sentence(details), details)
 
     def _check_pixels(self, sent: Mapping[str, Sequence[Any]]) -> None:
-        """Refuse images whose headers are wrong, or that are too many pixels in all to decode."""
+        """Refuse images with invalid headers, or with too many pixels in total."""
         total, allowed = 0, MAX_PIXELS
         for name, values in sent.items():
             spec = self.fields[name].image
-            assert spec is not None  # noqa: S101 - only images are asked for
+            assert spec is not None  # noqa: S101 - only images are checked
             allowed = max(allowed, spec.max_pixels)
             for row, value in enumerate(values):
                 try:
@@ -221,7 +221,7 @@ class RequestSchema:
 
 
 def shown(value: Any) -> Any:
-    """Return what was sent, cut short: a number, the start of a string, or the kind of value."""
+    """Return an invalid value, shortened: a number, the start of a string, or its type."""
     match value:
         case bool() | None | float():
             return value
@@ -247,7 +247,7 @@ def _located(problem: ErrorDetails) -> tuple[Any, Any, int | None, ErrorDetails]
 
 
 def _index(location: Sequence[Any]) -> int | None:
-    """Return which element of a list a problem is of, None for the whole value."""
+    """Return the index of the list element with a problem, None for the whole value."""
     return next((part for part in location if isinstance(part, int)), None)
 
 
@@ -278,7 +278,7 @@ def _in_row(field: FieldType, check: core_schema.CoreSchema) -> core_schema.Core
 
 
 def _in_column(field: FieldType, check: core_schema.CoreSchema) -> core_schema.CoreSchema:
-    """Return the check of a tensor's values: a tensor can leave out a value only by null."""
+    """Return the check of a tensor's values, in which null is a missing value."""
     if field.image is not None:
         return core_schema.no_info_plain_validator_function(_file)
     return check if field.required else core_schema.nullable_schema(check)
@@ -316,7 +316,7 @@ def _number(field: FieldType) -> core_schema.CoreSchema:
         lt=field.exclusive_maximum,
     )
     if field.kind == "integer":
-        # 1980.0 is a whole number in JSON, in pydantic only where it would take "1980" as well
+        # pydantic takes 1980.0 as an integer only where it takes "1980" too
         number = core_schema.no_info_after_validator_function(_whole, number)
     if field.choices:
         choices = frozenset(field.choices)

@@ -1,4 +1,4 @@
-"""Starts a model server: uvicorn with our connections, and gRPC beside it, over one model store."""
+"""Starts a model server: uvicorn and gRPC in one event loop, over one model store."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ import uvicorn
 
 from roadworthy.serving.http.app import application
 from roadworthy.serving.http.connection import Connection, ConnectionLimits, Load, expire
-from roadworthy.serving.http.front import Front, Limits
 from roadworthy.serving.http.guard import Guard
+from roadworthy.serving.http.model_routes import Limits, ModelRoutes
 from roadworthy.serving.http.openapi import document
 from roadworthy.serving.http.repository import Repository
-from roadworthy.serving.models.circuit_breaker import Patience
+from roadworthy.serving.models.circuit_breaker import BreakerLimits
 from roadworthy.serving.models.metrics import Metrics
-from roadworthy.serving.models.model_store import Fleet, Held, Watcher, fixed
+from roadworthy.serving.models.model_store import ModelStore, ModelVersions, Watcher, fixed
 from roadworthy.serving.models.traffic import Traffic
-from roadworthy.serving.process import loaded
-from roadworthy.serving.process.neighbours import attend
-from roadworthy.serving.process.workers import Board
+from roadworthy.serving.process import worker_status
+from roadworthy.serving.process.siblings import accept_from
+from roadworthy.serving.process.workers import WorkerRegistry
 from roadworthy.serving.settings import (
     LOG_FORMAT,
     LOG_TIMES,
@@ -43,12 +43,13 @@ from roadworthy.serving.settings import (
 
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
 
-_THEIR_LOGGERS = ("uvicorn", "uvicorn.error")
 _TICK_SECONDS = 0.1
+
+log = logging.getLogger(__name__)
 
 
 def say(line: str) -> None:
-    """Write a line to standard output at once."""
+    """Write a line to standard output, and flush it."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -60,48 +61,48 @@ def serve(
     ready: Callable[[], object] = lambda: None,
     worker: int = 0,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then answer what is being answered and return.
+    """Serve until SIGINT or SIGTERM, then answer the requests in flight and return.
 
-    SIGUSR1 makes it leave to another server that listens at the same socket: it takes no more
-    connections, and closes each one it has after one more answer, so that no request is lost.
+    On SIGUSR1 it leaves its place to another server at the same socket: it takes no more
+    connections, and closes each open one after one more response, so that no request is lost.
 
     Parameters
     ----------
     settings
-        What to serve, and where.
+        The settings.
     announce
-        Called with one line when everything is loaded and the server is about to answer.
+        Called with one line when the models are loaded.
     listeners
-        Sockets that listen already, to take requests from, and are closed in the end: first its
-        own, then those of the processes it serves with, which it attends to when they do not.
+        Listening sockets, which are closed at the end: the server's own, then those of its
+        siblings, which it accepts connections from when they do not.
     ready
         Called when the server answers.
     worker
-        The number of this process among those that serve together; 0 if it serves alone.
+        The number of this process among several workers; 0 for a single process.
 
     Raises
     ------
     ServerError
-        The server cannot start: the port is taken, or a directory is not there.
+        The server cannot start: the port is in use, or a directory does not exist.
     BundleError
-        The bundle that is to be served is refused. One on a routing file is only logged.
+        The bundle of ``settings.bundle`` is refused. One of a routing file is only logged.
     """
     _configure_logging(settings.log_level, worker if settings.workers > 1 else 0)
     check(settings)
-    board = Board(settings.metrics_dir, worker) if worker else Board(None)
+    registry = WorkerRegistry(settings.metrics_dir if worker else None, worker)
     try:
-        board.write({})
+        registry.write({})
     except OSError as error:
         raise ServerError(
-            f"There is no writing what is held in {settings.metrics_dir} ({error}). "
-            f"Make space there, or name another directory with --metrics-dir."
+            f"The server cannot write to {settings.metrics_dir} ({error}). "
+            f"Free some space, or name another directory with --metrics-dir."
         ) from error
     with ExitStack() as stack:
-        taken, *others = [stack.enter_context(one) for one in listeners or listen(settings)]
-        server = Server(settings, taken, ready, board, others, shares_ports=bool(listeners))
-        with _signals(server), _loaded(settings, server.fleet) as watcher:
+        own, *others = [stack.enter_context(one) for one in listeners or listen(settings)]
+        server = Server(settings, own, ready, registry, others, shares_ports=bool(listeners))
+        with _signals(server), _loaded(settings, server.store) as watcher:
             server.repository.watcher = watcher
-            announce(_greeting(taken, server.fleet))
+            announce(_greeting(own, server.store))
             server.run()
 
 
@@ -111,24 +112,24 @@ class Server:
     Parameters
     ----------
     settings
-        What to serve.
+        The settings.
     listener
-        The socket to take requests from.
+        The socket to accept connections from.
     ready
         Called when it answers.
-    board
-        Where it tells what it has loaded, and finds what the other processes have.
+    registry
+        What this process and its siblings have loaded.
     others
-        The sockets of the processes that serve together with this one.
+        The sockets of its siblings.
     shares_ports
-        Whether other processes of this server listen at its port for gRPC as well.
+        Whether siblings listen at its port for gRPC as well.
 
     Attributes
     ----------
-    fleet
-        The versions that are loaded.
+    store
+        The loaded versions.
     repository
-        Loads and unloads them.
+        Loads and unloads them on request.
     """
 
     def __init__(
@@ -136,103 +137,101 @@ class Server:
         settings: ServerSettings,
         listener: socket.socket,
         ready: Callable[[], object],
-        board: Board,
+        registry: WorkerRegistry,
         others: Sequence[socket.socket],
         *,
         shares_ports: bool,
     ) -> None:
-        patience = Patience(settings.challenger_seconds, settings.challenger_failures)
-        self.fleet = _ToldFleet(board, patience)
-        self.repository = Repository(self.fleet)
+        self.store = _RegisteredStore(
+            registry, BreakerLimits(settings.challenger_seconds, settings.challenger_failures)
+        )
+        self.repository = Repository(self.store)
         self._settings = settings
         self._listener = listener
         self._shares_ports = shares_ports
         self._load = Load()
-        self._metrics = Metrics(self.fleet, lambda: self._load.in_flight)
+        self._metrics = Metrics(self.store, lambda: self._load.in_flight)
         self._load.refused = self._metrics.refused
         self._traffic = Traffic(self._metrics)
         self._uvicorn = _Uvicorn(
-            uvicorn_config(settings, self._application(board), self._load),
+            uvicorn_config(settings, self._application(registry), self._load),
             ready=ready,
-            leaving=self._leave,
+            store=self.store,
             drain_seconds=settings.drain_seconds,
             others=others,
         )
 
     def run(self) -> None:
-        """Take requests until a signal."""
-        self._uvicorn.beside = self._grpc()
-        # given a socket, uvicorn listens there and looks at no address of its settings
+        """Answer requests until a signal."""
+        self._uvicorn.grpc = self._grpc()
+        # uvicorn uses this socket instead of the address in its configuration
         self._uvicorn.run(sockets=[self._listener])
 
     def stop(self, sig: int) -> None:
-        """Leave at a signal that comes before uvicorn takes them over.
+        """Handle a signal that arrives before or after uvicorn handles signals.
 
-        uvicorn sends its own on to us once it has answered everything: then nothing is left to do.
+        uvicorn raises its signal again when it has stopped; there is nothing left to do then.
         """
         if not self._uvicorn.started:
             raise SystemExit(0)
         if sig == signal.SIGUSR1:
             self._uvicorn.leave()
             return
-        logging.getLogger(__name__).info("Stopped by %s.", signal.Signals(sig).name)
+        log.info("Stopped by %s.", signal.Signals(sig).name)
 
-    def _leave(self) -> None:
-        self.fleet.leaving = True
-
-    def _grpc(self) -> Beside | None:
-        """Return the server for gRPC, where there is to be one: it takes a while to import."""
+    def _grpc(self) -> Companion | None:
         if self._settings.grpc_port is None:
             return None
+        # imported late: it takes time and memory
         from roadworthy.serving.http.grpc import GRPCServer
 
         return GRPCServer(
             self._settings,
-            fleet=self.fleet,
+            store=self.store,
             traffic=self._traffic,
             repository=self.repository,
             load=self._load,
             shared=self._shares_ports,
         )
 
-    def _application(self, board: Board) -> Guard:
-        """Return everything that answers over HTTP.
+    def _application(self, registry: WorkerRegistry) -> Guard:
+        """Return the whole HTTP application.
 
-        The front is around the application, not one of its middlewares: Starlette's own layers,
-        which a prediction does not need, would cost a tenth of its time.
+        The routes to models are around Starlette's application, not inside: its layers would take a
+        tenth of a prediction's time.
         """
         settings = self._settings
         app = application(
-            fleet=self.fleet,
+            store=self.store,
             repository=self.repository,
-            workers=partial(loaded.holdings, board),
+            workers=partial(worker_status.all_statuses, registry),
             document=lambda: document(
-                self.fleet.held,
+                self.store.models,
                 max_rows=settings.max_rows,
                 has_token=settings.token is not None,
                 has_page=settings.client is not None,
             ),
             page=settings.client,
         )
-        front = Front(
+        routes = ModelRoutes(
             app,
-            fleet=self.fleet,
+            store=self.store,
             limits=Limits(settings.max_body_bytes, settings.max_rows),
             traffic=self._traffic,
             metrics=self._metrics,
             page=settings.client is not None,
         )
         return Guard(
-            front,
+            routes,
             token=settings.token,
             origins=settings.cors_origins,
-            leaving=lambda: self.fleet.leaving,
+            stopping=lambda: self.store.stopping,
             refused=self._metrics.refused,
         )
 
 
 def uvicorn_config(settings: ServerSettings, app: Guard, load: Load) -> uvicorn.Config:
-    """Return how uvicorn runs: with the limits of the settings, and no more than we use."""
+    """Return uvicorn's configuration, with the limits of the settings."""
     limits = ConnectionLimits(
         max_header_bytes=settings.max_header_bytes,
         max_headers=settings.max_headers,
@@ -253,64 +252,73 @@ def uvicorn_config(settings: ServerSettings, app: Guard, load: Load) -> uvicorn.
     )
 
 
-class _ToldFleet(Fleet):
-    """A fleet that tells on a board what it holds."""
+class _RegisteredStore(ModelStore):
+    """A model store that registers what it has loaded."""
 
-    def __init__(self, board: Board, patience: Patience) -> None:
-        super().__init__(patience)
-        self._board = board
-        self._telling = threading.Lock()
+    def __init__(self, registry: WorkerRegistry, limits: BreakerLimits) -> None:
+        super().__init__(limits)
+        self._registry = registry
+        self._writing = threading.Lock()
 
-    def hold(self, held: Held) -> None:
-        super().hold(held)
-        with self._telling:
+    def put(self, model: ModelVersions) -> None:
+        super().put(model)
+        with self._writing:
             try:
-                self._board.write({name: loaded.told(held) for name, held in self.held.items()})
+                self._registry.write(
+                    {name: worker_status.status(one) for name, one in self.models.items()}
+                )
             except OSError as error:
-                told = "What is held could not be told (%s): a rollout waits for that."
-                logging.getLogger(__name__).error(told, error)  # noqa: TRY400 - a trace says no more
+                message = "The loaded versions could not be written (%s): a rollout waits for this."
+                log.error(message, error)  # noqa: TRY400 - a traceback adds nothing
 
 
-class Beside(Protocol):
-    """Another server, that starts and stops with uvicorn."""
+class Companion(Protocol):
+    """A server of another protocol, which starts and stops with uvicorn."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no request has arrived for a while."""
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Start to answer."""
+
+    def stop_listening(self) -> None:
+        """Take no more connections."""
 
     async def stop(self) -> None:
-        """Answer what was asked, and no more."""
+        """Answer the requests in flight, and no more."""
 
 
 class _Uvicorn(uvicorn.Server):
-    """uvicorn, which tells when it answers, and can leave to another server.
+    """uvicorn, which reports when it answers, drains, and can leave its place to a successor.
 
-    Told by SIGTERM to stop, it first says for a while that it is not ready, and still answers.
+    On SIGTERM it is first not ready for some seconds, and still answers.
 
-    When it stops, uvicorn closes the connections that are idle; a client that sends its next
-    request in that instant gets no answer. That is right for a server that goes for good. One that
-    has a successor instead answers each connection once more, telling that it is the last time.
+    When uvicorn stops, it closes idle connections; a client that sends its next request in that
+    instant gets no response. A server that has a successor instead answers once more on each
+    connection, with ``connection: close``.
     """
 
-    beside: Beside | None = None
+    grpc: Companion | None = None
 
     def __init__(
         self,
         config: uvicorn.Config,
         *,
         ready: Callable[[], object],
-        leaving: Callable[[], object],
+        store: ModelStore,
         drain_seconds: float,
         others: Sequence[socket.socket],
     ) -> None:
         super().__init__(config)
         self._others = others
         self._ready = ready
-        self._leaving = leaving
+        self._store = store
         self._drain_seconds = drain_seconds
         self._drains = False
         self._leaves = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._attending: asyncio.Task[None] | None = None
+        self._accepting: asyncio.Task[None] | None = None
 
     def leave(self) -> None:
         self._leaves = True
@@ -318,7 +326,7 @@ class _Uvicorn(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._leaves = False
-        self._leaving()
+        self._store.stopping = True
         if self._drain_seconds and sig == signal.SIGTERM and self._loop and not self._drains:
             self._drains = True
             stop = partial(super().handle_exit, sig, frame)
@@ -328,48 +336,52 @@ class _Uvicorn(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        if self.beside is not None:
-            await self.beside.start()
+        if self.grpc is not None:
+            await self.grpc.start()
         await super().startup(sockets)
         connections = cast("set[Connection]", self.server_state.connections)
         expire(connections, self._loop)
         if self.started:
             self._ready()
-            self._attending = asyncio.create_task(attend(self._others, self._connect))
+            self._accepting = asyncio.create_task(accept_from(self._others, self._connect))
 
     def _connect(self) -> asyncio.Protocol:
-        """Return what answers a connection, as uvicorn's own startup makes it."""
+        """Return the protocol of a connection, as uvicorn's startup makes it."""
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._attending is not None:
-            self._attending.cancel()
-        beside = None if self.beside is None else asyncio.ensure_future(self.beside.stop())
+        if self._accepting is not None:
+            self._accepting.cancel()
         if self._leaves:
-            await self._take_leave()
-        await super().shutdown(sockets)
-        if beside is not None:
-            await beside
+            await self._leave()
+        stopping = [super().shutdown(sockets)]
+        if self.grpc is not None:
+            stopping.append(self.grpc.stop())
+        await asyncio.gather(*stopping)
 
-    async def _take_leave(self) -> None:
-        """Wait until every connection is closed, at the latest when its idle time is over."""
+    async def _leave(self) -> None:
+        """Wait until clients have gone to the successor, at most for the idle time-out."""
         for server in self.servers:
             server.close()
+        if self.grpc is not None:
+            self.grpc.stop_listening()
         state = self.server_state
         state.default_headers = [*state.default_headers, (b"connection", b"close")]
         end = time.monotonic() + self.config.timeout_keep_alive
-        # A connection that was accepted just now is among the others after the first sleep.
+        # after the first sleep, a connection that was just accepted is among the others
         await asyncio.sleep(_TICK_SECONDS)
-        while self._leaves and state.connections and time.monotonic() < end:
+        while self._leaves and time.monotonic() < end:
+            if not state.connections and (self.grpc is None or self.grpc.is_quiet):
+                break
             await asyncio.sleep(_TICK_SECONDS)
 
 
 @contextmanager
 def _signals(server: Server) -> Iterator[None]:
-    """Send signals to the server, and afterwards to whom they went before."""
+    """Handle signals by the server, and restore the handlers before at the end."""
     before = {
         sign: signal.signal(sign, lambda number, _: server.stop(number))
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -382,16 +394,16 @@ def _signals(server: Server) -> Iterator[None]:
 
 
 @contextmanager
-def _loaded(settings: ServerSettings, fleet: Fleet) -> Iterator[Watcher | None]:
-    """Load what is to be served, and go on looking for more if there is a routing directory."""
+def _loaded(settings: ServerSettings, store: ModelStore) -> Iterator[Watcher | None]:
+    """Load the bundle, or the versions of the routing files, which are then watched."""
     if settings.bundle is not None and settings.version is not None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        fleet.hold(fixed(settings.bundle, settings.version, now))
+        store.put(fixed(settings.bundle, settings.version, now))
         yield None
         return
-    assert settings.routing is not None  # noqa: S101 - the settings demand one of both
-    watcher = Watcher(fleet, settings.routing, settings.poll_seconds)
-    watcher.look()
+    assert settings.routing is not None  # noqa: S101 - the settings require one of both
+    watcher = Watcher(store, settings.routing, settings.poll_seconds)
+    watcher.poll()
     watcher.start()
     try:
         yield watcher
@@ -399,27 +411,25 @@ def _loaded(settings: ServerSettings, fleet: Fleet) -> Iterator[Watcher | None]:
         watcher.stop()
 
 
-def _greeting(listener: socket.socket, fleet: Fleet) -> str:
+def _greeting(listener: socket.socket, store: ModelStore) -> str:
     host, port = listener.getsockname()[:2]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    served = [
-        f"{held.model} version {held.champion.version}"
-        for held in fleet.held.values()
-        if held.champion is not None
+    champions = [
+        f"{model.name} version {model.champion.version}"
+        for model in store.models.values()
+        if model.champion is not None
     ]
-    return f"Roadworthy serves {', '.join(served) or 'nothing yet'} on http://{address}/"
+    return f"Roadworthy serves {', '.join(champions) or 'nothing yet'} on http://{address}/"
 
 
 def _configure_logging(level: str, worker: int) -> None:
-    """Log to standard error; uvicorn only what matters, and no line per request."""
+    """Log to standard error: warnings only of uvicorn, and no line per request."""
     form = LOG_FORMAT.replace("%(message)s", f"worker {worker}: %(message)s")
     logging.basicConfig(format=form if worker else LOG_FORMAT, datefmt=LOG_TIMES)
     logging.getLogger("roadworthy").setLevel(level.upper())
     logging.captureWarnings(capture=True)
-    theirs = logging.DEBUG if level == "debug" else logging.WARNING
-    for name in _THEIR_LOGGERS:
-        logging.getLogger(name).setLevel(theirs)
-    # uvicorn composes a line per request whenever this logger has a handler, however quiet it is
+    logging.getLogger("uvicorn").setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+    # uvicorn composes a line per request if this logger has any handler
     access = logging.getLogger("uvicorn.access")
     access.handlers.clear()
     access.propagate = False

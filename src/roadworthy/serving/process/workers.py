@@ -1,9 +1,7 @@
-"""What each process of a server holds, so that any of them can tell what all of them do.
+"""A registry of the processes of a server, and of what each has loaded.
 
-Each process writes what it holds into a file of its own, in a directory that the supervisor gives
-to all. It writes first that it holds nothing, before it reads a routing file; the supervisor takes
-the file away when the process has ended: so the files are those of all who live, and what every
-file names is held by whoever may answer.
+Each process writes a file in a directory that the supervisor gives to all. It writes an empty one
+before it reads a routing file, and the supervisor removes it when the process has ended.
 """
 
 from __future__ import annotations
@@ -17,19 +15,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-_PREFIX, _SUFFIX = "held-", ".json"
+_MEMORY = Path("/dev/shm")  # noqa: S108 - the directory in it has the user's number
 
 
-_MEMORY = Path("/dev/shm")  # noqa: S108 - who may write there is known by the name
-
-
-class Board:
-    """Where the processes of one server write what they hold.
+class WorkerRegistry:
+    """The registry of one server.
 
     Parameters
     ----------
     directory
-        The directory that all of them share; nothing for a server that is one process.
+        The directory that all processes share; None for a server with one process.
     worker
         The number of this process among them, from 1.
     """
@@ -37,104 +32,91 @@ class Board:
     def __init__(self, directory: Path | None, worker: int = 1) -> None:
         self._directory = directory
         self._worker = worker
-        self._ours: dict[str, Any] = {}
+        self._own: dict[str, Any] = {}
 
     def write(self, models: Mapping[str, Any]) -> None:
-        """Tell what this process holds.
+        """Write the entry of this process.
 
         Parameters
         ----------
         models
-            By model, what can be written as JSON.
+            JSON values by model.
 
         Raises
         ------
         OSError
-            The directory is not there, or full.
+            The directory does not exist, or its disk is full.
         """
-        self._ours = {"worker": self._worker, "process": os.getpid(), "models": models}
-        if self._directory is None:
-            return
-        scratch = self._directory / f".{_PREFIX}{os.getpid()}"
-        scratch.write_text(json.dumps(self._ours))
-        scratch.rename(_file(self._directory, os.getpid()))
+        self._own = {"worker": self._worker, "process": os.getpid(), "models": models}
+        if self._directory is not None:
+            scratch = self._directory / f".worker-{os.getpid()}"
+            scratch.write_text(json.dumps(self._own))
+            scratch.rename(_file(self._directory, os.getpid()))
 
     def read(self) -> list[dict[str, Any]]:
-        """Return what each process holds, in the order of their numbers.
-
-        Returns
-        -------
-        list
-            For each process its number ``worker``, its id ``process``, and its ``models``.
-        """
+        """Return ``worker``, ``process`` and ``models`` of each process, by worker number."""
         if self._directory is None:
-            return [self._ours] if self._ours else []
+            return [self._own] if self._own else []
         found = []
-        for file in self._directory.glob(f"{_PREFIX}*{_SUFFIX}"):
+        for file in self._directory.glob("worker-*.json"):
             try:
                 found.append(json.loads(file.read_text()))
-            except FileNotFoundError:  # it has ended since
+            except FileNotFoundError:  # the process has ended meanwhile
                 continue
-        return sorted(found, key=lambda told: (told["worker"], told["process"]))
+        return sorted(found, key=lambda entry: (entry["worker"], entry["process"]))
 
 
 @contextmanager
 def shared(parent: Path | None) -> Iterator[Path]:
-    """Give a directory for the processes of this supervisor, empty and for no other.
+    """Provide an empty directory for the processes of this supervisor, and remove it at the end.
 
-    It is taken away in the end, and so are those of supervisors that were killed.
+    Directories of supervisors that were killed are removed too.
 
     Parameters
     ----------
     parent
-        Where to make it; it is made too. Nothing for one in memory, or where there is none, in the
-        system's directory for scratch files: a disk that is full would kill whoever counts.
+        The directory to make it in. None for one in memory or, where there is none, in the
+        system's temporary directory: writing metrics to a full disk would kill a process.
 
     Raises
     ------
     OSError
         It cannot be made.
     """
-    if parent is None and os.access(_MEMORY, os.W_OK):
-        parent = _MEMORY / f"roadworthy-{os.getuid()}"
     if parent is None:
-        with tempfile.TemporaryDirectory(prefix="roadworthy-") as scratch:
-            yield Path(scratch)
-        return
+        root = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+        parent = root / f"roadworthy-{os.getuid()}"
     parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.iterdir():
-        if left.name.isdigit() and not _lives(int(left.name)):
-            shutil.rmtree(left, ignore_errors=True)
-    ours = parent / str(os.getpid())
-    shutil.rmtree(ours, ignore_errors=True)
-    ours.mkdir()
+    for other in parent.iterdir():
+        if other.name.isdigit() and not _is_alive(int(other.name)):
+            shutil.rmtree(other, ignore_errors=True)
+    own = parent / str(os.getpid())
+    shutil.rmtree(own, ignore_errors=True)
+    own.mkdir()
     try:
-        yield ours
+        yield own
     finally:
-        shutil.rmtree(ours, ignore_errors=True)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def forget(directory: Path, process: int) -> None:
-    """Take away what a process told that has ended: what it holds, and is doing just now.
-
-    What it counted stays counted.
-    """
-    # here alone, because the client takes more memory than the rest of a supervisor
+    """Remove the entry and the gauges of a process that has ended. Its counters stay."""
+    # imported late: the client takes more memory than the rest of a supervisor
     from prometheus_client.multiprocess import mark_process_dead
 
     _file(directory, process).unlink(missing_ok=True)
     mark_process_dead(process, str(directory))  # type: ignore[no-untyped-call]
 
 
-def _lives(process: int) -> bool:
+def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:  # it is somebody else's
+    except PermissionError:  # it is another user's
         return True
     return True
 
 
 def _file(directory: Path, process: int) -> Path:
-    return directory / f"{_PREFIX}{process}{_SUFFIX}"
+    return directory / f"worker-{process}.json"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from roadworthy.models.tensors import records
 from roadworthy.serving.http import protocol
-from roadworthy.serving.http.front import Asked, asked_of
-from roadworthy.serving.models.model_store import Held
+from roadworthy.serving.http.model_routes import Target, parse_path
+from roadworthy.serving.models.model_store import ModelVersions
 
 CAR = {"weight_kg": 1200, "year": 1980}
 PREDICT = "/v1/models/fuel:predict"
@@ -182,7 +182,7 @@ def test_a_long_number_beside_a_key_that_is_said_twice_is_refused(ask):
     answer = ask(INFER, text.encode())
 
     assert answer.status == 400
-    assert "said twice" in answer.json["error"]
+    assert "is duplicate" in answer.json["error"]
 
 
 def test_who_hangs_up_gets_no_answer(ask):
@@ -195,7 +195,7 @@ def test_who_hangs_up_gets_no_answer(ask):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": []}
-    asyncio.run(ask.front(scope, hung_up, send))
+    asyncio.run(ask.routes_app(scope, hung_up, send))
 
     assert sent == []
 
@@ -331,9 +331,9 @@ def ask_with_bytes(ask, name: str, kind: str, packed: bytes, *others: dict):
     return ask(INFER, text + packed, inference_header_content_length=str(len(text)))
 
 
-def test_an_answer_that_is_no_number_is_never_sent(ask, served, monkeypatch):
-    columns = {name: np.array([np.nan]) for name in served[0].scorer.outputs}
-    monkeypatch.setattr(served[0].scorer, "score", lambda _: columns)
+def test_an_answer_that_is_no_number_is_never_sent(ask, loaded, monkeypatch):
+    columns = {name: np.array([np.nan]) for name in loaded[0].scorer.outputs}
+    monkeypatch.setattr(loaded[0].scorer, "score", lambda _: columns)
 
     for path, body in ((PREDICT, {"instances": [CAR]}), (INFER, TENSORS)):
         answer = ask(path, body)
@@ -361,8 +361,8 @@ def test_a_version_that_is_not_held_is_a_404_that_says_which_are(ask, version):
     assert answer.json["error"].endswith("there is 1 and 2.")
 
 
-def test_without_a_champion_only_the_pinned_challenger_answers(ask, served):
-    ask.fleet.hold(Held("fuel", None, served[1]))
+def test_without_a_champion_only_the_pinned_challenger_answers(ask, loaded):
+    ask.store.put(ModelVersions("fuel", None, loaded[1]))
 
     answer = ask(PREDICT, {"instances": [CAR]})
 
@@ -375,7 +375,7 @@ def test_without_a_champion_only_the_pinned_challenger_answers(ask, served):
 
 
 def test_with_nothing_loaded_a_known_model_is_not_ready(ask):
-    ask.fleet.hold(Held("fuel"))
+    ask.store.put(ModelVersions("fuel"))
 
     assert ask(PREDICT, {"instances": [CAR]}).status == 503
     assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="1").status == 404
@@ -455,31 +455,31 @@ def test_the_figures_are_read_and_not_written(ask):
 
 
 def test_the_card_tells_how_the_versions_share(ask):
-    ask.fleet.hold(replace(ask.fleet.held["fuel"], weight=10, state="shifting"))
+    ask.store.put(replace(ask.store.models["fuel"], weight=10, state="shifting"))
 
     card = ask("/v2/models/fuel/card", method="GET").json
 
     assert card["state"] == "shifting"
     assert card["split"] == [
-        {"version": 1, "role": "champion", "weight": 90},
-        {"version": 2, "role": "challenger", "weight": 10},
+        {"version": 1, "role": "champion", "weight": 90, "share": 90},
+        {"version": 2, "role": "challenger", "weight": 10, "share": 10},
     ]
 
 
 @pytest.mark.parametrize(
     ("path", "asked"),
     [
-        ("/v1/models/a:predict", Asked("a", "predict", None)),
-        ("/v2/models/a", Asked("a", "metadata", None)),
-        ("/v2/models/a/versions/3", Asked("a", "metadata", "3")),
-        ("/v2/models/a/versions/3/infer", Asked("a", "infer", "3")),
+        ("/v1/models/a:predict", Target("a", "predict", None)),
+        ("/v2/models/a", Target("a", "metadata", None)),
+        ("/v2/models/a/versions/3", Target("a", "metadata", "3")),
+        ("/v2/models/a/versions/3/infer", Target("a", "infer", "3")),
         ("/v1/models/a", None),
         ("/v2/models/a/b", None),
         ("/v2/health/ready", None),
     ],
 )
 def test_paths(path, asked):
-    assert asked_of(path) == asked
+    assert parse_path(path) == asked
 
 
 KEYS = ("instances", "inputs", "outputs", "id", "parameters", "name", "shape", "datatype", "data")

@@ -1,0 +1,315 @@
+"""The requests to a model; all others are passed on to the application.
+
+This is plain ASGI around the application: a prediction passes none of a framework's layers, which
+take longer than the model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import zlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.datastructures import Headers
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from roadworthy.routing.routes import VERSION_HEADER
+from roadworthy.serving.http import protocol
+from roadworthy.serving.models.metrics import CONTENT_TYPE, Metrics
+from roadworthy.serving.models.model_store import ModelStore, ModelVersions
+from roadworthy.serving.models.rejection import Rejection, too_large
+from roadworthy.serving.models.traffic import RefusedError, Request, Traffic, choose, find
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+VERSION = VERSION_HEADER.encode()
+COUNTED = "roadworthy.counted"
+"""The key of a scope whose refusal is counted as a version's."""
+VERBS = ("predict", "infer", "metadata", "ready", "card")
+"""The requests to a model."""
+
+_FORM = b"multipart/form-data"
+_MOST_PARTS = 100
+_PATH = re.compile(
+    r"/v1/models/(?P<model_v1>[^/]+):(?P<verb_v1>[^/:]*)"
+    r"|/v2/models/(?P<model_v2>[^/]+)(?:/versions/(?P<version>[^/]+))?"
+    r"(?:/(?P<verb_v2>infer|ready|card))?"
+)
+
+
+class Target(NamedTuple):
+    """The model, verb and version of a path."""
+
+    model: str
+    verb: str
+    version: str | None
+
+
+class Reply(NamedTuple):
+    """A complete response."""
+
+    status: int
+    headers: list[Header]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most bytes of a body, and rows, of one request."""
+
+    max_body_bytes: int
+    max_rows: int
+
+
+class ModelRoutes:
+    """Answers the requests to a model.
+
+    Parameters
+    ----------
+    app
+        Answers all other requests.
+    store
+        The models.
+    limits
+        The limits of a request.
+    traffic
+        Decides which version answers.
+    metrics
+        The metrics of the server.
+    page
+        Whether ``/`` has a page for browsers.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        *,
+        store: ModelStore,
+        limits: Limits,
+        traffic: Traffic,
+        metrics: Metrics,
+        page: bool = False,
+    ) -> None:
+        self._app = app
+        self._store = store
+        self._limits = limits
+        self._metrics = metrics
+        self._traffic = traffic
+        self._page = page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        target = parse_path(path)
+        if target is None and path != "/metrics":
+            await self._app(self._for_browsers(scope), receive, send)
+            return
+        try:
+            if target is not None:
+                reply = await self._reply(target, scope, receive)
+            else:
+                _check_method(scope, "GET", "HEAD")
+                reply = Reply(200, [(b"content-type", CONTENT_TYPE)], await self._metrics.text())
+        except Rejection as rejection:
+            reply = refused(rejection)
+        except _DisconnectedError:
+            return
+        head = {"status": reply.status, "headers": reply.headers}
+        await send({"type": "http.response.start", **head})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _reply(self, target: Target, scope: Scope, receive: Receive) -> Reply:
+        model = find(self._store, target.model)
+        headers = dict(scope["headers"])
+        pinned = target.version or headers.get(VERSION, b"").decode("latin-1").strip() or None
+        if target.verb not in VERBS:
+            known = ", ".join(VERBS)
+            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
+        if target.verb not in ("predict", "infer"):
+            _check_method(scope, "GET", "HEAD")
+            return _document(target.verb, model, pinned, headers)
+        _check_method(scope, "POST")
+        choose(model, pinned)  # if no version can answer, the body does not matter
+        body = await _body(headers, receive, self._limits.max_body_bytes)
+        request = await self._request(target.verb, body, headers)
+        try:
+            response = await self._traffic.respond(model, pinned, request)
+        except RefusedError as refusal:
+            scope[COUNTED] = True
+            return refused(refusal.rejection, refusal.loaded.header)
+        return _json(200, response.content, response.loaded.header)
+
+    async def _request(
+        self, verb: str, body: bytes, headers: Mapping[bytes, bytes]
+    ) -> Request[Any, bytes]:
+        rows = self._limits.max_rows
+        if verb == "infer":
+            length = headers.get(b"inference-header-content-length")
+            return Request(
+                "v2",
+                lambda loaded: protocol.read_v2(body, length, loaded, rows),
+                protocol.answer_v2,
+            )
+        if headers.get(b"content-type", b"").startswith(_FORM):
+            form = await _form(headers, body)
+            parse = lambda loaded: protocol.read_form(form, loaded)  # noqa: E731
+        else:
+            parse = lambda loaded: protocol.read_v1(body, loaded, rows)  # noqa: E731
+        return Request("v1", parse, lambda _, answers, __: protocol.answer_v1(answers))
+
+    def _for_browsers(self, scope: Scope) -> Scope:
+        # KServe's V1 client requests `/` to see whether the server lives, and expects JSON. Only
+        # browsers accept text/html, and get the page.
+        if not self._page or scope["path"] != "/":
+            return scope
+        if any(name == b"accept" and b"text/html" in value for name, value in scope["headers"]):
+            return {**scope, "path": "/index.html", "raw_path": b"/index.html"}
+        return scope
+
+
+class _DisconnectedError(Exception):
+    """The client has closed the connection."""
+
+
+def parse_path(path: str) -> Target | None:
+    """Return the target of a path, or None for the application's paths."""
+    found = _PATH.fullmatch(path)
+    if found is None:
+        return None
+    if found["model_v1"] is not None:
+        return Target(found["model_v1"], found["verb_v1"], None)
+    return Target(found["model_v2"], found["verb_v2"] or "metadata", found["version"])
+
+
+def refused(rejection: Rejection, *headers: Header) -> Reply:
+    """Return a rejection as a response."""
+    body = orjson.dumps(rejection.document)
+    extra = [(name.encode(), value.encode()) for name, value in rejection.headers.items()]
+    return _json(rejection.status, body, *headers, *extra)
+
+
+def _document(
+    verb: str, model: ModelVersions, pinned: str | None, headers: Mapping[bytes, bytes]
+) -> Reply:
+    if verb == "metadata":
+        described = choose(model, pinned) if pinned or model.champion else None
+        body = orjson.dumps(protocol.metadata(model, described))
+        return _json(200, body, *([described.header] if described else []))
+    loaded = choose(model, pinned)
+    if verb == "ready":
+        return _json(200, orjson.dumps({"name": model.name, "ready": True}), loaded.header)
+    card = protocol.card(model, loaded)
+    tag = f'"{sha256(card).hexdigest()[:32]}"'.encode()
+    kept = ((b"etag", tag), (b"cache-control", b"no-cache"), (b"vary", VERSION), loaded.header)
+    if tag in headers.get(b"if-none-match", b""):
+        return Reply(304, list(kept), b"")
+    return _json(200, card, *kept)
+
+
+def _check_method(scope: Scope, *allowed: str) -> None:
+    if scope["method"] not in allowed:
+        names = ", ".join(allowed)
+        raise Rejection(405, f"This path answers {names} only.", headers={"allow": names})
+
+
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+    coding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding not in (b"identity", b"gzip", b""):
+        raise Rejection(
+            415,
+            "The content-encoding is not gzip: send the body uncompressed, or by gzip.",
+            headers={"accept-encoding": "gzip, identity"},
+        )
+    declared = headers.get(b"content-length", b"")
+    if declared.isdigit() and (len(declared) > 18 or int(declared) > limit):
+        raise too_large(limit)
+    body = bytearray()
+    while True:
+        try:
+            message = await receive()
+        except asyncio.CancelledError:
+            # uvicorn cancels requests that wait for their body at the end of its grace period
+            raise Rejection(
+                408, "The body did not arrive before the server had to stop: send it again."
+            ) from None
+        if message["type"] == "http.disconnect":
+            raise _DisconnectedError
+        body += message.get("body", b"")
+        if len(body) > limit:
+            raise too_large(limit)
+        if not message.get("more_body", False):
+            return _decompressed(body, limit) if coding == b"gzip" else bytes(body)
+
+
+async def _form(headers: Mapping[bytes, bytes], body: bytes) -> list[tuple[str, str | bytes]]:
+    """Return the parts of a form: the text of each field, and the content of each file.
+
+    Raises
+    ------
+    Rejection
+        400 for a body that is not a form.
+    """
+
+    async def stream() -> AsyncGenerator[bytes]:
+        yield body
+
+    raw = Headers(raw=list(headers.items()))
+    try:
+        form = await MultiPartParser(
+            raw, stream(), max_files=_MOST_PARTS, max_fields=_MOST_PARTS, max_part_size=len(body)
+        ).parse()
+    except (MultiPartException, KeyError) as error:
+        raise Rejection(
+            400, f"The body is not a form ({error}): send its fields and files."
+        ) from None
+    try:
+        return [
+            (name, part if isinstance(part, str) else await part.read())
+            for name, part in form.multi_items()
+        ]
+    finally:
+        await form.close()
+
+
+def _decompressed(body: bytearray, limit: int) -> bytes:
+    """Return the content of a gzip body, of which no more than the limit is decompressed.
+
+    Raises
+    ------
+    Rejection
+        400 for a body that is not gzip, 413 for more than the limit.
+    """
+    gzip = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        found = gzip.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Rejection(400, f"The body is not gzip ({error}): send it as it is.") from None
+    if len(found) > limit:
+        raise too_large(limit)
+    if not gzip.eof or gzip.unused_data:
+        raise Rejection(400, "The body is not one whole gzip member: send it as it is.")
+    return found
+
+
+def _json(status: int, body: bytes, *headers: Header) -> Reply:
+    length = str(len(body)).encode()
+    return Reply(
+        status,
+        [
+            (b"content-type", b"application/json"),
+            (b"content-length", length),
+            (b"x-content-type-options", b"nosniff"),
+            *headers,
+        ],
+        body,
+    )
