@@ -186,7 +186,9 @@ def read_columns(frame: pd.DataFrame, target: str, task: Task | None = None) -> 
             f"There is no column beside {target} to learn from: add one of numbers, or one of 2 to "
             f"{MOST_CHOICES} different strings."
         )
-    return Table(columns, target, chosen, _example(frame, table))
+    numbers = [column.name for column in columns if column.kind == "number"]
+    cleared = frame.assign(**{name: frame[name].mask(_is_missing(frame[name])) for name in numbers})
+    return Table(columns, target, chosen, _example(cleared, table))
 
 
 def determined_by(frame: pd.DataFrame, table: Table) -> tuple[str, ...]:
