@@ -326,7 +326,9 @@ def new(
     chosen, reached = started.chosen, started.reached
     if as_json:
         facts = {"name": name, "task": chosen.task, "why": chosen.reason}
-        print_json(facts | {"written": started.written, "next": started.steps})
+        print_json(
+            facts | {"written": started.written, "notes": started.notes, "next": started.steps}
+        )
         return
     metrics = ("accuracy", "macro_f1") if chosen.task == "classification" else ("r2", "mae")
     lines = (
@@ -334,6 +336,7 @@ def new(
         *(f"  {path}" for path in started.written),
         f"By cross-validation {reached.candidate} reaches "
         f"{' and '.join(f'{metric} {reached.of(metric):.4g}' for metric in metrics)}.",
+        *started.notes,
         "",
         "Do next:",
         *(f"  {number}. {step}" for number, step in enumerate(started.steps, start=1)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import sys
@@ -71,6 +73,30 @@ def content_hash(pointer: Path) -> str:
 def files(pointer: Path) -> int:
     """Return how many files the output of a ``.dvc`` file holds."""
     return int(_output(pointer).get("nfiles", 1))
+
+
+def is_edited(root: Path, pointer: str) -> bool:
+    """Return whether the output of a ``.dvc`` file is there with another content than was added.
+
+    Raises
+    ------
+    DvcError
+        There is no such file, or DVC cannot look.
+    """
+    expected, output = content_hash(root / pointer), root / pointer.removesuffix(".dvc")
+    if output.is_file():
+        # A file's hash in DVC is its MD5; DVC itself would take a second to say so.
+        with output.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest() != expected
+    if not output.exists():
+        return False
+    try:
+        return bool(json.loads(_dvc("status", "--json", pointer, cwd=root)))
+    except CommandError as error:
+        raise DvcError(
+            f"DVC could not compare {output.name} with {pointer}: {_cause(error)}. Fix that and "
+            f"run again."
+        ) from error
 
 
 def pull(repository: Path, pointer: str) -> Path:

@@ -44,6 +44,8 @@ _ENVIRONMENT: Mapping[str, str | None] = {
     "GIT_COMMITTER_NAME": "Roadworthy",
     "GIT_COMMITTER_EMAIL": "roadworthy@localhost",
     "GIT_TERMINAL_PROMPT": "0",
+    # What serves a fetch from a partial clone may fetch what that clone left out.
+    "GIT_NO_LAZY_FETCH": "0",
     # Its messages are parsed here, so they must be in one language.
     "LC_ALL": "C",
 }

@@ -225,6 +225,10 @@ class Prepared(NamedTuple):
     dropped: dict[str, int]
 
 
+FEWEST_ROWS = 10
+"""With fewer rows to train on or held out, a cross-validation or a metric means nothing."""
+
+
 class Split(NamedTuple):
     """The rows to train on, and the hold-out."""
 
@@ -431,7 +435,8 @@ def _dataset(package: Any) -> Dataset:
 
     A package may have a module of that name too, which hides the value once it is imported.
     """
-    from roadworthy.models.datasets import TableDataset, read_csv
+    from roadworthy.models.datasets import TableDataset
+    from roadworthy.models.tables import read_csv
 
     found = getattr(package, "dataset", None)
     if isinstance(found, ModuleType):

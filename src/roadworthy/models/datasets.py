@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-
-def read_csv(path: Path) -> pd.DataFrame:
-    """Return the table of a CSV file; a blank line is a row without values."""
-    return pd.read_csv(path, skip_blank_lines=False)
+from roadworthy.models.tables import read_csv
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models.tables import MISSING_NUMBERS
 
 FEWEST_ROWS = 50
 """Below that neither training nor the hold-out is meaningful."""
@@ -22,6 +23,15 @@ _MOST_WHOLE_CLASSES = 10
 _FEWEST_IN_CLASS = 10
 _LONGEST_CHOICE = 40
 _LONGEST_NAME = 30
+_EXACT = 1e-9
+_MOSTLY = 0.95
+"""From this part on, a column is one of numbers and a string in it a mistake; with fewer numbers it
+holds codes, some of which look like numbers."""
+# 15,400 and 15.400,50 and 15'400; 15.4 %; $3 and 3 EUR; 15,4
+_PRINTED_NUMBER = re.compile(
+    r"([$€£¥]|[A-Z]{3})?\s?[-+]?\d{1,3}(([,.'\s]\d{3})+([.,]\d+)?|\d*([.,]\d+)?)\s?"
+    r"([%‰$€£¥]|[A-Z]{3})?"
+)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 # Names that would hide a type from the fields after them.
 _TAKEN = frozenset(("float", "int"))
@@ -146,7 +156,7 @@ def read_columns(frame: pd.DataFrame, target: str, task: Task | None = None) -> 
         The column to predict.
     task
         Whether to predict a number or a class. By default the target decides: strings and at most
-        10 different whole numbers are classes.
+        10 different whole numbers of 10 rows each are classes.
 
     Raises
     ------
@@ -155,7 +165,7 @@ def read_columns(frame: pd.DataFrame, target: str, task: Task | None = None) -> 
         table is too small to learn from.
     """
     _check_names([str(name) for name in frame.columns], target)
-    known = frame[target].dropna()
+    known = frame[target][~_is_missing(frame[target])]
     if len(known) < FEWEST_ROWS:
         raise TableError(
             f"There are {len(known)} rows with a {target}, and a model needs at least "
@@ -176,7 +186,39 @@ def read_columns(frame: pd.DataFrame, target: str, task: Task | None = None) -> 
             f"There is no column beside {target} to learn from: add one of numbers, or one of 2 to "
             f"{MOST_CHOICES} different strings."
         )
-    return Table(columns, target, chosen, _example(frame, table))
+    numbers = [column.name for column in columns if column.kind == "number"]
+    cleared = frame.assign(**{name: frame[name].mask(_is_missing(frame[name])) for name in numbers})
+    return Table(columns, target, chosen, _example(cleared, table))
+
+
+def determined_by(frame: pd.DataFrame, table: Table) -> tuple[str, ...]:
+    """Return the columns that give the target away, which a request may not know; mostly none.
+
+    They are the columns of numbers whose linear combination is the target in every row, or one of
+    strings each of which has one class.
+    """
+    if table.task == "classification":
+        known = frame.dropna(subset=[table.target])
+        found = [
+            name for name in table.named("string") if _decides(known[name], known[table.target])
+        ]
+        return tuple(found[:1])
+    names = list(table.named("number"))
+    numbers = frame[[*names, table.target]].apply(_numbers).dropna()
+    if len(numbers) <= len(names) + 1:
+        return ()
+    features = np.column_stack([numbers[names], np.ones(len(numbers))])
+    target = numbers[table.target].to_numpy()
+    factors = np.linalg.lstsq(features, target, rcond=None)[0]
+    scale = np.abs(target).max()
+    if np.abs(features @ factors - target).max() > _EXACT * scale:
+        return ()
+    effect = np.abs(factors[:-1]) * np.abs(numbers[names]).max().to_numpy()
+    return tuple(name for name, size in zip(names, effect, strict=True) if size > _EXACT * scale)
+
+
+def _decides(values: pd.Series, target: pd.Series) -> bool:
+    return bool((target.groupby(values).nunique() == 1).all() and values.notna().all())
 
 
 def outward(lowest: float, highest: float) -> tuple[float, float]:
@@ -194,7 +236,9 @@ def _choose(known: pd.Series, target: str) -> Choice:
     numbers, different = _numbers(known), known.nunique()
     if numbers.isna().mean() > 0.5:
         return Choice("classification", f"{target} holds strings, {different} different ones")
-    if numbers.notna().all() and (numbers % 1 == 0).all() and different <= _MOST_WHOLE_CLASSES:
+    enough = known.value_counts().min() >= _FEWEST_IN_CLASS
+    whole = numbers.notna().all() and (numbers % 1 == 0).all()
+    if whole and enough and different <= _MOST_WHOLE_CLASSES:
         return Choice("classification", f"{target} holds only {different} different whole numbers")
     return Choice("regression", f"{target} holds numbers")
 
@@ -246,12 +290,12 @@ def _classes(values: pd.Series, target: str) -> Column:
 
 
 def _column(values: pd.Series, name: str, *, must_be_number: bool) -> Column:
-    known = values.dropna()
+    known = values[~_is_missing(values)]
     if known.empty:
         raise TableError(f"The column {name} holds no value: remove it from the file.")
-    missing = len(known) < len(values)
     numbers = _numbers(known)
-    if must_be_number or numbers.notna().mean() > 0.5:
+    _check_plain(known[numbers.isna()], name, of=len(known))
+    if must_be_number or numbers.notna().mean() >= _MOSTLY:
         for wrong, problem in (
             (numbers.isna(), "a string among numbers"),
             (np.isinf(numbers), "a number that is not finite"),
@@ -262,14 +306,41 @@ def _column(values: pd.Series, name: str, *, must_be_number: bool) -> Column:
                     f"The column {name} holds {problem}: {known[row]!r} in line {row + 2}; fix it, "
                     f"or leave an unknown value empty."
                 )
+        missing = len(known) < len(values)
         lowest, highest = outward(float(numbers.min()), float(numbers.max()))
         whole = bool((numbers % 1 == 0).all())
         if whole:
             lowest, highest = math.floor(lowest), math.ceil(highest)
         return Column(name, "number", missing, whole, lowest, highest)
+    known = values.dropna()
+    missing = len(known) < len(values)
     choices = tuple(sorted(set(known)))
     few = 2 <= len(choices) <= MOST_CHOICES and max(map(len, choices)) <= _LONGEST_CHOICE
     return Column(name, "string" if few else "text", missing, choices=choices if few else ())
+
+
+def _is_missing(values: pd.Series) -> pd.Series:
+    """Return which values are missing if the column is one of numbers."""
+    missing: pd.Series = values.isna() | values.isin(MISSING_NUMBERS)
+    return missing
+
+
+def _check_plain(strings: pd.Series, name: str, *, of: int) -> None:
+    """Check that a column does not hold numbers as they are printed for people.
+
+    Raises
+    ------
+    TableError
+        More than half of its values are such numbers. It names the first.
+    """
+    printed = strings[strings.str.fullmatch(_PRINTED_NUMBER)]
+    if len(printed) > of / 2:
+        row: Any = printed.index[0]
+        raise TableError(
+            f"The column {name} holds numbers with separators or units, {printed[row]!r} in line "
+            f"{row + 2}: write plain numbers with a decimal point, such as 15400 or 0.154, or "
+            f"remove the column."
+        )
 
 
 def _numbers(values: pd.Series) -> pd.Series:

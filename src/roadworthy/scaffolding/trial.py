@@ -21,13 +21,15 @@ import roadworthy.models
 from roadworthy.bundles.packing import pack
 from roadworthy.data.validation import validate
 from roadworthy.models import contract
+from roadworthy.models.contract import FEWEST_ROWS
 from roadworthy.scaffolding.rendering import Reached
 from roadworthy.scaffolding.table import TableError
 from roadworthy.training.fitting import fit
 
 _NOWHERE = "0" * 40
-_FEWEST_ROWS = 5
-_SEEDS = 20
+_SEEDS = 100
+_MOST_HELD_OUT = 0.4
+"""More are held out only where the rows are a few that repeat."""
 
 
 def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
@@ -43,11 +45,12 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
     table = importlib.import_module(f"roadworthy.models.{name}.table")
     frame = model.prepare(validate(model.dataset.read(data), model.schema)).frame
     classes = frame[table.TARGET] if hasattr(table, "CLASSES") else None
-    if classes is not None:
-        _stratify(table, frame, classes)
+    _choose_seed(table, frame, classes)
     halves = train, test = model.split(frame)
-    if min(map(len, halves)) < _FEWEST_ROWS or (
-        classes is not None and any(set(of[table.TARGET]) != set(classes) for of in halves)
+    if (
+        min(map(len, halves)) < FEWEST_ROWS
+        or len(test) > _MOST_HELD_OUT * len(frame)
+        or (classes is not None and any(set(of[table.TARGET]) != set(classes) for of in halves))
     ):
         raise TableError(
             f"{len(train)} rows are to be trained on and {len(test)} held out, too few of each "
@@ -70,15 +73,18 @@ def try_out(models: Path, name: str, data: Path, target: Path) -> Reached:
     return Reached(fitted.candidate.name, dict(fitted.metrics), table.SEED)
 
 
-def _stratify(table: Any, frame: pd.DataFrame, classes: pd.Series) -> None:
-    """Set the seed with which every class is held out most evenly."""
-    rows = classes.value_counts()
+def _choose_seed(table: Any, frame: pd.DataFrame, classes: pd.Series | None) -> None:
+    """Set the seed that holds out nearest to a fifth of the rows, and of each class."""
 
-    def unevenness(seed: int) -> float:
+    def unevenness(seed: int) -> tuple[bool, float]:
         table.SEED = seed
-        held_out = table.split(frame).test[table.TARGET].value_counts()
-        shares = held_out.reindex(rows.index, fill_value=0) / rows
-        return float((shares - shares.mean()).abs().max() + abs(shares.mean() - 0.2))
+        test = table.split(frame).test
+        if classes is None:
+            parts = pd.Series([len(test) / len(frame)])
+        else:
+            rows = classes.value_counts()
+            parts = test[table.TARGET].value_counts().reindex(rows.index, fill_value=0) / rows
+        return len(test) < FEWEST_ROWS, float((parts - 0.2).abs().max())
 
     table.SEED = min(range(_SEEDS), key=unevenness)
 

@@ -19,8 +19,9 @@ import pandas as pd
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import dvc, git
+from roadworthy.models.tables import CsvError, read_strings
 from roadworthy.scaffolding.rendering import Reached, render
-from roadworthy.scaffolding.table import Choice, Task, read_columns
+from roadworthy.scaffolding.table import Choice, Table, Task, determined_by, read_columns
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 _MODELS = Path("src/roadworthy/models")
@@ -46,6 +47,9 @@ class Scaffold:
         Its task, and why.
     reached
         What its best candidate reaches by cross-validation.
+    notes
+        What the data's owner must know: columns that are not learnt from, or that give the target
+        away.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Scaffold:
     written: tuple[Path, ...]
     chosen: Choice
     reached: Reached
+    notes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> tuple[str, str, str]:
@@ -99,7 +104,8 @@ def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None =
     root = _root(root)
     _check_name(root, name)
     _check_place(root, data, name)
-    table = read_columns(_read(data), target, task)
+    frame = _read(data)
+    table = read_columns(frame, target, task)
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as directory:
         scratch = Path(directory)
         _write(scratch, render(name, table, Reached()))
@@ -121,7 +127,22 @@ def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None =
         )
         dvc.push(root, dvc.add(root, place))
     written = tuple(Path(path) for path in (*files, *rest))
-    return Scaffold(name, root, written, table.chosen, reached)
+    return Scaffold(name, root, written, table.chosen, reached, _notes(frame, table))
+
+
+def _notes(frame: pd.DataFrame, table: Table) -> tuple[str, ...]:
+    notes = []
+    if unused := table.named("text"):
+        notes.append(
+            f"Not learnt from, because of text or codes: {', '.join(unused)}. Remove from the "
+            f"file what no request has."
+        )
+    if telling := determined_by(frame, table):
+        notes.append(
+            f"{table.target} follows exactly from {' and '.join(telling)}. Remove from the file "
+            f"what is not known when a prediction is requested."
+        )
+    return tuple(notes)
 
 
 def _root(directory: Path) -> Path:
@@ -164,17 +185,11 @@ def _check_place(root: Path, data: Path, name: str) -> None:
 def _read(data: Path) -> pd.DataFrame:
     """Return every value as it stands in the file."""
     try:
-        frame = pd.read_csv(data, dtype=str)
+        frame = read_strings(data).dropna(how="all")
     except (FileNotFoundError, IsADirectoryError) as error:
         raise ScaffoldError(f"There is no file {data}: name a CSV file with a header.") from error
-    except pd.errors.EmptyDataError as error:
-        raise ScaffoldError(f"{data} is empty: name a CSV file with a header.") from error
-    except (ValueError, OSError) as error:  # a ValueError is a bad line or a byte that is no UTF-8
-        told = " ".join(str(error).split())
-        raise ScaffoldError(
-            f"{data} cannot be read ({told}): save it as a CSV file in UTF-8, with a header and "
-            f"commas."
-        ) from error
+    except (CsvError, OSError) as error:
+        raise ScaffoldError(f"{error}, and run again.") from error
     if frame.empty:
         raise ScaffoldError(f"{data} has no rows: name a CSV file with a header and data.")
     return frame

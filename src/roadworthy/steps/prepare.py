@@ -8,9 +8,7 @@ from pathlib import Path
 from roadworthy.data import validation
 from roadworthy.data.validation import DataError
 from roadworthy.models import contract
-
-_FEWEST = 10
-"""With fewer rows, a cross-validation or a metric of the hold-out means nothing."""
+from roadworthy.models.contract import FEWEST_ROWS
 
 
 @dataclass(frozen=True)
@@ -46,10 +44,10 @@ def prepare(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
         dataset.count(validated), dataset.count(halves.train), dataset.count(halves.test), dropped
     )
     for count, name in ((counts.train, "to train on"), (counts.test, "held out")):
-        if count < _FEWEST:
+        if count < FEWEST_ROWS:
             raise DataError(
-                f"Of {dataset.count(frame)} rows only {count} are {name}, {_FEWEST} are required. "
-                f"Give the model more data, or check its split."
+                f"Of {dataset.count(frame)} rows only {count} are {name}, {FEWEST_ROWS} are "
+                f"required. Give the model more data, or check its split."
             )
     dataset.write(halves.train, train)
     dataset.write(halves.test, test)

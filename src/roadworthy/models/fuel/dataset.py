@@ -9,6 +9,7 @@ from roadworthy.models import splits
 from roadworthy.models.contract import Prepared, Split
 from roadworthy.models.datasets import TableDataset
 from roadworthy.models.fuel.units import kilograms
+from roadworthy.models.tables import read_csv
 
 REQUIRED = ("weight_kg", "year")
 """The fields that every request has."""
@@ -31,7 +32,7 @@ def read(path: Path) -> pd.DataFrame:
 
     A blank line is a row without values, so that a row's place tells its line in the file.
     """
-    return pd.read_csv(path, na_values="?", skip_blank_lines=False)
+    return read_csv(path, missing=["?"])
 
 
 dataset = TableDataset(read)
