@@ -32,6 +32,7 @@ VALUES = {
     "lease_seconds": "120.0",
     "abandoned_seconds": "20.0",
     "holder": "node-1:17:3",
+    "run": "20261127-1",
     "token": "s3cret",
     "git_user": "robot",
     "git_token": "s3cret too",

@@ -88,15 +88,15 @@ def written(settings):
     return json.loads(records.get(settings.records, "run-1", JSON))
 
 
-def with_a_share(settings, sign, packed):
-    """Begin to verify in a process of its own, and send it a signal when it has a share."""
+def with_traffic(settings, sign, packed):
+    """Begin to verify in a process of its own, and send it a signal when it has traffic."""
     paced = settings.model_copy(update={"stage_seconds": 1.0, "quiet_seconds": 600.0})
     process = subprocess.Popen(
         [sys.executable, "-c", CANARY, packed.path], env=os.environ | paced.environment()
     )
     try:
         end = time.monotonic() + PATIENCE_SECONDS
-        while not routes.read(settings.routing, "fuel").share:
+        while not routes.read(settings.routing, "fuel").weight:
             assert process.poll() is None
             assert time.monotonic() < end
             time.sleep(0.02)
@@ -120,11 +120,11 @@ def second(live, packed, simple):
     return live
 
 
-def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
-    # given a step that is killed while its version has a share
+def test_what_a_killed_step_left_is_taken_out_of_service(second, simple):
+    # given a step that is killed while its version has traffic
     settings = second.settings
-    assert with_a_share(settings, signal.SIGKILL, simple) == -signal.SIGKILL
-    assert routes.read(settings.routing, "fuel").share
+    assert with_traffic(settings, signal.SIGKILL, simple) == -signal.SIGKILL
+    assert routes.read(settings.routing, "fuel").weight
 
     # when the run's last step comes
     found = report(settings, "run-1", model="fuel", trigger="data")
@@ -135,7 +135,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
     assert found.why.endswith("Version 2 of fuel is rolled back: its run ended before it did.")
     assert written(settings)["why"] == found.why
     standing = LocalTarget(settings).status("fuel")
-    assert (standing.champion, standing.challenger, standing.share) == (1, 0, 0)
+    assert (standing.champion, standing.challenger, standing.weight) == (1, 0, 0)
     assert (standing.ready, standing.problem) == (True, "")
     assert second.tags(2)["rolled_back"] == "its run ended before it did"
     assert (second.aliases(1), second.aliases(2)) == (("champion",), ())
@@ -146,7 +146,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
 
 
 def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
-    assert with_a_share(second.settings, signal.SIGTERM, simple) != 0
+    assert with_traffic(second.settings, signal.SIGTERM, simple) != 0
 
     assert routes.read(second.settings.routing, "fuel").challenger is None
     found = report(second.settings, "run-1", model="fuel", trigger="data")
@@ -160,7 +160,7 @@ def test_a_promotion_that_was_killed_is_finished(registered):
     held = lease.hold(
         registered.settings, LocalTarget(registered.settings).records, "fuel", 1, "run-1"
     )
-    held.move("promoted", share=0)
+    held.move("promoted", weight=0)
     done(registered.settings, "release", "stage", "canary")
 
     found = report(registered.settings, "run-1", model="fuel", trigger="data")
