@@ -1,6 +1,7 @@
 """KFP components: a signature and a few lines that call a step of ``roadworthy``.
 
-A record is that of ``run``, or where nobody chose that id, of ``job``: the engine's own.
+A component takes what its result depends on. Which run it is part of is no input but a setting,
+so that an engine can use the result of a pure step again.
 """
 
 import roadworthy.rollout.kserve.lean_kubernetes  # noqa: F401 - before kfp, which imports kubernetes

@@ -6,22 +6,20 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def canary(run: str, job: str, model: str, bundle: dsl.Input[dsl.Model], version: int) -> bool:
+def canary(model: str, bundle: dsl.Input[dsl.Model], version: int) -> bool:
     """Return whether the version passed every stage."""
-    from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
     from roadworthy.steps.canary import canary as call
     from roadworthy.steps.roll_back import roll_back
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    run, settings = run or job, Settings()
-    with step(settings.records, run, "canary") as record:
-        found = call(settings, packed=Path(bundle.path), version=version, owner=run)
-        record.summary, record.details = str(found), asdict(found) | {"good": found.good}
+    with task("canary") as step:
+        found = call(step.settings, packed=Path(bundle.path), version=version, owner=step.run)
+        step.done(found, good=found.good)
     if not found.good:
-        with step(settings.records, run, "roll-back") as record:
-            roll_back(settings, model, version=version, problem=found.problem, owner=run)
-            record.summary = f"version {version}: {found.problem}"
+        with task("roll-back") as step:
+            why = {"problem": found.problem, "owner": step.run}
+            roll_back(step.settings, model, version=version, **why)
+            step.record.summary = f"version {version}: {found.problem}"
     return found.good

@@ -1,4 +1,4 @@
-"""Component: fetch a commit's data and find whether there is anything new."""
+"""Component: find what a run is made of, and whether there is anything new."""
 
 from typing import NamedTuple
 
@@ -8,22 +8,14 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def checkout(
-    run: str, job: str, model: str, commit: str, force: bool, raw: dsl.Output[dsl.Dataset]
-) -> NamedTuple(
-    "Source",
-    [("commit", str), ("data_hash", str), ("recipe", str), ("champion", int), ("Output", bool)],
+def checkout(model: str, commit: str, force: bool) -> NamedTuple(
+    "Checkout", [("source", dict), ("champion", int), ("Output", bool)]
 ):
-    """Write the raw data; return what the run is made of."""
-    from dataclasses import asdict, astuple
-    from pathlib import Path
-
-    from roadworthy.core.settings import Settings
+    """Return the source of a run, the champion's version, and whether there is anything new."""
     from roadworthy.steps.checkout import checkout as call
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    run = run or job
-    with step(Settings().records, run, "checkout") as record:
-        source = call(Settings(), model, commit=commit, force=force, raw=Path(raw.path))
-        record.summary, record.details = str(source), asdict(source)
-    return astuple(source)
+    with task("checkout") as step:
+        found = call(step.settings, model, commit=commit, force=force)
+        step.done(found)
+    return found.source, found.champion, found.new

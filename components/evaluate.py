@@ -1,4 +1,4 @@
-"""Component: examine the estimator on the hold-out and make its bundle."""
+"""Component: evaluate the estimator on the hold-out and make its bundle."""
 
 from kfp import dsl
 
@@ -7,27 +7,28 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def evaluate(
-    run: str,
-    job: str,
     model: str,
+    source: dict,
     trained: dsl.Input[dsl.Model],
     train: dsl.Input[dsl.Dataset],
     test: dsl.Input[dsl.Dataset],
-    commit: str,
-    data_hash: str,
     bundle: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    classes: dsl.Output[dsl.ClassificationMetrics],
 ) -> None:
-    """Write the bundle, and its figures for the report."""
+    """Write the bundle, its metrics, and the confusion matrix where it answers with classes."""
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
     from roadworthy.steps.evaluate import evaluate as call
-    from roadworthy.tracking.records import attach, step
+    from roadworthy.steps.task import task
 
     paths = {"trained": trained, "train": train, "test": test, "target": bundle}
     files = {name: Path(artifact.path) for name, artifact in paths.items()}
-    run = run or job
-    with step(Settings().records, run, "evaluate") as record:
-        done = call(model, commit=commit, data_hash=data_hash, **files)
-        record.summary, record.details = str(done), done.to_dict()
-        attach(Settings().records, run, done.figures)
+    facts = {"commit": source["commit"], "data_hash": source["data_hash"]}
+    with task("evaluate", trained.metadata, train.metadata) as step:
+        done = call(model, **facts, **files)
+        step.done(done, figures=done.figures)
+    bundle.metadata.update(facts, run=step.run, digest=done.digest)
+    metrics.metadata.update(done.evaluation.metrics)
+    if done.confusion:
+        classes.log_confusion_matrix(done.confusion.classes, done.confusion.counts)

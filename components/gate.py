@@ -7,26 +7,25 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def gate(
-    run: str,
-    job: str,
     model: str,
     bundle: dsl.Input[dsl.Model],
     test: dsl.Input[dsl.Dataset],
     champion: int,
     verdict: dsl.Output[dsl.Artifact],
+    checks: dsl.Output[dsl.Markdown],
 ) -> bool:
-    """Write the verdict; return whether the candidate passed."""
+    """Write the verdict, also as a table of its checks; return whether the candidate passed."""
     import json
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
     from roadworthy.steps.gate import gate as call
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    run = run or job
-    with step(Settings().records, run, "gate") as record:
+    with task("gate", bundle.metadata) as step:
         packed, rows = Path(bundle.path), Path(test.path)
-        done = call(Settings(), model, packed=packed, test=rows, champion=champion)
-        record.summary, record.details = str(done), done.to_dict()
-        Path(verdict.path).write_text(json.dumps(done.to_dict()))
+        done = call(step.settings, model, packed=packed, test=rows, champion=champion)
+        step.done(done)
+    Path(verdict.path).write_text(json.dumps(done.to_dict()))
+    Path(checks.path).write_text(done.to_markdown())
+    verdict.metadata.update(passed=done.passed, champion=champion)
     return done.passed

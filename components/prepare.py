@@ -1,4 +1,4 @@
-"""Component: validate and clean the raw data, and hold rows out."""
+"""Component: validate and clean the raw data of a commit, and hold rows out."""
 
 from kfp import dsl
 
@@ -7,22 +7,17 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def prepare(
-    run: str,
-    job: str,
-    model: str,
-    raw: dsl.Input[dsl.Dataset],
-    train: dsl.Output[dsl.Dataset],
-    test: dsl.Output[dsl.Dataset],
+    model: str, source: dict, train: dsl.Output[dsl.Dataset], test: dsl.Output[dsl.Dataset]
 ) -> None:
     """Write the rows to train on and the hold-out."""
-    from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
     from roadworthy.steps.prepare import prepare as call
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    with step(Settings().records, run or job, "prepare") as record:
-        counts = call(model, Path(raw.path), train=Path(train.path), test=Path(test.path))
-        record.summary, record.details = str(counts), asdict(counts)
-    train.metadata["rows"], test.metadata["rows"] = counts.train, counts.test
+    with task("prepare") as step:
+        files = {"train": Path(train.path), "test": Path(test.path)}
+        counts = call(step.settings, model, source["commit"], **files)
+        step.done(counts)
+    train.metadata.update(source, run=step.run, rows=counts.train)
+    test.metadata.update(source, run=step.run, rows=counts.test)

@@ -6,13 +6,11 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def promote(run: str, job: str, model: str, version: int) -> None:
-    """Make the version answer everybody."""
-    from roadworthy.core.settings import Settings
+def promote(model: str, version: int) -> None:
+    """Send all traffic to the version."""
     from roadworthy.steps.promote import promote as call
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    run = run or job
-    with step(Settings().records, run, "promote") as record:
-        call(Settings(), model, version=version, owner=run)
-        record.summary = f"version {version} is the champion"
+    with task("promote") as step:
+        call(step.settings, model, version=version, owner=step.run)
+        step.record.summary = f"version {version} is the champion"

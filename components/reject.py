@@ -1,4 +1,4 @@
-"""Component: note why a candidate is not deployed."""
+"""Component: record why a candidate is not deployed."""
 
 from kfp import dsl
 
@@ -7,27 +7,21 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def reject(
-    run: str,
-    job: str,
     model: str,
+    source: dict,
     trained: dsl.Input[dsl.Model],
     verdict: dsl.Input[dsl.Artifact],
-    recipe: str,
-    commit: str,
-    data_hash: str,
     trigger: str,
 ) -> None:
-    """Put candidates and verdict into the registry."""
+    """Record the candidates and the verdict in the registry."""
     import json
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
+    from roadworthy.steps.recording import Attempt
     from roadworthy.steps.reject import reject as call
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    run = run or job
-    with step(Settings().records, run, "reject") as record:
-        tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
-        facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}
-        call(Settings(), model, trained=Path(trained.path), tags=tags, **facts)
-        record.summary = "the champion stays"
+    with task("reject") as step:
+        said = json.loads(Path(verdict.path).read_text())
+        call(step.settings, Attempt(model, Path(trained.path), said, source, trigger, step.run))
+        step.record.summary = "the champion stays"

@@ -7,32 +7,25 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def release(
-    run: str,
-    job: str,
     model: str,
+    source: dict,
     bundle: dsl.Input[dsl.Model],
     trained: dsl.Input[dsl.Model],
     verdict: dsl.Input[dsl.Artifact],
-    recipe: str,
-    commit: str,
-    data_hash: str,
     trigger: str,
-    strategy: str = "canary",
+    strategy: str,
 ) -> int:
     """Return the number of the version, which is now the challenger."""
     import json
-    from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
+    from roadworthy.steps.recording import Attempt
     from roadworthy.steps.release import release as call
-    from roadworthy.tracking.records import step
+    from roadworthy.steps.task import task
 
-    run = run or job
-    with step(Settings().records, run, "release") as record:
-        tags = {"commit": commit, "data_hash": data_hash, "trigger": trigger, "pipeline_run": run}
-        facts = {"recipe": recipe, "verdict": json.loads(Path(verdict.path).read_text())}
-        paths = {"packed": Path(bundle.path), "trained": Path(trained.path)}
-        done = call(Settings(), model, tags=tags, strategy=strategy, **facts, **paths)
-        record.summary, record.details = str(done), asdict(done)
+    with task("release") as step:
+        said = json.loads(Path(verdict.path).read_text())
+        attempt = Attempt(model, Path(trained.path), said, source, trigger, step.run)
+        done = call(step.settings, attempt, packed=Path(bundle.path), strategy=strategy)
+        step.done(done)
     return done.version

@@ -7,17 +7,19 @@ from components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(
-    run: str, job: str, model: str, rows: dsl.Input[dsl.Dataset], trained: dsl.Output[dsl.Model]
+    model: str,
+    rows: dsl.Input[dsl.Dataset],
+    trained: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
 ) -> None:
     """Write the fitted estimator and what is known of every candidate."""
-    from dataclasses import asdict
     from pathlib import Path
 
-    from roadworthy.core.settings import Settings
+    from roadworthy.steps.task import task
     from roadworthy.steps.train import train as call
-    from roadworthy.tracking.records import step
 
-    run = run or job
-    with step(Settings().records, run, "train") as record:
+    with task("train", rows.metadata) as step:
         done = call(model, Path(rows.path), target=Path(trained.path))
-        record.summary, record.details = str(done), asdict(done)
+        step.done(done)
+    trained.metadata.update(run=step.run, candidate=done.candidate)
+    metrics.metadata.update(done.metrics)

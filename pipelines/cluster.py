@@ -1,45 +1,26 @@
 """What each step needs of a cluster: processor and memory, secrets, settings, another attempt.
 
-Secrets and settings are named, never held: the cluster's ``Secret`` and ``ConfigMap`` of that name
-have them, each under the name of its variable. All are optional: a pod may have its rights by its
-identity, and what is not set has its default.
+Secrets and settings are named, never held: a pod mounts the ``ConfigMap`` and the ``Secret`` of
+that name as files, each under the name of its variable, which the step reads at its start. All are
+optional: a pod may have its rights by its identity, and what is not set has its default.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from kfp import dsl, kubernetes
-from pydantic import SecretStr
 
-from roadworthy.core.settings import Settings
-from roadworthy.engines.kubeflow.secrets import GIT, MLFLOW, S3, SECRETS, SERVING
+from roadworthy.core.mounted import MOUNT
+from roadworthy.engines.kubeflow.image import variant
+from roadworthy.engines.kubeflow.secrets import GIT, MLFLOW, S3, SERVING
 from roadworthy.engines.kubeflow.tasks import TITLES
-from roadworthy.rollout.kserve.kserve_settings import KServeSettings
+from roadworthy.models.contract import Resources
+from roadworthy.steps.task import PURE
 
 CONFIG_MAP = "roadworthy"
 
-RECORDING = (
-    "ROADWORTHY_HOME",
-    "ROADWORTHY_RECORDS",
-    "AWS_ENDPOINT_URL",
-    "AWS_DEFAULT_REGION",
-)
-"""The keys of the ConfigMap, which are the variables, that every step needs."""
-
-# A process names itself, the image is chosen before there is a process, and it knows its commit.
-_NOT_SETTABLE = {"commit", "holder", "image"}
-SETTINGS = RECORDING + tuple(
-    variable
-    for name, field in Settings.model_fields.items()
-    if (variable := f"ROADWORTHY_{name.upper()}") not in RECORDING
-    and name not in _NOT_SETTABLE
-    and field.annotation is not SecretStr
-)
-"""Those of the steps that talk to Git, the registry or a model server."""
-
-ROLLOUT = SETTINGS + tuple(
-    f"ROADWORTHY_KSERVE_{name.upper()}" for name in KServeSettings.model_fields
-)
-"""Those of the steps that have to do with a rollout."""
+_RUN = "metadata.labels['pipeline/runid']"
+"""Where a pod has the id of its run: an input would be another one in each run."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +34,7 @@ class Needs:
     memory, memory_limit
         The same of memory.
     secrets
-        Those beside the one for S3: every step writes its record, and Kubeflow's artifacts are its
-        own affair.
+        Those beside the one for S3: every step writes its record.
     again
         Whether it is tried again when it fails: it talks to Git, S3, the registry or the cluster,
         and finds what an attempt before it has done.
@@ -80,7 +60,7 @@ def _heavy(*secrets: str, again: bool = False) -> Needs:
 
 NEEDS = {
     "checkout": _light(GIT, MLFLOW),
-    "prepare": _light(again=False),
+    "prepare": _light(GIT),
     "train": _heavy(),
     "evaluate": _heavy(),
     "gate": _heavy(GIT, again=True),
@@ -102,30 +82,43 @@ ASKING = ("roadworthy/asks-models", "true")
 _ATTEMPTS_MORE = 2
 _FIRST_PAUSE = "10s"
 _LONGEST_PAUSE = "60s"
+_GPU = "nvidia.com/gpu"
+_DEFAULT: Mapping[str, Resources] = {}
 
 
-def equip(task: dsl.PipelineTask, step: str, image: str) -> None:
-    """Give a task what its step needs, and its title."""
-    needs = NEEDS[step]
+def equip(
+    task: dsl.PipelineTask, image: str, resources: Mapping[str, Resources] = _DEFAULT
+) -> dsl.PipelineTask:
+    """Give the task of a step what the step needs, and its title; return it.
+
+    Parameters
+    ----------
+    image
+        The image of the steps.
+    resources
+        What the model says of its heavy steps. It overrules :data:`NEEDS`.
+    """
+    step = task.name
+    needs, own = NEEDS[step], resources.get(step, Resources())
     task.set_display_name(TITLES[step])
-    task.set_container_image(image)
-    task.set_cpu_request(needs.cpu).set_cpu_limit(needs.cpu_limit)
-    task.set_memory_request(needs.memory).set_memory_limit(needs.memory_limit)
-    # A step looks at Git, the registry or a clock and writes the record of its own run: there is
-    # none whose inputs are hashes alone, so no result is ever used again.
-    task.set_caching_options(enable_caching=False)
-    if needs.again:
+    task.set_container_image(variant(image, own.image) if own.image else image)
+    task.set_cpu_request(own.cpu or needs.cpu).set_cpu_limit(own.cpu or needs.cpu_limit)
+    task.set_memory_request(own.memory or needs.memory)
+    task.set_memory_limit(own.memory or needs.memory_limit)
+    if own.gpu:
+        task.set_accelerator_type(_GPU).set_accelerator_limit(own.gpu)
+    task.set_caching_options(enable_caching=step in PURE)
+    if again := own.retries or needs.again * _ATTEMPTS_MORE:
         task.set_retry(
-            _ATTEMPTS_MORE,
+            again,
             backoff_duration=_FIRST_PAUSE,
             backoff_factor=2,
             backoff_max_duration=_LONGEST_PAUSE,
         )
     if SERVING in needs.secrets:
         kubernetes.add_pod_label(task, *ASKING)
+    kubernetes.use_field_path_as_env(task, "ROADWORTHY_RUN", _RUN)
+    kubernetes.use_config_map_as_volume(task, CONFIG_MAP, f"{MOUNT}/{CONFIG_MAP}", optional=True)
     for secret in (S3, *needs.secrets):
-        kubernetes.use_secret_as_env(
-            task, secret, {key: key for key in SECRETS[secret]}, optional=True
-        )
-    keys = ROLLOUT if SERVING in needs.secrets else SETTINGS if needs.secrets else RECORDING
-    kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in keys}, optional=True)
+        kubernetes.use_secret_as_volume(task, secret, f"{MOUNT}/{secret}", optional=True)
+    return task

@@ -8,31 +8,56 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from components import IMAGE  # its import of Kubernetes' client comes before that of kfp
 
 # isort: split
+import yaml
 from kfp import compiler
 
 from pipelines.production import production
 from roadworthy.engines.kubeflow.image import ImageError, pinned
 
-
-def compile_pipeline(model: str, target: Path, image: str = IMAGE) -> None:
-    """Write the compiled pipeline of a model, its steps in an image, to a file."""
-    compiler.Compiler().compile(production(model, image), str(target))
+_WIDTH, _SHORT = 120, 120
 
 
-def is_current(model: str, target: Path, image: str = IMAGE) -> bool:
-    """Return whether a file equals a fresh compilation."""
-    return target.exists() and target.read_bytes() == _compiled(model, image)
+def compiled(model: str, image: str = IMAGE) -> str:
+    """Return the YAML of a model's pipeline, its steps in an image.
 
-
-def _compiled(model: str, image: str) -> bytes:
+    It is what KFP writes, in a form that can be reviewed: code as lines, small mappings in one.
+    """
     with tempfile.TemporaryDirectory() as scratch:
-        fresh = Path(scratch) / "fresh.yaml"
-        compile_pipeline(model, fresh, image)
-        return fresh.read_bytes()
+        target = Path(scratch) / "pipeline.yaml"
+        compiler.Compiler().compile(production(model, image), str(target))
+        text = target.read_text()
+    comments = [line for line in text.splitlines(keepends=True) if line.startswith("#")]
+    documents = yaml.dump_all(
+        yaml.safe_load_all(text), Dumper=_Dumper, default_flow_style=False, width=_WIDTH
+    )
+    return "".join([*comments, documents])
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes a text of several lines as such, and a short list or mapping in one line."""
+
+    def represent_scalar(self, tag: str, value: str, style: str | None = None) -> yaml.ScalarNode:
+        """Return the node of a text, a number or a boolean."""
+        return super().represent_scalar(tag, value, "|" if "\n" in value else style)
+
+    def represent_sequence(self, tag: str, value: Any, flow_style: bool | None = None) -> yaml.Node:
+        """Return the node of a list."""
+        return super().represent_sequence(tag, value, flow_style or _is_short(value))
+
+    def represent_mapping(self, tag: str, value: Any, flow_style: bool | None = None) -> yaml.Node:
+        """Return the node of a mapping."""
+        return super().represent_mapping(tag, value, flow_style or _is_short(value))
+
+
+def _is_short(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else value
+    is_flat = not any(isinstance(one, dict | list) or "\n" in str(one) for one in inner)
+    return is_flat or len(str(value)) <= _SHORT
 
 
 def main() -> int:
@@ -54,9 +79,9 @@ def main() -> int:
     for model in options.models:
         target = options.output or Path("pipelines") / f"{model}.yaml"
         if not options.check:
-            content = _compiled(model, image)
+            content = compiled(model, image)
             try:
-                target.write_bytes(content)
+                target.write_text(content)
             except OSError as error:
                 sys.stderr.write(
                     f"Error: {target} cannot be written ({error.strerror}): name with --output a "
@@ -64,7 +89,7 @@ def main() -> int:
                 )
                 return 1
             sys.stdout.write(f"Compiled {target}\n")
-        elif not is_current(model, target, image):
+        elif not target.exists() or target.read_text() != compiled(model, image):
             sys.stderr.write(f"{target} is not up to date: run `roadworthy compile {model}`.\n")
             status = 1
     return status

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from pipelines import cluster as of_steps
 from roadworthy.core.settings import Settings
+from roadworthy.engines.kubeflow.secrets import SECRETS, SERVING
 from roadworthy.engines.kubeflow.settings import KubeflowSettings
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from tests.deploy.conftest import (
@@ -158,10 +159,10 @@ def test_what_a_step_is_given_is_where_it_runs(documents: Documents, name: str) 
     steps = KubeflowSettings().service_account
     assert placed[f"ServiceAccount {steps}"] == {runs}
     assert placed[f"ConfigMap {of_steps.CONFIG_MAP}"] == {runs}
-    for secret in {*of_steps.SECRETS} - {of_steps.SERVING}:
+    for secret in {*SECRETS} - {SERVING}:
         assert placed[f"Secret {secret}"] == {runs}
     # given to them and to the model servers
-    assert placed[f"Secret {of_steps.SERVING}"] == {runs, NAMESPACE}
+    assert placed[f"Secret {SERVING}"] == {runs, NAMESPACE}
     # given to the model servers alone
     assert placed["Secret roadworthy-s3-read"] == {NAMESPACE}
     # and every right is that account's

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 from kfp import components
-from kfp.local import placeholder_utils
 
+from roadworthy.core import mounted
 from roadworthy.core.settings import Settings
+from roadworthy.engines.kubeflow.secrets import SECRETS
 from roadworthy.engines.kubeflow.tasks import TITLES
-from roadworthy.rollout.kserve.kserve_settings import KServeSettings
+from roadworthy.models import contract
+from roadworthy.models.contract import Resources
+from roadworthy.steps.task import PURE
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "pipelines" / "fuel.yaml"
@@ -18,8 +21,11 @@ PACKAGE = ROOT / "pipelines" / "fuel.yaml"
 sys.path.append(str(ROOT))
 
 from pipelines import cluster, local  # noqa: E402
+from pipelines.production import production  # noqa: E402
 
 STEPS = cluster.NEEDS
+ROLLING = {"release", "stage", "canary", "promote", "report"}
+RUN_DEPENDENT = {"run", "job", "owner", "trigger", "champion", "strategy", "force"}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +35,13 @@ def documents():
 
 @pytest.fixture(scope="module")
 def tasks(documents):
-    """The steps as the pipeline has them, by name."""
+    """The tasks of the pipeline by name, those of nested graphs among them."""
     groups = [documents[0]["root"], *documents[0]["components"].values()]
-    found = [task for group in groups for task in group.get("dag", {}).get("tasks", {}).items()]
-    return {name: task for name, task in found if name in STEPS}
+    return {
+        name: task
+        for group in groups
+        for name, task in group.get("dag", {}).get("tasks", {}).items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -48,44 +57,44 @@ def containers(documents):
     return {name.removeprefix("exec-"): told["container"] for name, told in executors.items()}
 
 
-def secrets(pod):
-    return {
-        told["secretName"]: {key["secretKey"]: key["envVar"] for key in told["keyToEnv"]}
-        for told in pod["secretAsEnv"]
-    }
-
-
-def settings(pod):
-    (told,) = pod["configMapAsEnv"]
-    assert told["configMapName"] == "roadworthy"
-    assert told["optional"]
-    assert all(key["configMapKey"] == key["envVar"] for key in told["keyToEnv"])
-    return {key["envVar"] for key in told["keyToEnv"]}
-
-
 @pytest.mark.parametrize(
     ("secret", "steps"),
     [
         ("roadworthy-s3", set(STEPS)),
-        ("roadworthy-git", {"checkout", "gate", "release"}),
-        (
-            "roadworthy-mlflow",
-            {
-                *("checkout", "reject", "release", "stage", "canary", "promote"),
-                "report",
-            },
-        ),
-        (
-            "roadworthy-serving",
-            {"release", "stage", "canary", "promote", "report"},
-        ),
+        ("roadworthy-git", {"checkout", "prepare", "gate", "release"}),
+        ("roadworthy-mlflow", {"checkout", "reject"} | ROLLING),
+        ("roadworthy-serving", ROLLING),
     ],
 )
 def test_a_secret_comes_to_the_steps_that_need_it_alone(pods, secret, steps):
-    keys = {key: key for key in cluster.SECRETS[secret]}
+    mounts = {
+        step: told["mountPath"]
+        for step, pod in pods.items()
+        for told in pod["secretAsVolume"]
+        if told["secretName"] == secret
+    }
 
-    assert {step for step, pod in pods.items() if secret in secrets(pod)} == steps
-    assert all(secrets(pods[step])[secret] == keys for step in steps)
+    assert mounts == dict.fromkeys(steps, f"{mounted.MOUNT}/{secret}")
+
+
+def test_settings_are_mounted_once_and_no_pod_waits_for_what_a_cluster_does_without(pods):
+    for pod in pods.values():
+        (settings,) = pod["configMapAsVolume"]
+        assert settings["configMapName"] == "roadworthy"
+        assert settings["mountPath"] == f"{mounted.MOUNT}/roadworthy"
+        assert all(told["optional"] for told in (settings, *pod["secretAsVolume"]))
+        assert not {"configMapAsEnv", "secretAsEnv"} & set(pod)
+
+
+def test_every_secret_of_the_settings_is_a_secret_of_the_cluster():
+    kept = {
+        f"ROADWORTHY_{name.upper()}"
+        for name, value in Settings().model_dump().items()
+        if "Secret" in type(value).__name__
+    }
+    known = {key for keys in SECRETS.values() for key in keys}
+
+    assert kept == {key for key in known if key.startswith("ROADWORTHY_")}
 
 
 def test_the_steps_of_a_rollout_alone_are_let_in_by_models(pods):
@@ -96,58 +105,22 @@ def test_the_steps_of_a_rollout_alone_are_let_in_by_models(pods):
         if pod.get("podMetadata", {}).get("labels", {}).get(name) == value
     }
 
-    assert let_in == {"release", "stage", "canary", "promote", "report"}
+    assert let_in == ROLLING
 
 
-def test_no_pod_waits_for_a_secret_that_a_cluster_does_without(pods):
-    assert all(told["optional"] for pod in pods.values() for told in pod["secretAsEnv"])
-
-
-def test_every_secret_of_the_settings_is_a_secret_of_the_cluster():
-    kept = {
-        f"ROADWORTHY_{name.upper()}"
-        for name, value in Settings().model_dump().items()
-        if "Secret" in type(value).__name__
-    }
-    known = {key for keys in cluster.SECRETS.values() for key in keys}
-
-    assert kept == {key for key in known if key.startswith("ROADWORTHY_")}
-    assert not known & set(cluster.ROLLOUT)
-
-
-def test_a_step_gets_the_settings_that_it_reads(pods):
-    everything = {f"ROADWORTHY_{name.upper()}" for name in Settings.model_fields}
-    of_kserve = {f"ROADWORTHY_KSERVE_{name.upper()}" for name in KServeSettings.model_fields}
-    kept = {key for keys in cluster.SECRETS.values() for key in keys}
-
-    rolling = settings(pods["canary"])
-    unset = {f"ROADWORTHY_{name}" for name in ("COMMIT", "HOLDER", "IMAGE")}
-    assert rolling >= everything - kept - unset
-    assert rolling >= of_kserve
-    assert {"ROADWORTHY_GIT_REMOTE", "ROADWORTHY_DVC_REMOTE"} <= settings(pods["checkout"])
-    assert not settings(pods["checkout"]) & of_kserve
-    assert settings(pods["report"]) == rolling
-    for step in ("prepare", "train", "evaluate"):
-        assert settings(pods[step]) == set(cluster.RECORDING)
-
-
-def test_a_container_holds_no_variable_itself(containers):
-    assert [step for step, container in containers.items() if container.get("env")] == []
-
-
-def test_a_step_says_how_much_it_takes(containers):
+def test_a_step_says_how_much_it_takes_and_holds_no_variable(containers):
     assert set(containers) == set(STEPS)
     for step, container in containers.items():
-        told = container["resources"]
+        assert not container.get("env")
         for kind in ("resourceCpu", "resourceMemory"):
-            assert told[f"{kind}Request"], step
-            assert told[f"{kind}Limit"], step
+            assert container["resources"][f"{kind}Request"], step
+            assert container["resources"][f"{kind}Limit"], step
 
 
 def test_what_talks_to_the_outside_and_may_do_so_twice_is_tried_again(tasks):
-    again = {step for step, task in tasks.items() if "retryPolicy" in task}
+    again = {name for name, task in tasks.items() if "retryPolicy" in task}
 
-    outside = {"checkout", "gate", "reject", "release", "promote", "report"}
+    outside = {"checkout", "prepare", "gate", "reject", "release", "promote", "report"}
     assert again == outside
     for step in again:
         policy = tasks[step]["retryPolicy"]
@@ -156,52 +129,54 @@ def test_what_talks_to_the_outside_and_may_do_so_twice_is_tried_again(tasks):
         assert policy["backoffFactor"] == 2
 
 
-def test_no_result_is_used_again(tasks):
-    """Each step is told its run, so none has inputs that are hashes alone."""
-    assert set(tasks) == set(STEPS)
-    for task in tasks.values():
-        assert {"run", "job"} <= set(task["inputs"]["parameters"])
-        assert task["cachingOptions"] == {}
+def test_a_pure_step_depends_on_pure_steps_alone_and_is_cached(tasks):
+    """An artifact of a step that is not cached is another one in each run."""
+    for step in STEPS:
+        assert tasks[step]["cachingOptions"] == ({"enableCache": True} if step in PURE else {})
+    for step in PURE:
+        given = tasks[step]["inputs"]
+        assert set(given["parameters"]) <= {"model", "source"}
+        made_by = [one["taskOutputArtifact"] for one in given.get("artifacts", {}).values()]
+        assert {one["producerTask"] for one in made_by} <= set(PURE)
 
 
-def test_every_task_has_its_title(tasks):
-    assert {step: task["taskInfo"]["name"] for step, task in tasks.items()} == TITLES
+@pytest.mark.parametrize("step", [*PURE, "gate"])
+def test_the_run_is_no_input_of_a_step_that_computes(tasks, pods, step):
+    told = str(tasks[step]["inputs"])
+
+    assert "{{$" not in told
+    assert not RUN_DEPENDENT - {"champion"} & set(tasks[step]["inputs"]["parameters"])
+    assert pods[step]["fieldPathAsEnv"] == [
+        {"name": "ROADWORTHY_RUN", "fieldPath": "metadata.labels['pipeline/runid']"}
+    ]
 
 
-def test_every_condition_has_a_name_for_people(documents):
-    groups = [documents[0]["root"], *documents[0]["components"].values()]
-    found = [task for group in groups for task in group.get("dag", {}).get("tasks", {}).items()]
+def test_a_model_says_what_its_heavy_steps_need(monkeypatch):
+    needs = {"train": Resources("8", "16Gi", gpu=1, image="torch", retries=1)}
+    fuel = contract.load("fuel")
+    monkeypatch.setattr(fuel._package, "resources", needs)
+    image = f"registry.example/pipeline:{'0' * 40}"
 
-    shown = {
-        task["taskInfo"]["name"]
-        for name, task in found
-        if name.startswith(("condition-", "exit-handler-")) and "branches" not in name
-    }
-    assert shown == {"Production", "Something is new", "Passed", "Failed", "Good"}
+    spec = production("fuel", image).pipeline_spec
+
+    executors = spec.deployment_spec["executors"]
+    heavy, other = executors["exec-train"]["container"], executors["exec-evaluate"]["container"]
+    told = dict(heavy["resources"])
+    assert (told["resourceCpuRequest"], told["resourceCpuLimit"]) == ("8", "8")
+    assert (told["resourceMemoryRequest"], told["resourceMemoryLimit"]) == ("16Gi", "16Gi")
+    assert dict(told["accelerator"])["resourceType"] == "nvidia.com/gpu"
+    assert heavy["image"] == f"registry.example/pipeline-torch:{'0' * 40}"
+    assert other["image"] == image
+    train = spec.components["comp-condition-2"].dag.tasks["train"]
+    assert train.retry_policy.max_retry_count == 1
 
 
-def test_every_task_names_the_engines_id_itself(tasks):
-    """An engine fills it in there, and not where a task gets it from the pipeline's input."""
-    for task in tasks.values():
-        assert task["inputs"]["parameters"]["job"] == {
-            "runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}
-        }
+def test_every_task_has_a_name_for_people(tasks):
+    shown = {name: task["taskInfo"]["name"] for name, task in tasks.items()}
+    graphs = {shown[name] for name in shown if name not in STEPS}
 
-
-def test_the_engine_of_this_machine_fills_its_id_in():
-    told = {"inputs": {"parameterValues": {"job": "{{$.pipeline_job_uuid}}"}}, "outputs": {}}
-    told["outputs"]["outputFile"] = "there"
-
-    (filled,) = placeholder_utils.replace_placeholders(
-        full_command=["{{$}}"],
-        executor_input_dict=told,
-        pipeline_resource_name="pipeline",
-        task_resource_name="task",
-        pipeline_root="root",
-        unique_pipeline_id="4711",
-    )
-
-    assert '"job": "4711"' in filled
+    assert {step: shown[step] for step in STEPS} == TITLES
+    assert graphs == {"Production", "Something is new", "Passed", "Failed", "Good"}
 
 
 def test_on_this_machine_a_step_that_fails_is_not_tried_again():

@@ -85,7 +85,7 @@ def run_engine(tmp_path: Path, package: Path, **variables: str) -> tuple[int, li
     """Run a pipeline in containers; give the status it ends with and its last words."""
     with (tmp_path / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [*ENGINE, package, tmp_path / "artifacts", '{"run": "r"}'],
+            [*ENGINE, package, tmp_path / "artifacts", "{}"],
             cwd=ROOT,
             env={**os.environ, "ROADWORTHY_HOME": str(tmp_path / "home"), **variables},
             stdin=subprocess.PIPE,
@@ -98,7 +98,7 @@ def run_engine(tmp_path: Path, package: Path, **variables: str) -> tuple[int, li
 
 
 def test_a_pipeline_whose_image_is_not_there_fails_with_the_remedy(docker, tmp_path):
-    compiler.compile_pipeline("fuel", tmp_path / "fuel.yaml", MISSING)
+    (tmp_path / "fuel.yaml").write_text(compiler.compiled("fuel", MISSING))
 
     status, told = run_engine(tmp_path, tmp_path / "fuel.yaml")
 

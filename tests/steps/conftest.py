@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
+from roadworthy.bundles import bundle
 from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
 from roadworthy.steps import training
+from roadworthy.steps.recording import Attempt
 from roadworthy.steps.release import register, release
 from roadworthy.tracking.registry import Registry
 
-TAGS = {"commit": "c1", "data_hash": "d1", "trigger": "manual", "pipeline_run": "run-1"}
+SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "recipe-1"}
 VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True}]}
 
 
@@ -33,19 +35,14 @@ class Registered:
         found = client.search_runs([client.get_experiment_by_name("fuel").experiment_id])
         return {run.data.tags["candidate"]: run for run in found}
 
-    def again(self, packed=None, call=register):
-        return call(
-            self.settings,
-            "fuel",
-            packed=packed or self.packed,
-            trained=self.trained,
-            recipe="recipe-1",
-            verdict=VERDICT,
-            tags=TAGS,
-        )
+    def attempt(self, run="run-1", verdict=VERDICT):
+        return Attempt("fuel", self.trained, verdict, SOURCE, "manual", run)
+
+    def again(self, packed=None, run="run-1"):
+        return register(self.settings, self.attempt(run), bundle.read(packed or self.packed))
 
     def release(self):
-        return self.again(call=release)
+        return release(self.settings, self.attempt(), packed=self.packed)
 
     def tags(self, number=1):
         return dict(self.registry.version("fuel", number).tags)

@@ -1,4 +1,4 @@
-"""Checkout fetches the data and says whether anything is new."""
+"""Checkout says what a run is made of, and whether anything is new."""
 
 import subprocess
 from dataclasses import replace
@@ -15,37 +15,36 @@ from roadworthy.tracking.registry import Registry
 
 
 @pytest.fixture
-def call(released_from, tmp_path):
+def call(released_from):
     def run(commit="", force=False):
-        return checkout(released_from, "fuel", commit=commit, force=force, raw=tmp_path / "d/raw")
+        return checkout(released_from, "fuel", commit=commit, force=force)
 
     return run
 
 
-def test_without_a_champion_everything_is_new(call, root, tmp_path):
+def test_without_a_champion_everything_is_new(call, root):
     source = call()
 
     assert source.new
     assert source.champion == 0
     assert len(source.commit) == 40
     assert f"md5: {source.data_hash}" in (root / "data.csv.dvc").read_text()
-    assert (tmp_path / "d/raw").read_bytes() == (root / "data.csv").read_bytes()
     assert "no champion yet" in str(source)
 
 
-def test_the_champions_recipe_is_nothing_new_unless_forced(call, released_from):
+def test_the_champions_source_is_nothing_new_unless_forced(call, released_from):
     source = call()
     registry = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
     run = registry.log_candidate(
-        "fuel", name="a", made_of=source.recipe, parameters={}, metrics={}, tags={}, figures={}
+        "fuel", name="a", made_of=source.fingerprint, parameters={}, metrics={}, tags={}, figures={}
     )
-    version = registry.register("fuel", run_id=run, digest="d", tags={"recipe": source.recipe})
+    version = registry.register("fuel", run_id=run, digest="d", tags={"recipe": source.fingerprint})
     assert call().new, "a version that is no champion was not released"
     registry.set_alias(version, "champion")
 
     again = call(commit=source.commit)
 
-    assert (again.new, again.champion, again.recipe) == (False, 1, source.recipe)
+    assert (again.new, again.champion, again.source) == (False, 1, source.source)
     assert "nothing new since version 1" in str(again)
     assert call(force=True).new
 
@@ -86,14 +85,14 @@ def test_an_image_takes_newer_data_but_no_other_code(call, released_from, tmp_pa
     image = released_from.model_copy(update={"commit": first})
     # when something else changed
     pushed("README.md")
-    source = checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")
+    source = checkout(image, "fuel", commit="", force=False)
     # then the tip is run
     assert source.commit != first
     # and when the code changed, it is told
     pushed("src/a.py")
     with pytest.raises(GitError, match=f"not that of this image.*built from {first[:12]}.*submit"):
-        checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")
+        checkout(image, "fuel", commit="", force=False)
     # and an image of a commit that nobody else has
     image = released_from.model_copy(update={"commit": "0f" * 20})
     with pytest.raises(GitError, match="built from commit 0f0f0f0f0f0f, which the Git remote does"):
-        checkout(image, "fuel", commit="", force=False, raw=tmp_path / "raw")
+        checkout(image, "fuel", commit="", force=False)

@@ -1,10 +1,10 @@
-"""Validation and preparation: files in, files and counts out."""
+"""Validation and preparation: a commit or a file in, files and counts out."""
 
 import pandas as pd
 import pytest
 
 from roadworthy.data.validation import DataError
-from roadworthy.steps.prepare import prepare
+from roadworthy.steps.prepare import prepare, prepare_raw
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def call(raw_file, tmp_path):
     """Prepare the raw file."""
 
     def run():
-        return prepare("fuel", raw_file, train=tmp_path / "deep/train", test=tmp_path / "test")
+        return prepare_raw("fuel", raw_file, train=tmp_path / "deep/train", test=tmp_path / "test")
 
     return run
 
@@ -38,6 +38,15 @@ def test_rows_are_written_as_they_were_prepared(call, halves, tmp_path):
     assert (counts.rows, counts.dropped) == (398, {})
     assert (counts.train, counts.test) == (len(halves.train), len(halves.test))
     assert str(counts) == f"{counts.train} rows to train on, {counts.test} held out, dropped: none"
+
+
+def test_the_data_of_a_commit_is_fetched(released_from, halves, tmp_path):
+    files = {"train": tmp_path / "train", "test": tmp_path / "test"}
+
+    counts = prepare(released_from, "fuel", "main", **files)
+
+    assert (counts.train, counts.test) == (len(halves.train), len(halves.test))
+    pd.testing.assert_frame_equal(pd.read_parquet(files["train"]), halves.train)
 
 
 def test_dropped_rows_are_counted_by_reason(raw_file, call):

@@ -24,11 +24,9 @@ from roadworthy.routing import routes
 from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
 from roadworthy.steps.reject import reject
-from roadworthy.steps.release import register
 from roadworthy.steps.roll_back import roll_back
 from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
-from tests.steps.conftest import TAGS, VERDICT
 
 
 def chosen(registered):
@@ -98,9 +96,8 @@ def test_a_bundle_that_is_damaged_is_not_registered(candidate, tmp_path):
 def test_a_rejected_candidate_is_no_version_and_its_run_says_why(candidate):
     verdict = {"passed": False, "reasons": ["r2 is 0.5", "mae is 9"], "checks": []}
 
-    facts = {"recipe": "recipe-1", "verdict": verdict, "tags": TAGS}
-    reject(candidate.settings, "fuel", trained=candidate.trained, **facts)
-    reject(candidate.settings, "fuel", trained=candidate.trained, **facts)
+    for _ in range(2):
+        reject(candidate.settings, candidate.attempt(verdict=verdict))
 
     assert candidate.registry.versions("fuel") == []
     tags = chosen(candidate).data.tags
@@ -182,7 +179,7 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
     assert live.aliases() == ("champion",)
 
 
-def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, simple):
+def test_a_version_that_answers_otherwise_is_out_of_service_at_once(live, packed, simple):
     load(live.settings, packed=simple.path, version=1, owner="run-1")
 
     found = canary(live.settings, packed=packed.path, version=1, owner="run-1")
@@ -241,15 +238,7 @@ def test_a_run_whose_rollout_was_taken_over_changes_nothing(registered):
 
 def test_a_second_rollout_is_refused_and_names_the_first(registered, simple):
     with pytest.raises(ConflictError) as caught:
-        register(
-            registered.settings,
-            "fuel",
-            packed=simple.path,
-            trained=registered.trained,
-            recipe="recipe-1",
-            verdict=VERDICT,
-            tags=TAGS | {"pipeline_run": "run-2"},
-        )
+        registered.again(simple.path, run="run-2")
 
     told = str(caught.value)
     assert "Version 1 of fuel is being rolled out already, by run-1 on" in told

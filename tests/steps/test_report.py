@@ -88,8 +88,8 @@ def written(settings):
     return json.loads(records.get(settings.records, "run-1", JSON))
 
 
-def with_a_weight(settings, sign, packed):
-    """Begin to verify in a process of its own, and send it a signal when it has a weight."""
+def with_traffic(settings, sign, packed):
+    """Begin to verify in a process of its own, and send it a signal when it has traffic."""
     paced = settings.model_copy(update={"stage_seconds": 1.0, "quiet_seconds": 600.0})
     process = subprocess.Popen(
         [sys.executable, "-c", CANARY, packed.path], env=os.environ | paced.environment()
@@ -120,10 +120,10 @@ def second(live, packed, simple):
     return live
 
 
-def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
-    # given a step that is killed while its version has a weight
+def test_what_a_killed_step_left_is_taken_out_of_service(second, simple):
+    # given a step that is killed while its version has traffic
     settings = second.settings
-    assert with_a_weight(settings, signal.SIGKILL, simple) == -signal.SIGKILL
+    assert with_traffic(settings, signal.SIGKILL, simple) == -signal.SIGKILL
     assert routes.read(settings.routing, "fuel").weight
 
     # when the run's last step comes
@@ -146,7 +146,7 @@ def test_what_a_killed_step_left_is_taken_off_the_road(second, simple):
 
 
 def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
-    assert with_a_weight(second.settings, signal.SIGTERM, simple) != 0
+    assert with_traffic(second.settings, signal.SIGTERM, simple) != 0
 
     assert routes.read(second.settings.routing, "fuel").challenger is None
     found = report(second.settings, "run-1", model="fuel", trigger="data")

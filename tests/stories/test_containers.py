@@ -57,8 +57,9 @@ def test_from_data_to_a_served_prediction_in_containers(docker, workplace, home,
         package = tmp_path / "fuel.yaml"
         compiling = ["pipelines.compiler", "--image", docker.pipeline, "--output", package, "fuel"]
         subprocess.run([sys.executable, "-m", *compiling], cwd=workplace.path, check=True)
-        arguments = {"run": "first", "commit": workplace.git("rev-parse", "HEAD")}
+        arguments = {"commit": workplace.git("rev-parse", "HEAD")}
         variables = {"ROADWORTHY_HOME": str(home), "ROADWORTHY_SERVING_URL": url}
+        variables |= {"ROADWORTHY_RUN": "first"}
         log = tmp_path / "log.txt"
         with log.open("wb") as written:
             engine = subprocess.Popen(

@@ -114,6 +114,9 @@ class Settings(BaseSettings):
         SecretStr(""), description="Token that the model server requires of clients. [none]"
     )
     holder: str = Field("", description="The process that drives a rollout. [this one]")
+    run: str = Field(
+        "manual", description="The id of the run whose steps these are; an engine sets it."
+    )
 
     @field_validator("git_token", "token")
     @classmethod

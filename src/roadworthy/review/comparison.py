@@ -34,7 +34,7 @@ from roadworthy.models.agreement import DEFAULT, differences
 from roadworthy.models.contract import Criteria, Model, Scores, UnknownModelError
 from roadworthy.review import figures
 from roadworthy.steps.gate import score
-from roadworthy.steps.prepare import prepare
+from roadworthy.steps.prepare import prepare_raw
 from roadworthy.tracking.registry import Registry, Version
 
 RESAMPLES = 500
@@ -364,7 +364,7 @@ def _fetch(
 
 def _hold_out(model: Model, raw: Path, scratch: Path) -> pd.DataFrame:
     """Return the hold-out of a release's data, prepared and split by the installed code."""
-    prepare(model.name, raw, train=scratch / "train", test=scratch / "test")
+    prepare_raw(model.name, raw, train=scratch / "train", test=scratch / "test")
     return model.dataset.load(scratch / "test")
 
 

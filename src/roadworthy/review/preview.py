@@ -30,7 +30,7 @@ from roadworthy.models.contract import Model, Scores, UnknownModelError
 from roadworthy.review.comparison import metric_lines, number, signed
 from roadworthy.steps.evaluate import evaluate
 from roadworthy.steps.gate import judge, released
-from roadworthy.steps.prepare import Counts, prepare
+from roadworthy.steps.prepare import Counts, prepare_raw
 from roadworthy.steps.train import train
 from roadworthy.tracking.registry import Registry, RegistryError
 from roadworthy.training.gate import Verdict
@@ -183,7 +183,7 @@ def preview(settings: Settings, directory: Path, model: str) -> Preview:
         data_hash = dvc.content_hash(clone.root / chosen.data)
         raw = _pull(settings, clone.root, chosen.data, place / "data")
         halves = {"train": place / "train", "test": place / "test"}
-        counts = prepare(model, raw, **halves)
+        counts = prepare_raw(model, raw, **halves)
         training = train(model, halves["train"], target=place / "trained")
         packed = place / "bundle"
         evaluated = evaluate(

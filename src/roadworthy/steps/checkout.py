@@ -1,8 +1,7 @@
-"""Fetch code's commit and data, and find whether there is anything new."""
+"""Find which commit and data a run is made of, and whether there is anything new."""
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,8 +23,8 @@ class Source:
     ----------
     commit, data_hash
         Of the code, and of the raw data.
-    recipe
-        A hash of both that a release does not change.
+    fingerprint
+        The source fingerprint: a hash of both that a release does not change.
     champion
         The number of the deployed version, 0 when there is none.
     new
@@ -34,9 +33,18 @@ class Source:
 
     commit: str
     data_hash: str
-    recipe: str
+    fingerprint: str
     champion: int
     new: bool
+
+    @property
+    def source(self) -> dict[str, str]:
+        """What does not depend on the champion, as plain values: an input of pure steps."""
+        return {
+            "commit": self.commit,
+            "data_hash": self.data_hash,
+            "fingerprint": self.fingerprint,
+        }
 
     def __str__(self) -> str:
         """Return it for the terminal."""
@@ -45,8 +53,8 @@ class Source:
         return f"commit {self.commit[:12]}, data {self.data_hash[:12]}, {told}"
 
 
-def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: Path) -> Source:
-    """Write the raw data of a commit to a file and return what the run is made of.
+def checkout(settings: Settings, model: str, *, commit: str, force: bool) -> Source:
+    """Return what a run is made of.
 
     Parameters
     ----------
@@ -54,8 +62,6 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
         A commit of the Git remote; empty for the tip of its branch.
     force
         Whether to call it new in any case.
-    raw
-        Where the raw data goes.
 
     Raises
     ------
@@ -70,8 +76,6 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
         found = git.git("rev-parse", "HEAD", cwd=repository)
         _check_code(repository, found, of_image=settings.commit, model=model)
         data_hash = dvc.content_hash(repository / pointer)
-        raw.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(dvc.pull(repository, pointer), raw)
         source = compare(settings, model, repository, found, data_hash)
     return replace(source, new=source.new or force)
 
@@ -86,12 +90,12 @@ def compare(
     ConflictError
         MLflow names another champion than the one that is deployed.
     """
-    recipe = git.fingerprint(repository, commit, data_hash)
+    fingerprint = git.fingerprint(repository, commit, data_hash)
     number, made_of = champion(settings, model)
     moved = starting.conflict(targets.target(settings).records.read(model), number)
     if moved:
         raise ConflictError(moved)
-    return Source(commit, data_hash, recipe, number, new=made_of != recipe)
+    return Source(commit, data_hash, fingerprint, number, new=made_of != fingerprint)
 
 
 def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> None:

@@ -6,18 +6,35 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from roadworthy.bundles.packing import pack
 from roadworthy.models import contract
-from roadworthy.models.contract import Evaluation
+from roadworthy.models.contract import Evaluation, Model
 from roadworthy.steps import training as training_files
 
 
 @dataclass(frozen=True)
+class Confusion:
+    """How often each class was answered as which: a row for each true class, in order."""
+
+    classes: list[str]
+    counts: list[list[int]]
+
+
+@dataclass(frozen=True)
 class Examined:
-    """What the hold-out shows, and the digest of the bundle."""
+    """What the hold-out shows, and the digest of the bundle.
+
+    Parameters
+    ----------
+    confusion
+        Of a classification; None for another task.
+    """
 
     digest: str
     evaluation: Evaluation
+    confusion: Confusion | None = None
 
     def __str__(self) -> str:
         """Return it for the terminal."""
@@ -77,4 +94,17 @@ def evaluate(
         commit=commit,
         data_hash=data_hash,
     )
-    return Examined(packed.digest, evaluation)
+    confusion = _confusion(chosen, estimator, held_out)
+    return Examined(packed.digest, evaluation, confusion)
+
+
+def _confusion(model: Model, estimator: Any, held_out: pd.DataFrame) -> Confusion | None:
+    """Return the confusion matrix of the answer field whose true values the hold-out has."""
+    known = [name for name in model.Answer.model_fields if name in held_out.columns]
+    if model.task != "classification" or not known:
+        return None
+    truth = held_out[known[0]].astype(str)
+    answered = estimator.predict(held_out[list(model.Request.model_fields)])[known[0]].astype(str)
+    classes = sorted({*truth, *answered})
+    table = pd.crosstab(truth, answered).reindex(index=classes, columns=classes, fill_value=0)
+    return Confusion(classes, table.to_numpy().tolist())

@@ -1,11 +1,13 @@
-"""Validate the raw data, clean it and hold rows out."""
+"""Fetch the raw data of a commit, validate it, clean it and hold rows out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from roadworthy.data import validation
+from roadworthy.bundles import releases
+from roadworthy.core.settings import Settings
+from roadworthy.data import dvc, validation
 from roadworthy.data.validation import DataError
 from roadworthy.models import contract
 from roadworthy.models.contract import FEWEST_ROWS
@@ -27,7 +29,22 @@ class Counts:
         return f"{told}, dropped: {reasons or 'none'}"
 
 
-def prepare(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
+def prepare(settings: Settings, model: str, commit: str, *, train: Path, test: Path) -> Counts:
+    """Write the rows to train on and the hold-out of a commit's data.
+
+    Raises
+    ------
+    GitError, DvcError
+        The remotes do not have the commit, or its data.
+    DataError
+        The data violates the schema, or is too little.
+    """
+    with releases.source(settings, commit) as repository:
+        raw = dvc.pull(repository, contract.load(model).data)
+        return prepare_raw(model, raw, train=train, test=test)
+
+
+def prepare_raw(model: str, raw: Path, *, train: Path, test: Path) -> Counts:
     """Write the rows to train on and the hold-out of raw data, as the model's dataset keeps them.
 
     Raises

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +12,72 @@ from roadworthy.steps import training
 from roadworthy.tracking.registry import Registry
 
 
-def record(
-    registry: Registry,
-    model: str,
-    trained: Path,
-    *,
-    recipe: str,
-    verdict: Mapping[str, Any],
-    tags: Mapping[str, str],
-) -> str:
-    """Return the MLflow run of the chosen candidate, after recording every one.
+@dataclass(frozen=True)
+class Attempt:
+    """A run's attempt at a release.
 
     Parameters
     ----------
     trained
         The directory that training wrote.
-    recipe
-        The hash of code and data; of it and the commit, a candidate is recorded once.
     verdict
-        What the gate said of the chosen one.
-    tags
-        What else each run says: ``commit``, ``data_hash``, ``trigger``, ``pipeline_run``.
+        What the gate said of the chosen candidate.
+    source
+        ``commit``, ``data_hash`` and ``fingerprint`` of what it is made of.
+    trigger, run
+        Why the run was started, and its id.
     """
-    tried = training.read(trained)
+
+    model: str
+    trained: Path
+    verdict: Mapping[str, Any]
+    source: Mapping[str, str]
+    trigger: str
+    run: str
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the MLflow runs and the version tell of their origin."""
+        return {
+            "commit": self.source["commit"],
+            "data_hash": self.source["data_hash"],
+            "trigger": self.trigger,
+            "pipeline_run": self.run,
+        }
+
+    @property
+    def outcome(self) -> dict[str, str]:
+        """The verdict as tags."""
+        said = self.verdict
+        if said["passed"]:
+            return {"gate": "passed", "gate_reasons": f"all {len(said['checks'])} checks passed"}
+        return {"gate": "failed", "gate_reasons": "; ".join(said["reasons"])}
+
+
+def record(registry: Registry, attempt: Attempt) -> str:
+    """Return the MLflow run of the chosen candidate, after recording every one, each once."""
+    tried = training.read(attempt.trained)
+    # The commit too: a bundle names it, so another commit's is another bundle.
+    made_of = f"{attempt.source['fingerprint']}@{attempt.source['commit']}"
     runs = {
         name: registry.log_candidate(
-            model,
+            attempt.model,
             name=name,
-            # The commit too: a bundle names it, so another commit's is another bundle.
-            made_of=f"{recipe}@{tags['commit']}",
+            made_of=made_of,
             parameters=candidate.parameters,
             metrics=candidate.metrics,
-            tags={**tags, "chosen": str(name == tried.candidate)},
-            figures=training.figures(trained, name),
+            tags={**attempt.tags, "chosen": str(name == tried.candidate)},
+            figures=training.figures(attempt.trained, name),
         )
         for name, candidate in tried.candidates.items()
     }
     run_id = runs[tried.candidate]
-    registry.log_dataset(run_id, model, tags["data_hash"], tags["commit"])
+    registry.log_dataset(
+        run_id, attempt.model, attempt.source["data_hash"], attempt.source["commit"]
+    )
     # Run again, a candidate may meet another champion, and another verdict: the files are of each
     # pipeline run, the run's tags of the last.
-    verdict_file = f"gate/{tags['pipeline_run']}.json"
-    registry.log_files(run_id, {verdict_file: json.dumps(verdict, indent=2).encode()})
-    registry.tag_run(run_id, outcome(verdict))
+    said = json.dumps(attempt.verdict, indent=2).encode()
+    registry.log_files(run_id, {f"gate/{attempt.run}.json": said})
+    registry.tag_run(run_id, attempt.outcome)
     return run_id
-
-
-def outcome(verdict: Mapping[str, Any]) -> dict[str, str]:
-    """Return the verdict as tags."""
-    if verdict["passed"]:
-        return {"gate": "passed", "gate_reasons": f"all {len(verdict['checks'])} checks passed"}
-    return {"gate": "failed", "gate_reasons": "; ".join(verdict["reasons"])}

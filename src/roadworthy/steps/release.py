@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from roadworthy.bundles import bundle, releases
+from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions.targets import target
 from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.state import Strategy
-from roadworthy.steps.recording import outcome, record
+from roadworthy.steps.recording import Attempt, record
 from roadworthy.tracking import onnx_model
 from roadworthy.tracking.registry import Registry, Version
 
@@ -30,20 +30,11 @@ class Released:
 
 
 def release(
-    settings: Settings,
-    model: str,
-    *,
-    packed: Path,
-    trained: Path,
-    recipe: str,
-    verdict: dict[str, Any],
-    tags: dict[str, str],
-    strategy: Strategy = "canary",
+    settings: Settings, attempt: Attempt, *, packed: Path, strategy: Strategy = "canary"
 ) -> Released:
     """Register a bundle, then push it to DVC's remote, and its commit and tag to Git's.
 
-    Done again, it finishes what is missing and doubles nothing. The parameters are those of
-    :func:`register`.
+    Done again, it finishes what is missing and doubles nothing.
 
     Raises
     ------
@@ -52,30 +43,14 @@ def release(
     GitError, DvcError
         A remote refuses, or the tag names another bundle.
     """
-    version = register(
-        settings,
-        model,
-        packed=packed,
-        trained=trained,
-        recipe=recipe,
-        verdict=verdict,
-        tags=tags,
-        strategy=strategy,
-    )
-    commit = releases.publish(settings, bundle.read(packed), version.git_tag)
+    candidate = bundle.read(packed)
+    version = register(settings, attempt, candidate, strategy)
+    commit = releases.publish(settings, candidate, version.git_tag)
     return Released(version.number, version.git_tag, commit)
 
 
 def register(
-    settings: Settings,
-    model: str,
-    *,
-    packed: Path,
-    trained: Path,
-    recipe: str,
-    verdict: dict[str, Any],
-    tags: dict[str, str],
-    strategy: Strategy = "canary",
+    settings: Settings, attempt: Attempt, candidate: Bundle, strategy: Strategy = "canary"
 ) -> Version:
     """Return the version of the bundle, which is now the challenger: its rollout has begun.
 
@@ -89,33 +64,41 @@ def register(
         Another version of the model is being rolled out.
     """
     registry = Registry.of(settings)
-    candidate = bundle.read(packed)
-    run_id = record(registry, model, trained, recipe=recipe, verdict=verdict, tags=tags)
+    run_id = record(registry, attempt)
     registry.log_metrics(run_id, candidate.manifest.metrics)
     # A version is made after its files: where it is there, they are.
-    if all(made.tags.get("digest") != candidate.digest for made in registry.versions(model)):
-        described = {name: (packed / name).read_bytes() for name in (bundle.MANIFEST, bundle.CARD)}
-        loadable = onnx_model.files(packed / bundle.MODEL, candidate.golden.requests[0])
-        registry.log_files(
-            run_id,
-            {
-                f"bundles/{candidate.digest}/{name}": file
-                for name, file in (loadable | described).items()
-            }
-            | {f"figures/{name}.png": png for name, png in candidate.figures.items()},
-        )
+    known = {made.tags.get("digest") for made in registry.versions(attempt.model)}
+    if candidate.digest not in known:
+        registry.log_files(run_id, _files(candidate))
     told = {
         "candidate": candidate.manifest.candidate,
-        "recipe": recipe,
-        **outcome(verdict),
-        **tags,
+        "recipe": attempt.source["fingerprint"],  # as the releases before named it
+        **attempt.outcome,
+        **attempt.tags,
     }
-    version = registry.register(model, run_id=run_id, digest=candidate.digest, tags=told)
-    run, trigger = tags["pipeline_run"], tags["trigger"]
-    why = f"passed the gate and every stage of the rollout in run {run} ({trigger})"
-    served = target(settings, registry)
+    version = registry.register(attempt.model, run_id=run_id, digest=candidate.digest, tags=told)
+    why = f"passed the gate and every stage of the rollout in run {attempt.run} ({attempt.trigger})"
     starting.start(
-        settings, registry, served, version, strategy=strategy, owner=run, why=why, unique=True
+        settings,
+        registry,
+        target(settings, registry),
+        version,
+        strategy=strategy,
+        owner=attempt.run,
+        why=why,
+        unique=True,
     )
     registry.set_alias(version, "challenger")
     return version
+
+
+def _files(candidate: Bundle) -> dict[str, bytes]:
+    """Return what MLflow keeps of a bundle: a model that it loads, the card and the figures."""
+    loadable = onnx_model.files(candidate.path / bundle.MODEL, candidate.golden.requests[0])
+    described = {
+        name: (candidate.path / name).read_bytes() for name in (bundle.MANIFEST, bundle.CARD)
+    }
+    kept = loadable | described
+    return {f"bundles/{candidate.digest}/{name}": file for name, file in kept.items()} | {
+        f"figures/{name}.png": png for name, png in candidate.figures.items()
+    }

@@ -12,9 +12,9 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -187,6 +187,24 @@ def figures(place: str, run: str) -> dict[str, bytes]:
             for name in _names(files, root)
             if name.startswith(_FIGURE) and name.endswith(".png")
         }
+
+
+def reuse(place: str, run: str, made_in: str, steps: Collection[str]) -> None:
+    """Copy the records of steps that a run lacks from the run whose results it uses, with figures.
+
+    A step that is recorded, here or not there, is left as it is.
+    """
+    known = {record.step for record in read(place, run)}
+    for record in read(place, made_in) if made_in != run else ():
+        if record.step in steps and record.step not in known and record.state == "done":
+            told = f"{record.summary} (result of run {made_in})"
+            _write(
+                place,
+                run,
+                replace(record, summary=told, details={**record.details, "made_in": made_in}),
+            )
+            if record.step == "evaluate":
+                attach(place, run, figures(place, made_in))
 
 
 @contextmanager

@@ -39,6 +39,24 @@ class Verdict:
             return f"{failed}: {'; '.join(self.reasons)}"
         return ", ".join(filter(None, [f"passed all {len(self.checks)} checks", self.note]))
 
+    def to_markdown(self) -> str:
+        """Return the verdict as a table of its checks, the failed ones first."""
+        rows = (
+            f"| {'passed' if check.passed else '**failed**'} | {check.name} | {check.value:.6g} "
+            f"| {check.comparison} {check.limit:.6g} | {check.unit} | {check.description} |"
+            for check in sorted(self.checks, key=lambda check: check.passed)
+        )
+        return "\n".join(
+            [
+                f"**{'Passed' if self.passed else 'Failed'}**: {self}",
+                "",
+                "| Result | Check | Value | Required | Unit | |",
+                "| --- | --- | ---: | --- | --- | --- |",
+                *rows,
+                "",
+            ]
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain values, each check with whether it passed."""
         checks = [asdict(check) | {"passed": check.passed} for check in self.checks]

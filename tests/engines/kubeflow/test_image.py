@@ -2,7 +2,7 @@
 
 import pytest
 
-from roadworthy.engines.kubeflow.image import NULL_IMAGE, ImageError, made_for, pinned
+from roadworthy.engines.kubeflow.image import NULL_IMAGE, ImageError, made_for, pinned, variant
 
 COMMIT = "4f0c" * 10
 DIGEST = "sha256:" + "ab" * 32
@@ -46,6 +46,14 @@ def test_a_digest_and_a_commit_are_taken(image):
 def test_a_tag_that_can_be_moved_and_an_invalid_name_are_refused(image):
     with pytest.raises(ImageError, match="is not pinned: name it by its digest"):
         pinned(image)
+
+
+def test_a_variant_is_another_image_of_the_same_commit():
+    image = f"registry.example:5000/team/pipeline:main-{COMMIT}"
+
+    assert variant(image, "torch") == f"registry.example:5000/team/pipeline-torch:main-{COMMIT}"
+    with pytest.raises(ImageError, match=r"needs the variant torch .*: name the image by the tag"):
+        variant(f"pipeline@{DIGEST}", "torch")
 
 
 def test_the_image_must_be_that_of_the_commit():

@@ -37,6 +37,23 @@ def pinned(image: str) -> str:
     )
 
 
+def variant(image: str, name: str) -> str:
+    """Return the image of the same commit with another set of packages, ``pipeline-<name>:<tag>``.
+
+    Raises
+    ------
+    ImageError
+        The image is named by its digest, which no other image has.
+    """
+    found = _COMMIT.fullmatch(image)
+    if found is None:
+        raise ImageError(
+            f"A step needs the variant {name} of the image {image}: name the image by the tag of "
+            f"its commit, and push the variant with the same tag."
+        )
+    return image.replace(found["name"], f"{found['name']}-{name}", 1)
+
+
 def made_for(image: str, commit: str) -> str:
     """Return the image, if it can hold the code of a commit.
 

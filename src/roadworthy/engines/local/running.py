@@ -143,8 +143,9 @@ def start(
         settings, serve = _with_server(settings)
         (target / "tmp").mkdir()
         stack.callback(shutil.rmtree, target / "tmp", ignore_errors=True)
-        environment = _environment(settings, code) | {"TMPDIR": str(target / "tmp")}
-        arguments = {"run": name, "commit": clone.commit, "trigger": trigger, "force": force}
+        steps = settings.model_copy(update={"run": name})
+        environment = _environment(steps, code) | {"TMPDIR": str(target / "tmp")}
+        arguments = {"commit": clone.commit, "trigger": trigger, "force": force}
         arguments |= {"strategy": strategy} if strategy != "canary" else {}
         command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
         with started.log.open("wb") as log:
