@@ -117,7 +117,7 @@ def released(root, packed, simple, empty_registry, tmp_path_factory) -> Releases
     made = Releases(tmp_path_factory.mktemp("compared"), root, empty_registry)
     assert made.release(simple) == 1
     assert made.release(packed) == 2
-    dataset = "src/roadworthy/models/fuel/dataset.py"
+    dataset = "src/roadworthy/models/fuel/table.py"
     made.rewrite(dataset, "_SEED = 47", "_SEED = 48")
     assert made.release(packed) == 3
     made.rewrite(dataset, "_SEED = 48", "_SEED = 47")

@@ -50,7 +50,7 @@ class Asking:
 
     async def __call__(self, x: float, pinned: str | None = None) -> tuple[int, list[float]]:
         def read(served: Served) -> Instances:
-            return Instances(served.scorer.columns(served.schema.rows([{"x": x}])))
+            return Instances(served.schema.columns(served.schema.rows([{"x": x}])))
 
         question = Question("v1", read, lambda _, answers, __: answers["y"].tolist())
         answer = await self.traffic.answer(self.held, pinned, question)
