@@ -195,24 +195,6 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def models_for_tests(tmp_path_factory) -> Path:
-    """A directory into which the models for tests are installed."""
-    target = tmp_path_factory.mktemp("installed")
-    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
-    source = ROOT / "tests" / "models_for_tests"
-    subprocess.run([*command, "--no-build-isolation", "--target", target, source], check=True)
-    return target
-
-
-@pytest.fixture(scope="module")
-def installed_models(models_for_tests: Path) -> Iterator[Path]:
-    """The models for tests, which the tests of one module find beside those of the project."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(models_for_tests)
-        yield models_for_tests
-
-
-@pytest.fixture(scope="session")
 def raw(root: Path) -> pd.DataFrame:
     return fuel.read(root / "data.csv")
 

@@ -78,16 +78,6 @@ def test_what_is_written_is_read_again(whole):
     assert {name: (found.path / name).read_bytes() for name in FILES} == FILES
 
 
-def test_the_manifest_names_every_other_file_by_its_sha256(whole):
-    expected = {name: sha256(content).hexdigest() for name, content in FILES.items()}
-
-    assert whole.manifest.files == expected
-
-
-def test_the_digest_is_that_of_the_manifest(whole):
-    assert whole.digest == sha256((whole.path / bundle.MANIFEST).read_bytes()).hexdigest()
-
-
 @given(order=st.permutations(sorted(FILES)))
 @settings(max_examples=15)
 def test_the_digest_depends_on_content_only(whole, tmp_path_factory, order):
@@ -101,34 +91,6 @@ def test_the_digest_depends_on_content_only(whole, tmp_path_factory, order):
     assert (again.path / bundle.MANIFEST).read_bytes() == (
         whole.path / bundle.MANIFEST
     ).read_bytes()
-
-
-@given(name=names, content=st.binary())
-@settings(max_examples=15)
-def test_other_content_is_another_digest(whole, tmp_path_factory, name, content):
-    other = bundle.write(tmp_path_factory.mktemp("x") / "b", MANIFEST, FILES | {name: content})
-
-    assert (other.digest == whole.digest) == (content == FILES[name])
-
-
-@pytest.mark.parametrize(
-    "change", [{"commit": "0" * 40}, {"metrics": {"r2": 0.86}}, {"candidate": "ridge"}]
-)
-def test_another_origin_is_another_digest(whole, tmp_path, change):
-    other = bundle.write(tmp_path / "other", replace(MANIFEST, **change), FILES)
-
-    assert other.digest != whole.digest
-
-
-def test_equal_values_are_encoded_to_equal_bytes():
-    assert bundle.encode({"a": 1, "b": [0.1]}) == bundle.encode({"b": [0.1], "a": 1})
-    assert bundle.encode({"a": "ü"}) == '{\n  "a": "ü"\n}\n'.encode()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_in_json_is_not_encoded(value):
-    with pytest.raises(ValueError, match="JSON"):
-        bundle.encode({"r2": value})
 
 
 @given(name=names, position=st.integers(0, 10_000), flip=st.integers(1, 255))
@@ -164,11 +126,6 @@ def test_any_flipped_byte_of_the_manifest_is_refused_or_changes_the_digest(
     assert found != whole.digest
 
 
-def test_the_expected_digest_is_accepted_and_another_refused(whole):
-    assert bundle.read(whole.path, whole.digest).digest == whole.digest
-    refused(whole.path, "digest", whole.digest[:12], "f" * 12, digest="f" * 64)
-
-
 @pytest.mark.parametrize("name", sorted(FILES))
 def test_a_missing_file_is_named(copy, name):
     (copy / name).unlink()
@@ -183,18 +140,9 @@ def test_a_file_too_many_is_named(copy, name):
     refused(copy, name, "does not name")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"3", b'"words"', b"\xff\xfe", b"{}"]
-)
+@pytest.mark.parametrize("content", [b"", b"[]", b"\xff\xfe", b"{}", b'{"files": ["model.onnx"]}'])
 def test_a_broken_manifest_is_refused(copy, content):
     (copy / bundle.MANIFEST).write_bytes(content)
-
-    refused(copy, bundle.MANIFEST, "Fetch the bundle again")
-
-
-@pytest.mark.parametrize("files", [None, 3, "words", ["model.onnx"]])
-def test_a_manifest_without_a_list_of_files_is_refused(copy, files):
-    edit(copy, files=files)
 
     refused(copy, bundle.MANIFEST, "Fetch the bundle again")
 
@@ -225,12 +173,6 @@ def test_where_there_is_no_bundle_it_says_how_to_make_one(tmp_path, name):
     (tmp_path / "empty").mkdir()
 
     refused(tmp_path / name, "not a model bundle", "roadworthy run")
-
-
-def test_a_file_in_the_place_of_a_bundle_is_refused(tmp_path):
-    (tmp_path / "file").write_text("no directory")
-
-    refused(tmp_path / "file", "cannot be read")
 
 
 def test_writing_again_replaces_what_was_there(tmp_path):

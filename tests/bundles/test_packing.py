@@ -13,9 +13,9 @@ from pydantic import BaseModel
 from roadworthy.bundles import bundle, packing
 from roadworthy.bundles.packing import PackingError, distribution
 from roadworthy.bundles.scoring import Scorer
-from roadworthy.models import fuel
+from roadworthy.models import fuel, tensors
 from roadworthy.models.contract import Split
-from roadworthy.models.fuel.dataset import COLUMNS
+from roadworthy.models.fuel.table import COLUMNS
 
 REQUIRED = {"weight_kg", "year"}
 
@@ -77,7 +77,7 @@ def test_golden_requests_are_valid_and_a_third_says_only_what_it_must(packed):
 
 def test_golden_answers_are_the_estimators_and_the_graphs(packed, fitted):
     scorer = Scorer(packed.graph)
-    columns = scorer.columns(packed.golden.requests)
+    columns = tensors.columns(tensors.parse(packed.manifest.request), packed.golden.requests)
     expected = pd.DataFrame(packed.golden.answers)
 
     estimated = fitted.estimator.predict(pd.DataFrame(columns))

@@ -60,26 +60,17 @@ def test_inputs_and_outputs_are_told_in_the_order_of_the_graph(scorer):
 
 
 @given(st.lists(st.tuples(numbers, st.text(max_size=5), st.integers(0, 9)), max_size=20))
-def test_requests_become_columns_and_columns_answers(scorer, rows):
-    requests = [
-        {"size": size, "colour": colour.replace("\0", ""), "count": count, "share": 0.5}
-        for size, colour, count in rows
-    ]
+def test_columns_become_answers(scorer, rows):
+    sizes, colours, counts = ([row[at] for row in rows] for at in range(3))
+    colours = np.array([colour.replace("\0", "") for colour in colours], object)
+    columns = {"size": sizes, "colour": colours, "count": counts, "share": [0.5] * len(rows)}
 
-    answers = scorer.score(scorer.columns(requests))
+    answers = scorer.score(columns)
 
-    assert answers["twice"].tolist() == [2 * request["size"] for request in requests]
-    assert answers["paint"].tolist() == [request["colour"] for request in requests]
-    assert answers["number"].tolist() == [request["count"] for request in requests]
-    assert answers["part"].tolist() == [0.5] * len(requests)
-
-
-def test_what_a_request_leaves_out_is_not_a_number_or_an_empty_word(scorer):
-    columns = scorer.columns([{"count": 1}, {"count": 2, "size": 3.0, "colour": "red"}])
-
-    assert np.isnan(columns["size"]).tolist() == [True, False]
-    assert columns["colour"].tolist() == ["", "red"]
-    assert scorer.score(columns)["left_out"].tolist() == [1.0, 0.0]
+    assert answers["twice"].tolist() == [2 * size for size in sizes]
+    assert answers["paint"].tolist() == colours.tolist()
+    assert answers["number"].tolist() == counts
+    assert answers["part"].tolist() == columns["share"]
 
 
 def test_columns_of_other_types_are_turned_into_those_of_the_graph(scorer):
@@ -92,11 +83,8 @@ def test_columns_of_other_types_are_turned_into_those_of_the_graph(scorer):
 
 
 def test_a_missing_column_is_named(scorer):
-    columns = scorer.columns([{"size": 1.0, "count": 1}])
-    del columns["colour"]
-
     with pytest.raises(KeyError, match="colour"):
-        scorer.score(columns)
+        scorer.score({"size": [1.0], "count": [1]})
 
 
 def test_what_is_no_graph_is_not_loaded():

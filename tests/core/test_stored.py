@@ -9,6 +9,7 @@ import pytest
 from roadworthy.bundles import bundle
 from roadworthy.bundles.scoring import Scorer
 from roadworthy.core import stored
+from roadworthy.models import tensors
 from roadworthy.rollout.engine.record import Command, RollbackIntent
 from roadworthy.rollout.engine.state import Rollout
 from roadworthy.routing import routes
@@ -89,8 +90,8 @@ def test_a_routing_file_of_the_release_before_is_followed(tmp_path):
 
 def test_a_bundle_of_the_release_before_answers_its_golden_batch():
     found = bundle.read(RELEASE / "bundle")
-    scorer = Scorer(found.graph)
-    answers = scorer.score(scorer.columns(found.golden.requests))
+    columns = tensors.columns(tensors.parse(found.manifest.request), found.golden.requests)
+    answers = Scorer(found.graph).score(columns)
     assert found.golden.agreement(answers).agrees
     assert found.manifest.tolerances == {}
 

@@ -2,54 +2,28 @@
 
 import pytest
 
-from roadworthy.bundles.packing import pack
 from roadworthy.bundles.scoring import Scorer, from_frame
-from roadworthy.data import validation
-from roadworthy.models import contract, tensors
+from roadworthy.models import tensors
 from roadworthy.models.agreement import agree
 from roadworthy.steps.gate import judge
-from roadworthy.training.fitting import fit
+from tests.parts.other_models import NAMES
 
 
-@pytest.fixture(scope="module", params=["ripeness", "spikes", "shapes"])
-def made(request, installed_models, tmp_path_factory):
-    """The model, its halves after they were written and loaded, and its bundle."""
-    model = contract.load(request.param)
-    place = tmp_path_factory.mktemp(model.name)
-    model.generate(place / "raw")
-    raw = validation.validate(validation.read(model, place / "raw"), model.schema)
-    model.dataset.write(raw, place / "validated")
-    halves = model.split(model.prepare(model.dataset.load(place / "validated")).frame)
-    for half, name in zip(halves, ("train", "test"), strict=True):
-        model.dataset.write(half, place / name)
-    train, test = (model.dataset.load(place / name) for name in ("train", "test"))
-    fitted = fit(model, train)
-    packed = pack(
-        place / "bundle",
-        model=model,
-        estimator=fitted.estimator,
-        evaluation=model.evaluate(fitted.estimator, test),
-        train=train,
-        test=test,
-        candidate=fitted.candidate.name,
-        parameters=dict(fitted.candidate.parameters),
-        metrics=fitted.metrics,
-        commit="c" * 40,
-        data_hash="d" * 32,
-    )
-    return model, place, packed
+@pytest.fixture(scope="module", params=NAMES)
+def made(request, made_of):
+    return made_of(request.param)
 
 
 def test_the_gate_passes_it_and_compares_it_with_a_champion(made):
-    model, place, packed = made
-    judged = judge(model.name, packed=packed.path, test=place / "test", champion=packed, number=1)
+    model, packed = made.model, made.bundle
+    judged = judge(model.name, packed=packed.path, test=made.test, champion=packed, number=1)
     assert judged.verdict.passed, judged.verdict.reasons
     assert judged.champion == judged.candidate
 
 
 def test_the_golden_batch_is_plain_requests_with_the_answers_of_the_graph(made):
     # given
-    model, _, packed = made
+    model, packed = made.model, made.bundle
     fields = tensors.parse(packed.manifest.request)
     # when the requests are read as a server reads them
     for request in packed.golden.requests:
@@ -63,8 +37,8 @@ def test_the_golden_batch_is_plain_requests_with_the_answers_of_the_graph(made):
 
 
 def test_rows_of_unequal_length_are_answered_in_their_order(made):
-    model, place, packed = made
-    rows = model.dataset.load(place / "test")
+    model, packed = made.model, made.bundle
+    rows = model.dataset.load(made.test)
     scorer = Scorer(packed.graph)
     columns = from_frame(rows, scorer.inputs)
     alone = [
@@ -79,7 +53,7 @@ def test_rows_of_unequal_length_are_answered_in_their_order(made):
 
 
 def test_every_field_has_a_distribution_and_the_bundle_says_what_it_is(made):
-    model, _, packed = made
+    model, packed = made.model, made.bundle
     profile, manifest = packed.profile, packed.manifest
     assert set(profile["features"]) == set(manifest.request["properties"])
     assert set(profile["prediction"]) == set(manifest.answer["properties"])
@@ -98,7 +72,7 @@ def test_every_field_has_a_distribution_and_the_bundle_says_what_it_is(made):
 
 
 def test_the_answers_contain_what_the_tests_are_for(made):
-    model, _, packed = made
+    model, packed = made.model, made.bundle
     answers = {
         name: [one[name] for one in packed.golden.answers] for name in packed.golden.answers[0]
     }

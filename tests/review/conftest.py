@@ -15,7 +15,7 @@ from roadworthy.data import dvc
 from roadworthy.tracking.registry import Registry
 
 WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
-DATASET = "src/roadworthy/models/fuel/dataset.py"
+DATASET = "src/roadworthy/models/fuel/table.py"
 
 
 @dataclasses.dataclass(frozen=True)

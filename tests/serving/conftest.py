@@ -18,8 +18,7 @@ import orjson
 import pytest
 
 from roadworthy.bundles import bundle
-from roadworthy.bundles.scoring import Scorer
-from roadworthy.models import fuel
+from roadworthy.models import fuel, tensors
 from roadworthy.routing import routes
 from roadworthy.serving.http.model_routes import Limits, ModelRoutes
 from roadworthy.serving.models.circuit_breaker import CircuitBreaker
@@ -254,8 +253,7 @@ _OPTIONAL = ("cylinders", "displacement", "horsepower", "acceleration", "origin"
 def _bundle(path: Path, candidate, train, cars, requests: list[dict]) -> bundle.Bundle:
     estimator = fuel.train(candidate, train)
     graph = fuel.export(estimator).SerializeToString()
-    scorer = Scorer(graph)
-    columns = scorer.columns(requests)
+    columns = tensors.columns(tensors.parse(fuel.Request.model_json_schema()), requests)
     import pandas as pd
 
     answers = estimator.predict(pd.DataFrame(columns)).to_dict("records")

@@ -72,13 +72,6 @@ class Scorer:
         self.inputs = {node.name: _DTYPES[node.type] for node in self._session.get_inputs()}
         self.outputs = [node.name for node in self._session.get_outputs()]
 
-    def columns(self, requests: Iterable[Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return requests as columns: what one leaves out is NaN, or an empty string."""
-        rows = list(requests)
-        return {
-            name: _array(_column(rows, name, dtype), dtype) for name, dtype in self.inputs.items()
-        }
-
     def score(self, columns: Columns, stop: Stop | None = None) -> dict[str, npt.NDArray[Any]]:
         """Return the output columns for input columns of one length.
 
@@ -139,22 +132,6 @@ def _stacked(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _holds_lists(values: npt.NDArray[Any]) -> bool:
     return len(values) > 0 and not isinstance(values[0], str) and np.ndim(values[0]) > 0
-
-
-def _column(rows: Sequence[Mapping[str, Any]], name: str, dtype: Any) -> list[Any]:
-    try:
-        return [row[name] for row in rows]  # most requests leave out the same, or nothing
-    except KeyError:
-        missing = "" if dtype is object else np.nan
-        return [row.get(name, missing) for row in rows]
-
-
-def _array(values: list[Any], dtype: Any) -> npt.NDArray[Any]:
-    if len({len(value) for value in values if isinstance(value, list)}) < 2:
-        return np.array(values, dtype)
-    ragged = np.empty(len(values), object)
-    ragged[:] = [np.array(value, dtype) for value in values]
-    return ragged
 
 
 def _of_one_length(ragged: Sequence[npt.NDArray[Any]]) -> Iterator[npt.NDArray[np.intp]]:

@@ -157,11 +157,10 @@ def _no_graph(step: object) -> TypeError:
 
 def _powers(graph: Graph, step: PolynomialFeatures, value: str) -> str:
     """Add the products that ``step.powers_`` names, one column each."""
-
-    def column(index: int) -> str:
-        return graph.add("Gather", value, graph.integers(index), axis=1)
-
-    columns = [column(index) for index in range(step.n_features_in_)]
+    columns = [
+        graph.add("Gather", value, graph.integers(index), axis=1)
+        for index in range(step.n_features_in_)
+    ]
     products = []
     for powers in step.powers_:
         factors = [columns[index] for index, power in enumerate(powers) for _ in range(power)]

@@ -323,40 +323,27 @@ def _field(
 ) -> FieldType:
     part, nullable = _resolved(part, definitions)
     kind = part.get("type")
-    common: dict[str, Any] = {
+    choices = part.get("enum", [part["const"]] if "const" in part else [])
+    told: dict[str, Any] = {
         "required": required,
         "nullable": nullable,
+        "minimum": part.get("minimum"),
+        "maximum": part.get("maximum"),
+        "exclusive_minimum": part.get("exclusiveMinimum"),
+        "exclusive_maximum": part.get("exclusiveMaximum"),
+        "min_length": part.get("minLength", part.get("minItems")),
+        "max_length": part.get("maxLength", part.get("maxItems")),
+        "pattern": part.get("pattern"),
+        "choices": () if kind == "boolean" else tuple(choices),
         "unit": str(part.get("unit", "")),
         "description": str(part.get("description", "")),
     }
-    choices = tuple(part.get("enum", [part["const"]] if "const" in part else []))
-    if kind in ("number", "integer"):
-        return FieldType(
-            name,
-            kind,
-            minimum=part.get("minimum"),
-            maximum=part.get("maximum"),
-            exclusive_minimum=part.get("exclusiveMinimum"),
-            exclusive_maximum=part.get("exclusiveMaximum"),
-            choices=choices,
-            **common,
-        )
-    if kind == "boolean":
-        return FieldType(name, "boolean", **common)
     if kind == "string" and "image" in part:
         if not required:
             raise SchemaError(f"The image {name} may be left out. Make it a required field.")
-        return FieldType(name, "image", image=_image(name, part["image"]), **common)
-    if kind == "string":
-        return FieldType(
-            name,
-            "string",
-            min_length=part.get("minLength"),
-            max_length=part.get("maxLength"),
-            pattern=part.get("pattern"),
-            choices=choices,
-            **common,
-        )
+        return FieldType(name, "image", image=_image(name, part["image"]), **told)
+    if kind in _NOUNS:
+        return FieldType(name, kind, **told)
     if kind == "array":
         first, *others = part.get("prefixItems") or [part.get("items") or {}]
         if any(one != first for one in others):
@@ -366,14 +353,7 @@ def _field(
         item = _field(name, first, definitions, required=True)
         if item.kind not in _NOUNS:
             raise SchemaError(f"The list {name} holds lists or images. Make a field of each.")
-        return FieldType(
-            name,
-            "list",
-            min_length=part.get("minItems"),
-            max_length=part.get("maxItems"),
-            item=item,
-            **common,
-        )
+        return FieldType(name, "list", item=item, **told)
     raise SchemaError(
         f"The field {name} is of type {kind!r}, which no model takes. Make it a number, an "
         f"integer, a boolean, a string, a list of these, or an image."

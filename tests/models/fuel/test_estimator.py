@@ -12,7 +12,6 @@ from sklearn.base import clone
 from sklearn.model_selection import KFold
 
 from roadworthy.models import fuel
-from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS, ORIGINS
 from roadworthy.models.fuel.estimator import (
     ANSWER,
     CONFIDENCE,
@@ -20,6 +19,7 @@ from roadworthy.models.fuel.estimator import (
     scaled,
     without_optional,
 )
+from roadworthy.models.fuel.table import COLUMNS, OPTIONAL_NUMBERS, ORIGINS
 from roadworthy.models.fuel.units import L_PER_100KM_TIMES_MPG
 
 NAMES = [candidate.name for candidate in fuel.candidates]
@@ -64,27 +64,6 @@ def test_mpg_and_litres_say_the_same_thing(chosen, car):
     for litres, miles in (("", ""), ("_low", "_high"), ("_high", "_low")):
         product = answer[f"l_per_100km{litres}"] * answer[f"mpg{miles}"]
         assert product == pytest.approx(L_PER_100KM_TIMES_MPG, rel=1e-12)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_the_answer_keeps_the_index_and_order_of_the_rows(fitted, halves, name):
-    shuffled = halves.test[list(COLUMNS)].sample(frac=1, random_state=0)
-
-    answers = fitted[name].predict(shuffled)
-
-    assert list(answers.index) == list(shuffled.index)
-    pd.testing.assert_frame_equal(
-        answers.sort_index(), fitted[name].predict(halves.test[list(COLUMNS)]), rtol=1e-12
-    )
-
-
-def test_the_plain_candidate_asks_for_nothing_but_weight_and_year(fitted, halves):
-    plain = fitted["polynomial"]
-
-    whole = plain.predict(halves.test[list(COLUMNS)])["mpg"]
-
-    least = plain.predict(without_optional(halves.test[list(COLUMNS)]))["mpg"]
-    np.testing.assert_array_equal(whole, least)
 
 
 @pytest.mark.parametrize("left_out", [*OPTIONAL_NUMBERS, "origin"])
@@ -144,13 +123,3 @@ def test_what_is_imputed_is_closer_to_the_truth_than_a_median(halves, name):
     assert error < error_of_median
     if name != "acceleration":
         assert error < error_of_median / 2
-
-
-def test_an_origin_that_is_left_out_is_a_share_of_each(halves):
-    shares = CarFeatures(COLUMNS).fit(halves.train).transform(without_optional(halves.test))[:, -3:]
-
-    assert ((shares >= 0) & (shares <= 1)).all()
-    # the heaviest car is as good as surely American, the lightest is not
-    by_weight = shares[np.argsort(halves.test["weight_kg"].to_numpy())]
-    assert by_weight[-1, 0] > 0.9
-    assert by_weight[0, 0] < 0.5

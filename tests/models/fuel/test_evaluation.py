@@ -8,9 +8,7 @@ import pytest
 
 from roadworthy.models import fuel
 from roadworthy.models.contract import Candidate
-from roadworthy.models.fuel.dataset import COLUMNS
 from roadworthy.models.fuel.evaluation import behave
-from roadworthy.models.fuel.units import consumption
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -29,13 +27,6 @@ def test_cross_validated_r2_clears_the_bars(validations, best):
 
     assert metrics["cv_r2"] >= 0.885
     assert metrics["cv_r2_weight_and_year"] >= 0.84
-
-
-def test_the_plain_candidate_is_beaten_by_more_than_chance(validations, best):
-    plain = validations["polynomial"].metrics
-
-    gain = validations[best.name].metrics["cv_r2"] - plain["cv_r2"]
-    assert gain > 5 * plain["cv_r2_deviation"]
 
 
 def test_the_hold_out_clears_every_bound(evaluation):
@@ -68,18 +59,6 @@ def test_cars_of_which_only_weight_and_year_are_said_behave_too(chosen):
 
 def test_unseen_cars_of_every_fold_behave(validations, best):
     assert all(check.passed for check in validations[best.name].checks)
-
-
-def test_kilograms_and_pounds_agree(chosen, halves):
-    # given the same weights, typed in pounds to the pound and in kilograms to the gram
-    rows = halves.test[list(COLUMNS)]
-    pounds = (rows["weight_kg"] / 0.45359237).round()
-    kilograms = (pounds * 0.45359237).round(3)
-
-    one = chosen.predict(rows.assign(weight_kg=pounds * 0.45359237))["l_per_100km"]
-    other = chosen.predict(rows.assign(weight_kg=kilograms))["l_per_100km"]
-
-    assert (one / other - 1).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -142,39 +121,6 @@ def test_cross_validation_finds_out_a_candidate_that_misbehaves(halves):
     assert validation.metrics["cv_r2"] < 0
 
 
-def test_slices_are_by_origin_and_hold_every_row_once(evaluation, halves):
-    assert set(evaluation.slices) == {"origin=usa", "origin=europe", "origin=japan"}
-    assert sum(found["rows"] for found in evaluation.slices.values()) == len(halves.test)
-    together = sum(found["rows"] * found["mae_mpg"] for found in evaluation.slices.values())
-    assert together / len(halves.test) == pytest.approx(evaluation.metrics["mae_mpg"])
-
-
-def test_perfect_answers_score_perfectly(halves):
-    mpg = halves.test["mpg"]
-    litres = consumption(mpg)
-    answers = pd.DataFrame(
-        {
-            "mpg": mpg,
-            "mpg_low": mpg * 0.9,
-            "mpg_high": mpg * 1.1,
-            "l_per_100km": litres,
-            "l_per_100km_low": litres / 1.1,
-            "l_per_100km_high": litres / 0.9,
-        }
-    )
-
-    metrics = fuel.score(answers, halves.test).metrics
-
-    assert metrics == {
-        "r2": 1.0,
-        "mae_mpg": 0.0,
-        "rmse_mpg": 0.0,
-        "mae_l_per_100km": 0.0,
-        "coverage": 1.0,
-        "rows": len(halves.test),
-    }
-
-
 def test_figures_are_pngs_of_some_size_and_the_same_when_made_again(evaluation, chosen, halves):
     again = fuel.evaluate(chosen, halves.test).figures
 
@@ -184,12 +130,3 @@ def test_figures_are_pngs_of_some_size_and_the_same_when_made_again(evaluation, 
         width, height = struct.unpack(">II", figure[16:24])
         assert min(width, height) >= 400
         assert figure == again[name]
-
-
-def test_the_figure_shows_every_known_car(cars):
-    points = fuel.page(cars).figure.points
-
-    assert {len(column) for column in points.values()} == {398}
-    assert points["weight_kg"][0] == pytest.approx(cars["weight_kg"].iloc[0], abs=0.05)
-    assert points["l_per_100km"][0] == pytest.approx(235.215 / cars["mpg"].iloc[0], abs=0.01)
-    assert points["year"][0] == 1970

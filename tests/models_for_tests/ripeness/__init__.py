@@ -8,21 +8,13 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import tiny
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from roadworthy.models import splits
 from roadworthy.models.agreement import Tolerance
-from roadworthy.models.contract import (
-    Bound,
-    Candidate,
-    Criteria,
-    Evaluation,
-    Prepared,
-    Resources,
-    Scores,
-    Validation,
-)
+from roadworthy.models.contract import Bound, Candidate, Prepared, Resources
 from roadworthy.models.fields import missing_number, missing_string, number, unchanged
 from roadworthy.models.onnx_graph import Graph
 
@@ -44,16 +36,7 @@ schema = pa.DataFrameSchema(
     strict=True,
     coerce=True,
 )
-criteria = Criteria(
-    metric="accuracy",
-    cross_validated=(Bound("cv_accuracy", "at least", 0.8),),
-    hold_out=(Bound("accuracy", "at least", 0.8),),
-    margin=-0.05,
-    error="error",
-    slice_tolerance=1.0,
-    simplicity=0.01,
-    latency_ms=5.0,
-)
+criteria = tiny.criteria("accuracy", 0.8, error="error")
 INPUTS = ["hue", "firm", "variety"]
 _GROWS = Bound("unripe_with_more_hue", "at most", 0, description="share of fruits")
 
@@ -130,16 +113,7 @@ candidates = (
 )
 
 
-def train(candidate, frame):
-    return clone(candidate.estimator).fit(frame)
-
-
-def cross_validate(candidate, frame):
-    right = []
-    for fitted_on, tested_on in splits.k_fold(len(frame), folds=5, seed=0):
-        fitted, unseen = train(candidate, frame.iloc[fitted_on]), frame.iloc[tested_on]
-        right += list(fitted.predict(unseen)["label"] == unseen["label"])
-    return Validation({"cv_accuracy": float(np.mean(right))}, ())
+train, cross_validate = tiny.train, tiny.cross_validate
 
 
 def export(estimator):
@@ -159,17 +133,7 @@ def export(estimator):
     return graph.model(name, Request, Answer)
 
 
-def score(answers, test):
-    right = (answers["label"] == test["label"]).to_numpy()
-
-    def metrics(rows):
-        return {"accuracy": float(right[rows].mean()), "error": float(1 - right[rows].mean())}
-
-    whole = np.ones(len(test), bool)
-    found = {
-        f"variety={one}": metrics((test["variety"] == one).to_numpy()) for one in ("plum", "pear")
-    }
-    return Scores(metrics(whole), found)
+score = tiny.accuracy_by("variety")
 
 
 def behaviour(answer, rows):
@@ -179,9 +143,7 @@ def behaviour(answer, rows):
     return (_GROWS.check(float((more < now).mean())),)
 
 
-def evaluate(estimator, test):
-    found = score(estimator.predict(test[INPUTS]), test)
-    return Evaluation(found.metrics, found.slices, behaviour(estimator.predict, test))
+evaluate = tiny.evaluation(score, behaviour, INPUTS)
 
 
 def page(frame):

@@ -6,21 +6,13 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import tiny
 from pydantic import BaseModel, ConfigDict, Field
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from roadworthy.models import splits
 from roadworthy.models.agreement import Tolerance
-from roadworthy.models.contract import (
-    Bound,
-    Candidate,
-    Criteria,
-    Evaluation,
-    Prepared,
-    Resources,
-    Scores,
-    Validation,
-)
+from roadworthy.models.contract import Bound, Candidate, Prepared, Resources
 from roadworthy.models.datasets import ArrayDataset
 from roadworthy.models.fields import image, numbers
 from roadworthy.models.onnx_graph import Graph
@@ -45,16 +37,7 @@ schema = pa.DataFrameSchema(
     },
     strict=True,
 )
-criteria = Criteria(
-    metric="accuracy",
-    cross_validated=(Bound("cv_accuracy", "at least", 0.9),),
-    hold_out=(Bound("accuracy", "at least", 0.9),),
-    margin=-0.05,
-    error="error",
-    slice_tolerance=1.0,
-    simplicity=0.01,
-    latency_ms=5.0,
-)
+criteria = tiny.criteria("accuracy", 0.9, error="error")
 _DARKER = Bound("changed_when_darker", "at most", 0.1, description="share of pictures")
 _EXAMPLE = (
     "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAHUlEQVR4nGNkYPjPgA8w4ZUdVTCqYFTBqIJhowAAPHMBHzZ"
@@ -131,16 +114,7 @@ class NearestMean(BaseEstimator):
 candidates = (Candidate("nearest_mean", NearestMean(0.2), {"sharpness": 0.2}, "the nearest mean"),)
 
 
-def train(candidate, frame):
-    return clone(candidate.estimator).fit(frame)
-
-
-def cross_validate(candidate, frame):
-    right = []
-    for fitted_on, tested_on in splits.k_fold(len(frame), folds=3, seed=0):
-        fitted, unseen = train(candidate, frame.iloc[fitted_on]), frame.iloc[tested_on]
-        right += list(fitted.predict(unseen)["label"] == unseen["label"])
-    return Validation({"cv_accuracy": float(np.mean(right))}, ())
+train, cross_validate = tiny.train, tiny.cross_validate
 
 
 def export(estimator):
@@ -157,18 +131,7 @@ def export(estimator):
     return graph.model(name, Request, Answer)
 
 
-def score(answers, test):
-    right = (answers["label"] == test["label"]).to_numpy()
-    metrics = {"accuracy": float(right.mean()), "error": float(1 - right.mean())}
-    found = {
-        f"label={one}": {
-            "accuracy": float(right[rows].mean()),
-            "error": float(1 - right[rows].mean()),
-        }
-        for one in LABELS
-        if (rows := (test["label"] == one).to_numpy()).any()
-    }
-    return Scores(metrics, found)
+score = tiny.accuracy_by("label")
 
 
 def behaviour(answer, rows):
@@ -178,9 +141,7 @@ def behaviour(answer, rows):
     return (_DARKER.check(float(changed)),)
 
 
-def evaluate(estimator, test):
-    found = score(estimator.predict(test[["picture"]]), test)
-    return Evaluation(found.metrics, found.slices, behaviour(estimator.predict, test))
+evaluate = tiny.evaluation(score, behaviour, ["picture"])
 
 
 def page(frame):

@@ -5,20 +5,13 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import tiny
 from pydantic import BaseModel, ConfigDict
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from roadworthy.models import splits
 from roadworthy.models.agreement import Tolerance
-from roadworthy.models.contract import (
-    Bound,
-    Candidate,
-    Criteria,
-    Evaluation,
-    Prepared,
-    Scores,
-    Validation,
-)
+from roadworthy.models.contract import Bound, Candidate, Prepared, Scores, Validation
 from roadworthy.models.datasets import TableDataset
 from roadworthy.models.fields import number, numbers
 from roadworthy.models.onnx_graph import Graph
@@ -38,15 +31,8 @@ schema = pa.DataFrameSchema(
     },
     strict=True,
 )
-criteria = Criteria(
-    metric="recall",
-    cross_validated=(Bound("cv_recall", "at least", 0.7),),
-    hold_out=(Bound("recall", "at least", 0.7), Bound("false_alarms", "at most", 0.05)),
-    margin=-0.05,
-    error="missed",
-    slice_tolerance=1.0,
-    simplicity=0.01,
-    latency_ms=5.0,
+criteria = tiny.criteria(
+    "recall", 0.7, error="missed", hold_out=(Bound("false_alarms", "at most", 0.05),)
 )
 _STILL = Bound("spikes_where_nothing_moves", "at most", 0)
 
@@ -123,8 +109,7 @@ candidates = (
 )
 
 
-def train(candidate, frame):
-    return clone(candidate.estimator).fit(frame)
+train = tiny.train
 
 
 def cross_validate(candidate, frame):
@@ -161,9 +146,7 @@ def behaviour(answer, rows):
     return (_STILL.check(float(answer(still)["count"].sum())),)
 
 
-def evaluate(estimator, test):
-    found = score(estimator.predict(test[["window"]]), test)
-    return Evaluation(found.metrics, found.slices, behaviour(estimator.predict, test))
+evaluate = tiny.evaluation(score, behaviour, ["window"])
 
 
 def page(frame):

@@ -147,11 +147,11 @@ def test_a_request_keeps_what_it_got_while_the_version_changes(bundles, release)
     store = ModelStore()
     store.apply(Routing("fuel", release(1, bundles[0])))
     in_flight = store.models["fuel"].champion
-    before = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
+    before = in_flight.scorer.score(in_flight.schema.columns([{"weight_kg": 1200, "year": 1980}]))
 
     store.apply(Routing("fuel", release(2, bundles[1])))
 
-    after = in_flight.scorer.score(in_flight.scorer.columns([{"weight_kg": 1200, "year": 1980}]))
+    after = in_flight.scorer.score(in_flight.schema.columns([{"weight_kg": 1200, "year": 1980}]))
     assert after == before
 
 

@@ -50,7 +50,7 @@ class Asking:
 
     async def __call__(self, x: float, pinned: str | None = None) -> tuple[int, list[float]]:
         def read(loaded: LoadedVersion) -> Instances:
-            return Instances(loaded.scorer.columns(loaded.schema.rows([{"x": x}])))
+            return Instances(loaded.schema.columns(loaded.schema.rows([{"x": x}])))
 
         request = Request("v1", read, lambda _, answers, __: answers["y"].tolist())
         answer = await self.traffic.respond(self.model, pinned, request)

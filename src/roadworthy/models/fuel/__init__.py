@@ -1,11 +1,10 @@
 """Fuel consumption of a car, learnt from the 398 cars of the auto-mpg data (1970 to 1982).
 
 Everything is loaded when it is first used, so that reading a request's schema costs no
-scikit-learn.
+scikit-learn. ``__init__.pyi`` says from where.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import lazy_loader
 
@@ -21,66 +20,4 @@ extra = ""
 resources: Mapping[str, Resources] = {}
 routes: Sequence[Route] = ()
 
-if TYPE_CHECKING:
-    from roadworthy.models.fuel.dataset import dataset, prepare, read, split
-    from roadworthy.models.fuel.estimator import candidates, train
-    from roadworthy.models.fuel.evaluation import (
-        behaviour,
-        criteria,
-        cross_validate,
-        evaluate,
-        page,
-        score,
-        tolerance,
-    )
-    from roadworthy.models.fuel.graph import export
-    from roadworthy.models.fuel.request import Answer, Request
-    from roadworthy.models.fuel.schema import schema
-else:
-    __getattr__, __dir__, _ = lazy_loader.attach(
-        __name__,
-        submod_attrs={
-            "dataset": ["dataset", "prepare", "read", "split"],
-            "estimator": ["candidates", "train"],
-            "evaluation": [
-                "behaviour",
-                "criteria",
-                "cross_validate",
-                "evaluate",
-                "page",
-                "score",
-                "tolerance",
-            ],
-            "graph": ["export"],
-            "request": ["Answer", "Request"],
-            "schema": ["schema"],
-        },
-    )
-
-__all__ = [
-    "Answer",
-    "Request",
-    "behaviour",
-    "candidates",
-    "criteria",
-    "cross_validate",
-    "data",
-    "dataset",
-    "evaluate",
-    "export",
-    "extra",
-    "key",
-    "name",
-    "page",
-    "prepare",
-    "read",
-    "resources",
-    "routes",
-    "schema",
-    "score",
-    "split",
-    "task",
-    "title",
-    "tolerance",
-    "train",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

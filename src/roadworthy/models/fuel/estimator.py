@@ -22,7 +22,7 @@ from sklearn.svm import SVR
 from sklearn.utils.validation import check_is_fitted
 
 from roadworthy.models.contract import Candidate
-from roadworthy.models.fuel.dataset import COLUMNS, OPTIONAL_NUMBERS, ORIGINS, TARGET
+from roadworthy.models.fuel.table import COLUMNS, OPTIONAL_NUMBERS, ORIGINS, TARGET
 from roadworthy.models.fuel.units import consumption
 
 Floats = npt.NDArray[np.float64]

@@ -23,8 +23,8 @@ from roadworthy.models.contract import (
     Validation,
 )
 from roadworthy.models.figures import png
-from roadworthy.models.fuel.dataset import COLUMNS, TARGET
 from roadworthy.models.fuel.estimator import ANSWER, CONFIDENCE, FuelEstimator, without_optional
+from roadworthy.models.fuel.table import COLUMNS, TARGET
 from roadworthy.models.fuel.units import consumption, kilograms, pounds
 from roadworthy.models.page import Page, Scatter
 

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from roadworthy.models.fuel.dataset import OPTIONAL_NUMBERS, ORIGINS, REQUIRED
 from roadworthy.models.fuel.estimator import (
     LOGGED,
     WEIGHT_CENTRE,
@@ -27,6 +26,7 @@ from roadworthy.models.fuel.estimator import (
     FuelEstimator,
 )
 from roadworthy.models.fuel.request import Answer, Request
+from roadworthy.models.fuel.table import OPTIONAL_NUMBERS, ORIGINS, REQUIRED
 from roadworthy.models.fuel.units import L_PER_100KM_TIMES_MPG
 from roadworthy.models.onnx_graph import Graph, add_step
 
