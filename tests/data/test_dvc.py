@@ -52,6 +52,30 @@ class TestContentHash:
             dvc.content_hash(tmp_path / "data.csv.dvc")
 
 
+class TestIsEdited:
+    @pytest.mark.parametrize(
+        ("text", "edited"), [(TEXT, False), ("a,b\n1,3\n", True), (None, False)]
+    )
+    def test_a_file_is_compared_with_what_was_added(self, scratch, text, edited):
+        if text is not None:
+            (scratch / "data.csv").write_text(text)
+
+        assert dvc.is_edited(scratch, "data.csv.dvc") is edited
+        told = "".join(dvc.warnings(scratch, "data.csv.dvc"))
+        assert ("`dvc add data.csv`" in told) is edited
+
+    def test_a_directory_is_compared_file_by_file(self, scratch):
+        dvc.configure(scratch, remote="embedded", url="")
+        (scratch / "drawn").mkdir()
+        (scratch / "drawn" / "a.txt").write_text("a")
+        pointer = dvc.add(scratch, "drawn")
+        assert not dvc.is_edited(scratch, pointer)
+
+        (scratch / "drawn" / "b.txt").write_text("b")
+
+        assert dvc.is_edited(scratch, pointer)
+
+
 class TestPull:
     @pytest.mark.parametrize("name", ["a b, c#it's 50%", 'a "b"'])
     def test_an_address_may_hold_any_character(self, scratch, store, tmp_path, name):

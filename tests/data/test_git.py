@@ -122,6 +122,22 @@ class TestPublish:
         # then
         assert person.snapshot() == before
 
+    def test_a_partial_clone_can_be_published(self, person, bare, tmp_path):
+        # given a clone that left out the contents of files which are not checked out
+        person.put("old.txt", "old")
+        first = person.commit()
+        person.put("old.txt", "new")
+        last = person.commit()
+        git.git("config", "uploadpack.allowFilter", "true", cwd=person.root)
+        partial = tmp_path / "partial"
+        git.git("clone", "--quiet", "--filter=blob:none", person.root.as_uri(), partial)
+
+        git.publish(git.inspect(partial), bare.root, "main")
+
+        with git.checkout(str(bare.root), branch="main", commit=first) as path:
+            assert (path / "old.txt").read_text() == "old"
+        assert git.git("rev-parse", "main", cwd=bare.root) == last
+
     def test_a_shallow_clone_can_be_published_released_and_checked_out(
         self, person, bare, publish, tmp_path
     ):

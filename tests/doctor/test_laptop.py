@@ -84,6 +84,14 @@ def test_of_one_where_something_is_broken(looks, home, clone, broken, name, reme
     assert found.remedy.startswith(remedy)
 
 
+def test_of_data_that_was_edited_and_not_added(looks, home, clone):
+    (clone / "data.csv").write_text("other\n")
+
+    found = looks(home, clone)["data.csv"]
+
+    assert (found.state, found.remedy) == ("warning", "dvc add data.csv")
+
+
 def test_of_a_clone_that_is_not_committed(clone):
     (clone / "more.py").write_text("")
     found = machine.clone(clone)

@@ -448,6 +448,8 @@ def _print_start(shown: Console, started: Run) -> None:
             f"[yellow]Warning:[/yellow] not committed, so not part of this run: {names}{more}",
             soft_wrap=True,
         )
+    for warning in started.warnings:
+        aside.print(f"[yellow]Warning:[/yellow] {escape(warning)}", soft_wrap=True)
     shown.print(f"Run {started.name} of {started.model} at commit {started.commit[:12]}")
 
 

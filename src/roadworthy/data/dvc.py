@@ -99,6 +99,23 @@ def is_edited(root: Path, pointer: str) -> bool:
         ) from error
 
 
+def warnings(root: Path, pointer: str) -> tuple[str, ...]:
+    """Return a sentence if the output of a ``.dvc`` file was edited and not added again.
+
+    Raises
+    ------
+    DvcError
+        As :func:`is_edited`.
+    """
+    name = pointer.removesuffix(".dvc")
+    if not is_edited(root, pointer):
+        return ()
+    return (
+        f"{name} was edited since it was added, and the edit is not part of this: run `dvc add "
+        f"{name}`, `dvc push` and commit {pointer}, or undo it with `dvc checkout {pointer}`.",
+    )
+
+
 def pull(repository: Path, pointer: str) -> Path:
     """Fetch the output of a ``.dvc`` file and return its path.
 

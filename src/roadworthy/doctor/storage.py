@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
-from roadworthy.doctor.finding import Finding, missing, ok
+from roadworthy.doctor.finding import Finding, missing, ok, warning
 from roadworthy.doctor.variables import unshared
 
 _BUCKETS = ("dvc_remote_url", "mlflow_artifacts", "records", "bundle_store")
@@ -108,6 +108,8 @@ def _file(settings: Settings, root: Path, pointer: str, files: Any, path: str) -
         content = dvc.content_hash(root / pointer)
     except dvc.DvcError as error:
         return missing(name, str(error), f"dvc add {name}")
+    if dvc.is_edited(root, pointer):
+        return warning(name, "edited since it was added, so runs do not see it", f"dvc add {name}")
     if files.exists(files.join(path, "files", "md5", content[:2], content[2:])):
         return ok(name, f"in the DVC remote {settings.dvc_remote} ({content[:12]})")
     told = f"the DVC remote {settings.dvc_remote} does not have {content}"

@@ -182,6 +182,7 @@ def preview(settings: Settings, directory: Path, model: str) -> Preview:
         place = Path(scratch)
         data_hash = dvc.content_hash(clone.root / chosen.data)
         raw = _pull(settings, clone.root, chosen.data, place / "data")
+        notes = (*notes, *dvc.warnings(clone.root, chosen.data))
         halves = {"train": place / "train", "test": place / "test"}
         counts = prepare_raw(model, raw, **halves)
         training = train(model, halves["train"], target=place / "trained")

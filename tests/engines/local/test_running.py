@@ -75,6 +75,17 @@ def test_a_run_has_its_own_directory_log_and_code(settings, clone, pipe):
     assert not (run.directory / "tmp").exists()
 
 
+def test_data_that_was_edited_and_not_added_is_told(settings, clone, pipe):
+    (clone / "data.csv.dvc").write_text(f"outs:\n- md5: '{'0' * 32}'\n  path: data.csv\n")
+    (clone / ".gitignore").write_text("/data.csv\n")
+    commit(clone)
+    (clone / "data.csv").write_text("another row\n")
+
+    with start(settings, clone) as run, pipe.open("rb"):
+        assert run.changes == ()
+        assert ["data.csv was edited" in told for told in run.warnings] == [True]
+
+
 def test_all_that_a_run_started_ends_with_it(settings, clone, pipe):
     with start(settings, clone) as run:
         up = pipe.open("rb")

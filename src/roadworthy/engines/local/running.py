@@ -59,6 +59,8 @@ class Run:
         Uncommitted paths of the clone, which are not part of it.
     process
         The engine; None where nothing was new, and none was started.
+    warnings
+        Sentences for the user.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Run:
     changes: tuple[str, ...]
     settings: Settings
     process: subprocess.Popen[bytes] | None
+    warnings: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -133,7 +136,10 @@ def start(
         target.mkdir(parents=True)
         _conclude_earlier(settings, model)
         runs.note(settings, runs.Noted(name, model, trigger))
-        started = Run(name, model, trigger, target, clone.commit, clone.changes, settings, None)
+        warnings = _warnings(clone, model)
+        started = Run(
+            name, model, trigger, target, clone.commit, clone.changes, settings, None, warnings
+        )
         started.log.touch()
         if not force and (source := _released(settings, clone, model)) is not None:
             with records.step(settings.records, name, "checkout") as record:
@@ -178,6 +184,12 @@ def _alone(settings: Settings, model: str, name: str) -> Iterator[None]:
     with held:
         runs.hold(settings, model, name)
         yield
+
+
+def _warnings(clone: git.Clone, model: str) -> tuple[str, ...]:
+    """Return what the user must know of the data in the work tree."""
+    pointer = contract.load(model).data if model in contract.available() else ""
+    return dvc.warnings(clone.root, pointer) if (clone.root / pointer).is_file() else ()
 
 
 def _released(settings: Settings, clone: git.Clone, model: str) -> Source | None:
