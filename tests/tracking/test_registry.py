@@ -111,6 +111,16 @@ def test_versions_come_newest_first_beyond_nine(registry, run):
     assert registry.models() == ["fuel"]
 
 
+def test_models_of_others_are_not_ours_however_many_there_are(registry, client, run):
+    # given a registry in which others have registered more models than a page holds
+    for number in range(101):
+        client.create_registered_model(f"company-{number:03}")
+    client.create_model_version("company-000", "elsewhere", run)
+    registry.register("fuel", run_id=run, digest="a", tags={})
+
+    assert registry.models() == ["fuel"]
+
+
 def test_aliases_move_and_are_dropped(registry, run):
     one, two = (registry.register("fuel", run_id=run, digest=d, tags={}) for d in "ab")
     registry.set_alias(one, "champion")

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import filelock
 import tenacity
 from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag, ViewType
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -287,8 +288,11 @@ class Registry:
 
     @_told
     def models(self) -> list[str]:
-        """Return the names of the registered models, in alphabetical order."""
-        return sorted(model.name for model in self._client.search_registered_models())
+        """Return the names of the models that have versions of bundles, in alphabetical order.
+
+        A registry may be shared with others: their models have no bundles.
+        """
+        return sorted({raw.name for raw in self._found("tags.digest LIKE '%'")})
 
     @_told
     def set_alias(self, version: Version, alias: Alias) -> None:
@@ -354,9 +358,17 @@ class Registry:
 
         In that order: whatever an alias named then is among the versions.
         """
-        found = self._client.search_model_versions(f"name = '{model}'")
-        versions = [self._version(raw, aliases) for raw in found]
+        versions = [self._version(raw, aliases) for raw in self._found(f"name = '{model}'")]
         return sorted(versions, key=lambda version: version.number, reverse=True)
+
+    def _found(self, condition: str) -> Iterator[ModelVersion]:
+        """Yield the versions that meet a condition, page by page."""
+        token = None
+        while True:
+            page = self._client.search_model_versions(condition, page_token=token)
+            yield from page
+            if not (token := page.token):
+                return
 
     def _aliases(self, model: str) -> dict[int, list[str]]:
         try:
