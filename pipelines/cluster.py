@@ -1,4 +1,4 @@
-"""What each step needs of a cluster: processor and memory, secrets, settings, another attempt.
+"""What each step needs of a cluster: CPU and memory, secrets, settings, retries.
 
 Secrets and settings are named, never held: a pod mounts the ``ConfigMap`` and the ``Secret`` of
 that name as files, each under the name of its variable, which the step reads at its start. All are
@@ -30,14 +30,14 @@ class Needs:
     Parameters
     ----------
     cpu, cpu_limit
-        Processors that it is promised, and may use at most.
+        Its CPU request and limit.
     memory, memory_limit
-        The same of memory.
+        Its memory request and limit.
     secrets
         Those beside the one for S3: every step writes its record.
     again
-        Whether it is tried again when it fails: it talks to Git, S3, the registry or the cluster,
-        and finds what an attempt before it has done.
+        Whether it is retried: it depends on Git, S3, the registry or the cluster, and continues
+        what an earlier attempt has done.
     """
 
     cpu: str
@@ -49,7 +49,7 @@ class Needs:
 
 
 def _light(*secrets: str, again: bool = True) -> Needs:
-    """Return what a step needs that mostly waits for others."""
+    """Return what a step needs that mostly waits for other services."""
     return Needs("100m", "1", "512Mi", "1Gi", secrets, again=again)
 
 
@@ -66,18 +66,18 @@ NEEDS = {
     "gate": _heavy(GIT, again=True),
     "reject": _light(MLFLOW),
     "release": _light(GIT, MLFLOW, SERVING),
-    # It has told the registry of its failure, and so ended the rollout.
+    # Its failure is recorded in the registry, and ended the rollout.
     "stage": _light(MLFLOW, SERVING, again=False),
-    # A stage that was watched by one pod is not to be gone through again by another.
+    # A stage that one pod analysed is not repeated by another.
     "canary": _light(MLFLOW, SERVING, again=False),
     "promote": _light(MLFLOW, SERVING),
-    # It takes back the rollout that a step which was killed has left.
+    # It rolls back the rollout of a step that was killed.
     "report": _light(MLFLOW, SERVING),
 }
 """What each step needs, by its name among the records."""
 
 ASKING = ("roadworthy/asks-models", "true")
-"""The label of the pods that a model lets in before anybody else may ask it."""
+"""The label of the pods whose requests a model server accepts before all others."""
 
 _ATTEMPTS_MORE = 2
 _FIRST_PAUSE = "10s"

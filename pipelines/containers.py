@@ -64,7 +64,7 @@ def runner(settings: Settings, root: Path) -> local.DockerRunner:
             docker.types.Mount(str(place), str(place), type="bind") for place in _places(settings)
         ],
         network_mode="host",
-        # Who drives a rollout is known by its process, which others look for.
+        # The owner of a rollout is a process, which others look for.
         pid_mode="host",
         read_only=True,
         security_opt=["no-new-privileges"],
@@ -77,8 +77,8 @@ def run_container(
 ) -> int:
     """Run a step to its end in a container, which is then removed, and return its exit status.
 
-    It stands in for KFP's own, which takes a container that ended before it was looked at for one
-    that did well, and leaves one that runs behind when it is itself stopped.
+    KFP's own function reports success for a container that ended before it was looked at, and
+    leaves a running container behind when it is stopped.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def run_container(
         return int(container.wait()["StatusCode"])
     except docker.errors.APIError as error:
         raise ContainerError(
-            f"A container of {image} cannot be run: {error.explanation}. Mend that and run again."
+            f"A container of {image} cannot be run: {error.explanation}. Fix that and run again."
         ) from error
     finally:
         container.remove(force=True)

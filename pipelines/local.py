@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _fail_at_once(spec: pipeline_spec_pb2.PipelineSpec) -> None:
-    """Take the further attempts from all tasks: here a person waits, and can run it again."""
+    """Remove the retries of all tasks: here a user waits, and can run it again."""
     for group in (spec.root, *spec.components.values()):
         for task in group.dag.tasks.values():
             task.ClearField("retry_policy")

@@ -51,7 +51,7 @@ _print = builtins.print
 
 
 class StepError(RoadworthyError):
-    """A step cannot be run as a process of this interpreter."""
+    """A step cannot run as a process of this interpreter."""
 
 
 def runner() -> local.SubprocessRunner:
@@ -94,7 +94,7 @@ def run_step(command: Sequence[str], environment: Mapping[str, str], pending: It
         # A step that needs it imports it again, and says what is wrong.
         with suppress(Exception):
             importlib.import_module(module)
-        gc.freeze()  # what was imported stays: no step looks for garbage in it
+        gc.freeze()  # imported modules stay: no step collects garbage in them
     process.join()
     return process.exitcode or 0
 

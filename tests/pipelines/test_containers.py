@@ -46,7 +46,7 @@ def test_an_image_that_is_not_there_is_a_sentence_with_the_remedy(docker):
 
 
 def test_what_cannot_be_started_is_a_sentence_and_leaves_nothing(docker):
-    with pytest.raises(containers.ContainerError, match=r"cannot be run: .*Mend that"):
+    with pytest.raises(containers.ContainerError, match=r"cannot be run: .*Fix that"):
         containers.run_container(
             docker.client, docker.pipeline, ["no-such-program"], volumes={}, labels=LABEL
         )

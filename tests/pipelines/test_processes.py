@@ -1,7 +1,9 @@
 """A step is a process that is forked from the engine, with all that the engine has imported."""
 
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from kfp import dsl
@@ -54,3 +56,32 @@ def test_what_is_imported_while_a_step_runs_is_there_for_the_next(tmp_path, capf
 def test_another_command_is_refused():
     with pytest.raises(StepError, match="is not the command of a lightweight Python component"):
         run_step(["sh", "-c", "python3 -m pip install kfp", "code"], {}, iter(()))
+
+
+THREADS = """
+import importlib, os
+import pipelines.local
+from pipelines.processes import IMPORTS
+
+for name in IMPORTS:
+    importlib.import_module(name)
+for task in os.listdir("/proc/self/task"):
+    if int(task) != os.getpid():
+        print(open(f"/proc/self/task/{task}/comm").read().strip())
+"""
+
+
+def test_the_process_that_forks_has_no_threads_but_those_that_a_fork_restarts():
+    # given OpenBLAS without its threads, which are named as the process and end at a fork
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    # when all is imported that steps start with
+    done = subprocess.run(
+        [sys.executable, "-c", THREADS],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # then there is Arrow's allocator alone
+    assert set(done.stdout.split()) <= {"jemalloc_bg_thd"}

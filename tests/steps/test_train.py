@@ -1,8 +1,10 @@
 """Training, evaluation and the gate hand on files; every candidate is recorded once."""
 
+import importlib
 import json
 
 import pandas as pd
+import pytest
 
 from roadworthy.bundles import bundle, releases
 from roadworthy.models import fuel
@@ -10,6 +12,7 @@ from roadworthy.steps import training as training_files
 from roadworthy.steps.evaluate import evaluate
 from roadworthy.steps.gate import _champion as champion_scores
 from roadworthy.steps.gate import gate
+from roadworthy.steps.prepare import prepare_raw
 from roadworthy.steps.train import train
 from tests.conftest import COMMIT, DATA_HASH
 
@@ -38,6 +41,23 @@ def test_training_and_evaluation_make_the_bundle(rows, packed, tmp_path):
     assert set(examined.figures) == {"actual-against-predicted", "residuals"}
     assert json.loads(json.dumps(examined.to_dict()))["digest"] == packed.digest
     assert str(examined).endswith(f"bundle {packed.digest[:12]}")
+
+
+def test_a_classification_has_a_confusion_matrix(installed_models, tmp_path):
+    ripeness = importlib.import_module("ripeness")
+    ripeness.generate(tmp_path / "raw.csv")
+    files = {name: tmp_path / name for name in ("train", "test")}
+    counts = prepare_raw("ripeness", tmp_path / "raw.csv", **files)
+    train("ripeness", files["train"], target=tmp_path / "trained")
+    made_of = {"commit": COMMIT, "data_hash": DATA_HASH, "target": tmp_path / "bundle"}
+
+    found = evaluate("ripeness", trained=tmp_path / "trained", **files, **made_of)
+
+    assert found.confusion.classes == ["ripe", "unripe"]
+    (right, wrong), (other, good) = found.confusion.counts
+    assert right + wrong + other + good == counts.test
+    share = (right + good) / counts.test
+    assert share == pytest.approx(found.evaluation.metrics["accuracy"])
 
 
 def test_the_gate_lets_the_chosen_candidate_pass_before_the_first_release(settings, packed, rows):

@@ -4,12 +4,9 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
-import pytest
-
 from roadworthy.models import fuel
 from roadworthy.models.contract import Validation
 from roadworthy.training import fitting
-from roadworthy.training.selection import NoCandidateError
 
 
 def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):
@@ -45,26 +42,3 @@ def test_only_the_chosen_candidate_is_fitted_to_all_rows(halves):
 
     assert (fitted.candidate.name, fitted.estimator) == ("ridge", "estimator")
     assert trained == [("ridge", len(halves.train))]
-
-
-def test_where_no_candidate_behaves_the_failed_checks_are_told(halves):
-    check = fuel.criteria.cross_validated[0].check(0.1)
-    model = SimpleNamespace(
-        candidates=fuel.candidates,
-        criteria=fuel.criteria,
-        cross_validate=lambda item, rows: Validation({"cv_r2": 0.9}, (check,)),
-        train=lambda item, rows: "estimator",
-    )
-
-    assert fitting.fit(model, halves.train).metrics == {"cv_r2": 0.9, "cv_failed_checks": 1}
-
-
-def test_without_a_metric_nothing_is_trained(halves):
-    model = SimpleNamespace(
-        candidates=fuel.candidates,
-        criteria=fuel.criteria,
-        cross_validate=lambda item, rows: Validation({"cv_r2": math.nan}, ()),
-    )
-
-    with pytest.raises(NoCandidateError, match="is not a number"):
-        fitting.fit(model, halves.train)

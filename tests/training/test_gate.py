@@ -50,6 +50,14 @@ def test_a_good_candidate_passes_every_check():
     assert str(found) == "passed all 11 checks"
 
 
+def test_the_table_of_the_checks_begins_with_those_that_failed():
+    lines = verdict(latency_ms=3.0).to_markdown().splitlines()
+
+    assert lines[0].startswith("**Failed**: failed 1 of 11 checks: latency is 3 ms")
+    assert lines[4].startswith("| **failed** | latency | 3 | at most 1 | ms | median time")
+    assert sum(line.startswith("| passed") for line in lines) == 10
+
+
 @pytest.mark.parametrize(
     ("change", "name", "reason"),
     [

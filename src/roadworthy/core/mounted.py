@@ -13,7 +13,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def export(root: Path = Path(MOUNT)) -> None:
-    """Set the variable of each mounted file; one that the process has keeps its value."""
+    """Set the variable of each mounted file; a variable of the process keeps its value."""
     # Kubernetes' own entries beside the files start with two dots.
     for file in root.glob("*/*"):
         if _VARIABLE.fullmatch(file.name) and file.is_file():

@@ -16,7 +16,7 @@ from roadworthy.rollout.engine.verification import Verification
 
 @dataclass(frozen=True)
 class Analysed:
-    """What the golden batch showed last, and how the rollout stands."""
+    """The last verification with the golden batch, and the state of the rollout."""
 
     golden: Verification
     rollout: Rollout
@@ -46,12 +46,12 @@ class Analysed:
 
 
 def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Analysed:
-    """Return what the stages showed. A bad version is removed from service already.
+    """Return the result of the stages. A version that failed is removed from service already.
 
     Parameters
     ----------
     owner
-        The run that began the rollout.
+        The run that started the rollout.
 
     Raises
     ------

@@ -9,22 +9,22 @@ from roadworthy.tracking.registry import Registry
 
 
 def promote(settings: Settings, model: str, *, version: int, owner: str) -> None:
-    """Make the version answer everybody, and note who promoted it, when and why.
+    """Send all traffic to the version, and record who promoted it, when and why.
 
-    That it is promoted is noted in the registry first, then it is deployed, then aliases and
-    tags say so. Should the process die in between, whoever comes next finishes it.
+    The promotion is recorded first, then the version is deployed, then its aliases and tags are
+    set. If the process dies in between, the next run or command finishes it.
 
     Parameters
     ----------
     owner
-        The run that began the rollout.
+        The run that started the rollout.
 
     Raises
     ------
     RolledBackError
-        A person aborted the rollout.
+        A user aborted the rollout.
     RolloutError
-        A stage is left, or the rollout is somebody else's.
+        A stage is not passed yet, or the rollout has another owner.
     """
     registry = Registry.of(settings)
     served = target(settings, registry)

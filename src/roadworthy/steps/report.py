@@ -1,4 +1,4 @@
-"""Write the report of a run, however it ended, and leave no rollout behind that nobody drives."""
+"""Write the report of a run, however it ended, and roll back a rollout that it abandoned."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from roadworthy.tracking.report import Report, conclude
 JSON = "report.json"
 HTML = "report.html"
 _BEGINS, _ENDS = ("release", "register"), ("promote", "roll-back")
-"""The steps that begin a rollout, that of the release before among them, and that end one."""
+"""The steps that start a rollout, with the name of version 0.1, and that end one."""
 
 
 class LeftError(RoadworthyError):
-    """The run's rollout goes on, and nobody drives it."""
+    """The run's rollout is abandoned, and could not be rolled back."""
 
 
 def report(
     settings: Settings, run: str, *, model: str, trigger: str, html: Path | None = None
 ) -> Report:
-    """Take back the rollout that the run has left, then write the report and return it.
+    """Roll back the rollout that the run abandoned, then write the report and return it.
 
     Raises
     ------
     LeftError
-        The rollout could not be taken back. The report is written all the same, and says so.
+        The rollout could not be rolled back. The report is written all the same, and says so.
     """
     written = conclude(run, model, trigger, records.read(settings.records, run))
     if not _is_left(written.records):
@@ -56,9 +56,9 @@ def write(settings: Settings, run: str, *, model: str, trigger: str) -> Report:
 
 
 def _is_left(steps: Iterable[Record]) -> bool:
-    """Return whether the run may have begun a rollout that no step of it ended."""
+    """Return whether the run may have started a rollout that no step of it ended."""
     states = {step.step: step.state for step in steps}
-    # A step that was killed in its midst, or failed, may have begun it all the same.
+    # A step that was killed, or failed, may have started it all the same.
     begun = any(step in states for step in _BEGINS)
     return begun and all(states.get(step) != "done" for step in _ENDS)
 

@@ -9,17 +9,17 @@ from roadworthy.tracking.registry import Registry
 
 
 def roll_back(settings: Settings, model: str, *, version: int, problem: str, owner: str) -> None:
-    """Leave the champion deployed alone, and note why in the version's tags.
+    """Send all traffic to the champion, and record why in the version's tags.
 
     Parameters
     ----------
     owner
-        The run that began the rollout.
+        The run that started the rollout.
 
     Raises
     ------
     RolloutError
-        The rollout is somebody else's.
+        The rollout has another owner.
     """
     registry = Registry.of(settings)
     served = target(settings, registry)

@@ -13,21 +13,21 @@ from roadworthy.rollout.engine.state import RolledBackError
 
 
 def stage(settings: Settings, *, packed: Path, version: int, owner: str) -> str:
-    """Return the address at which the version answers those who ask for it.
+    """Return the address at which the version answers requests that name it.
 
-    It gets no traffic yet. What goes wrong takes it off again, and the registry says why.
+    It gets no traffic yet. On an error it is removed from service, and the registry says why.
 
     Parameters
     ----------
     owner
-        The run that began the rollout.
+        The run that started the rollout.
 
     Raises
     ------
     RefusedError
         The server refuses the version.
     RolloutError
-        No server holds it in time, or the rollout is somebody else's.
+        No server loads it in time, or the rollout has another owner.
     """
     staged = bundle.read(packed)
     model, served = staged.manifest.model, target(settings)

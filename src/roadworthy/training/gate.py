@@ -1,6 +1,6 @@
 """Decide whether a candidate may be released, and say why.
 
-Everything here is pure: numbers in, a verdict out. Whoever calls has measured.
+Everything here is pure: measured numbers in, a verdict out.
 """
 
 from __future__ import annotations

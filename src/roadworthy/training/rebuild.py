@@ -6,7 +6,6 @@ bundle.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -40,20 +39,8 @@ def rebuild(model: str, raw: Path, target: Path, *, commit: str, data_hash: str)
 
 def main() -> None:
     """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model")
-    parser.add_argument("raw", type=Path)
-    parser.add_argument("target", type=Path)
-    parser.add_argument("commit")
-    parser.add_argument("data_hash")
-    options = parser.parse_args()
-    made = rebuild(
-        options.model,
-        options.raw,
-        options.target,
-        commit=options.commit,
-        data_hash=options.data_hash,
-    )
+    model, raw, target, commit, data_hash = sys.argv[1:]
+    made = rebuild(model, Path(raw), Path(target), commit=commit, data_hash=data_hash)
     sys.stdout.write(f"{made.digest}\n")
 
 

@@ -9,9 +9,8 @@ from roadworthy.core.errors import ExitCode
 from roadworthy.core.settings import Settings
 from roadworthy.engines.kubeflow.following import State, WaitingError, conclude, watch
 from roadworthy.engines.kubeflow.submission import submit
-from roadworthy.engines.kubeflow.tasks import TITLES, Task, outcome, step_of
+from roadworthy.engines.kubeflow.tasks import TITLES, Task
 from roadworthy.tracking import records
-from roadworthy.tracking.records import STEPS
 from tests.parts.kfp import ENDINGS
 
 
@@ -51,20 +50,6 @@ def test_a_run_that_does_not_succeed_is_seen_to_end(kfp_api, client, run, ending
     assert states[-1].state == state
     last = [task for task in states[-1].tasks.values() if task.step != "report"][-1]
     assert str(last) == f"{TITLES[ENDINGS[ending][-1]]}: {end}"
-
-
-def test_a_kubeflow_that_loses_connections_for_a_while_is_waited_for(kfp_api, client, run):
-    def go_away(_):
-        kfp_api.on_poll = lambda _: None
-        kfp_api.cuts = 6  # more than one request is retried by itself
-
-    kfp_api.on_poll = go_away
-    states, (told,) = follow(client, run())
-
-    assert kfp_api.cuts == 0
-    assert states[-1].state == "SUCCEEDED"
-    assert "connection lost" in told
-    assert told.endswith("Retrying for 20 s.")
 
 
 def test_a_kubeflow_that_is_replaced_is_waited_for(kfp_api, client, run):
@@ -185,12 +170,3 @@ def test_where_reports_are_not_known_or_cannot_be_read_the_reason_is_told(monkey
     s3fs.S3FileSystem.clear_instance_cache()  # it keeps the credentials of before
     chosen = Settings(home=tmp_path, records="s3://records.example")
     assert "credentials" in conclude(chosen, "run", ended).why
-
-
-def test_every_step_has_a_title_and_is_known_by_it_and_by_its_name():
-    # a rollback is recorded by the canary, which makes it
-    assert {*TITLES, "roll-back"} == set(STEPS)
-    assert {step_of(step) for step in TITLES} == {step_of(TITLES[step]) for step in TITLES}
-    assert len(set(TITLES.values())) == len(TITLES)
-    assert {step_of(other) for other in ("", "root", "checkout-driver", "condition-2")} == {""}
-    assert outcome({}) is None

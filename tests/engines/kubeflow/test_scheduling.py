@@ -72,14 +72,6 @@ def test_an_unfinished_change_is_finished_by_the_next(kfp_api, pipeline, monkeyp
     assert kfp_api.most_active == 1
 
 
-def test_it_is_not_made_twice_when_a_response_is_lost(kfp_api, pipeline):
-    kfp_api.lost_answers = 1
-
-    put(pipeline)
-
-    assert len(kfp_api.schedules) == 1
-
-
 def test_it_is_deleted_and_the_schedule_of_another_model_is_not(kfp_api, pipeline, monkeypatch):
     put(pipeline)
     (other,) = kfp_api.schedules.values()

@@ -33,14 +33,6 @@ def test_a_wrong_value_is_told_by_its_variable_and_no_token(monkeypatch, name, v
     assert TOKEN not in str(caught.value.__context__)
 
 
-def test_the_page_of_a_run():
-    api = KubeflowSettings(url="https://kubeflow.example/pipeline/")
-    own = KubeflowSettings(url="http://127.0.0.1:8888", ui_url="https://kubeflow.example/pages/")
-
-    assert api.run_address("4711") == "https://kubeflow.example/pipeline/#/runs/details/4711"
-    assert own.run_address("4711") == "https://kubeflow.example/pages/#/runs/details/4711"
-
-
 @pytest.mark.parametrize("value", [TOKEN, f"{TOKEN}\n", f"\t{TOKEN}\r\n"])
 def test_the_token_is_read_without_white_space_and_is_in_no_text(monkeypatch, value):
     monkeypatch.setenv("ROADWORTHY_KFP_TOKEN", value)

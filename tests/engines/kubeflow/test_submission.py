@@ -99,27 +99,6 @@ def test_what_kubeflow_does_not_take_is_told(kfp_api, client, package):
     assert not kfp_api.runs
 
 
-@pytest.mark.parametrize("method", ["run_pipeline", "list_runs"])
-def test_the_second_of_two_follows_the_run_of_the_first(
-    kfp_api, connect, client, package, monkeypatch, method
-):
-    # given somebody who submits the same before we make our run, or after we have looked for one
-    ours, firsts = getattr(client, method), []
-
-    def meanwhile(*arguments, **options):
-        monkeypatch.undo()
-        response = ours(*arguments, **options) if method == "list_runs" else None
-        firsts.append(submit(connect(), package, NAME, ARGUMENTS))
-        return response or ours(*arguments, **options)
-
-    monkeypatch.setattr(client, method, meanwhile)
-
-    mine = submit(client, package, NAME, ARGUMENTS)
-
-    assert [replace(first, found=True) for first in firsts] == [mine]
-    assert alive(kfp_api) == [mine.run]
-
-
 def test_of_many_at_once_one_run_continues_and_all_follow_it(kfp_api, connect, client, package):
     submit(client, package, "[data] at [before]", ARGUMENTS)
     kfp_api.runs.clear()

@@ -38,19 +38,6 @@ def test_each_step_has_a_line_when_it_has_ended_and_only_one():
     ]
 
 
-def test_a_failed_step_tells_its_error():
-    failed = Record("train", START, END, "failed", "summary", "The data is bad.\nsecond line")
-
-    assert shown([[failed]]) == "✗ train       2.5 s  The data is bad.\n"
-
-
-def test_the_last_records_are_returned():
-    last = [done("checkout"), done("train")]
-
-    assert follow(Console(file=io.StringIO()), [[], last[:1], last]) == last
-    assert follow(Console(file=io.StringIO()), []) == []
-
-
 def test_in_a_file_no_line_is_cut_or_broken():
     message = "word " * 60 + "end"
 

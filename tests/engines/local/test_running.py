@@ -96,20 +96,6 @@ def test_all_that_a_run_started_ends_with_it(settings, clone, pipe):
     assert run.process.returncode is not None
 
 
-def test_a_run_that_fails_in_its_block_ends_as_well(settings, clone, pipe):
-    def fail():
-        with start(settings, clone):
-            opened.append(pipe.open("rb"))
-            raise ZeroDivisionError
-
-    opened = []
-    with pytest.raises(ZeroDivisionError):
-        fail()
-
-    with opened[0] as up:
-        assert up.read() in {b"", b"up"}
-
-
 def test_a_second_run_of_the_model_is_refused_and_the_first_goes_on(settings, clone, pipe):
     with start(settings, clone) as run, pipe.open("rb") as up:
         assert up.read(2) == b"up"
@@ -133,12 +119,6 @@ def test_a_second_run_of_the_model_is_refused_and_the_first_goes_on(settings, cl
         assert run.process.poll() is None
 
 
-def test_after_a_run_another_can_start(settings, clone, pipe):
-    for _ in range(2):
-        with start(settings, clone), pipe.open("rb") as up:
-            assert up.read(2) == b"up"
-
-
 def test_a_commit_without_the_models_pipeline_is_refused(settings, clone):
     (clone / "pipelines" / "fuel.yaml").rename(clone / "pipelines" / "outliers.yaml")
     commit(clone)
@@ -146,12 +126,6 @@ def test_a_commit_without_the_models_pipeline_is_refused(settings, clone):
     told = r"has no pipelines/fuel\.yaml: compile it with `roadworthy compile fuel` and commit"
     refused(settings, clone, RunError, told)
     assert not (settings.home / "runs").exists()
-
-
-def test_a_pipeline_that_is_not_committed_is_no_pipeline(settings, clone):
-    (clone / "pipelines" / "outliers.yaml").write_text("outliers")
-
-    refused(settings, clone, RunError, r"has no pipelines/outliers\.yaml", model="outliers")
 
 
 def test_a_directory_that_is_no_clone_is_refused(settings, tmp_path):

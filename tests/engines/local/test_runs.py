@@ -55,15 +55,19 @@ def test_runs_of_this_machine_come_the_latest_first(settings):
     assert [run.name[-6:] for run in on_this_machine(settings, "fuel", 1, NOW)] == ["bbbbbb"]
 
 
-def test_a_run_of_this_machine_that_goes_on_is_told_from_one_that_was_killed(settings):
+@pytest.mark.parametrize(
+    ("holder", "state", "seconds"),
+    [(here(), "running", 60), (f"{socket.gethostname()}:{2**22 + 1}:1", "stopped", None)],
+)
+def test_a_running_run_is_told_from_one_that_was_killed(settings, holder, state, seconds):
     ran(settings, "20261121-100000-aaaaaa", started="10:00:00", ended="10:00:05")
     ran(settings, "20261121-110000-bbbbbb", started="11:59:00", ended="")
-    facts = {"run": "20261121-110000-bbbbbb", "holder": here()}
+    facts = {"run": "20261121-110000-bbbbbb", "holder": holder}
     (settings.home / "fuel.run.json").write_text(json.dumps(facts))
 
-    going, killed = on_this_machine(settings, "", 20, NOW)
+    last, killed = on_this_machine(settings, "", 20, NOW)
 
-    assert (going.state, going.seconds) == ("runs", 60)
+    assert (last.state, last.seconds) == (state, seconds)
     assert (killed.state, killed.seconds, killed.address) == ("stopped", 5, "")
 
 
@@ -76,27 +80,3 @@ def test_a_run_that_did_not_come_to_a_step_has_no_times(settings):
 
     assert (found.state, found.started, found.seconds) == ("stopped", None, None)
     assert found.to_dict()["started"] is None
-
-
-def test_a_machine_without_runs_has_none(settings):
-    assert on_this_machine(settings, "", 20, NOW) == []
-
-
-def test_of_the_runs_of_other_models_no_records_are_read(settings):
-    ran(settings, "20261121-090000-aaaaaa", outcome="released")
-    ran(settings, "20261121-100000-bbbbbb", model="boats", outcome="released")
-    (settings.home / "runs" / "20261121-100000-bbbbbb" / "report.json").write_text("broken")
-
-    (found,) = on_this_machine(settings, "fuel", 20, NOW)
-
-    assert found.name == "20261121-090000-aaaaaa"
-
-
-def test_a_run_whose_process_is_gone_does_not_go_on(settings):
-    ran(settings, "20261121-110000-bbbbbb", started="11:59:00", ended="")
-    facts = {"run": "20261121-110000-bbbbbb", "holder": f"{socket.gethostname()}:{2**22 + 1}:1"}
-    (settings.home / "fuel.run.json").write_text(json.dumps(facts))
-
-    (killed,) = on_this_machine(settings, "", 20, NOW)
-
-    assert (killed.state, killed.seconds) == ("stopped", None)

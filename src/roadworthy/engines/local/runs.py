@@ -1,4 +1,4 @@
-"""The runs of this machine: what is noted of each, which one goes on, and how they stand."""
+"""The runs of this machine: what is noted of each, which one is running, and their states."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Listed:
     Parameters
     ----------
     state
-        How it stands or ended, in words.
+        Whether it is running or how it ended, in words.
     started
-        When; None before its first step.
+        When it started; None before its first step.
     seconds
-        How long it took, or takes by now; None before its first step.
+        Its duration, so far if it is running; None before its first step.
     address
-        Where a person sees it.
+        Its page.
     """
 
     name: str
@@ -66,7 +66,7 @@ def on_this_machine(settings: Settings, model: str, limit: int, now: datetime) -
     limit
         How many at most.
     now
-        The time, for how long a run takes that goes on.
+        The time until which the duration of a running run is counted.
     """
     latest = islice(noted(settings, model), limit)
     return [_listed(settings, run, now) for run in latest]
@@ -92,13 +92,13 @@ def noted(settings: Settings, model: str = "") -> Iterator[Noted]:
 
 
 def hold(settings: Settings, model: str, run: str) -> None:
-    """Note that this process drives a run of a model, whose lock it has."""
+    """Note that this process drives a run of a model. It holds the model's lock."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     _write(_holding(settings, model), {"run": run, "started": started, "holder": here()})
 
 
 def held(settings: Settings, model: str) -> dict[str, str]:
-    """Return ``run``, ``started`` and ``holder`` of the run of a model that goes on, or nothing."""
+    """Return ``run``, ``started`` and ``holder`` of a model's running run, or nothing."""
     try:
         told: dict[str, str] = json.loads(_holding(settings, model).read_text())
     except FileNotFoundError:
@@ -108,7 +108,7 @@ def held(settings: Settings, model: str) -> dict[str, str]:
 
 
 def _write(file: Path, told: dict[str, str]) -> None:
-    """Write a file whole or not at all: others read it in any moment."""
+    """Write a file whole or not at all: others read it at any moment."""
     scratch = file.with_suffix(".new")
     scratch.write_text(json.dumps(told))
     scratch.rename(file)
@@ -121,14 +121,14 @@ def _holding(settings: Settings, model: str) -> Path:
 def _listed(settings: Settings, run: Noted, now: datetime) -> Listed:
     told = records.get(settings.records, run.name, JSON)
     steps = records.read(settings.records, run.name)
-    goes_on = told is None and held(settings, run.model).get("run") == run.name
+    is_running = told is None and held(settings, run.model).get("run") == run.name
     started = min((_moment(step.started) for step in steps), default=None)
-    ended = now if goes_on else max(_ends(steps), default=None)
+    ended = now if is_running else max(_ends(steps), default=None)
     return Listed(
         run.name,
         run.model,
         run.trigger,
-        json.loads(told)["outcome"] if told else "runs" if goes_on else "stopped",
+        json.loads(told)["outcome"] if told else "running" if is_running else "stopped",
         started,
         (ended - started).total_seconds() if started and ended else None,
         str(directory(settings, run.name) / HTML) if told else "",
