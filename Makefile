@@ -61,7 +61,7 @@ lock: $(STAMP) ## Write the lock files anew from pyproject.toml
 		--output-file requirements/serving.txt
 	@echo uv | $(VENV)/bin/uv pip compile --quiet - $(LOCKING) \
 		--constraints requirements/dev.txt --output-file requirements/uv.txt
-	@for packages in benchmarks/servers/*.in; do $(VENV)/bin/uv pip compile --quiet $$packages \
+	@for packages in benchmarks/{servers,peers}/*.in; do $(VENV)/bin/uv pip compile --quiet $$packages \
 		$(LOCKING) --python-version 3.11 --output-file $${packages%.in}.txt || exit; done
 
 LOCKING := --generate-hashes --no-emit-index-url --universal --no-header

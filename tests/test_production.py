@@ -14,22 +14,24 @@ import httpx
 import psycopg2
 import pytest
 
+from tests.docs.pages import install, typed
 from tests.ports import free_port
 
 PATIENCE_SECONDS = 120
 
 
+BLOCKS = typed("docs/how-to/cluster.md", __file__)
+
+
+def block(word: str) -> str:
+    """The one shell block of the page with a word, as one types it."""
+    (one,) = (text for text in BLOCKS if word in text)
+    return one
+
+
 @pytest.fixture(scope="module")
 def page(root) -> str:
-    return (root / "docs" / "how-to" / "cluster.md").read_text()
-
-
-def block(page: str, word: str) -> str:
-    """The one shell block of the page with a word, as one types it."""
-    found = re.findall(r"^( *)```sh\n(.*?)^ *```$", page, re.MULTILINE | re.DOTALL)
-    (one,) = ((indent, text) for indent, text in found if word in text)
-    indent, text = one
-    return re.sub(f"^{indent}", "", text, flags=re.MULTILINE)
+    return (root / "docs/how-to/cluster.md").read_text()
 
 
 def filled(command: str, values: Mapping[str, str]) -> str:
@@ -62,7 +64,7 @@ def database(postgres) -> str:
 
 
 @contextmanager
-def typed(command: str, place: Path, **variables: str):
+def started(command: str, place: Path, **variables: str):
     """Type a command that goes on; it is stopped with all that it started."""
     with (place / "log.txt").open("w") as log:
         process = subprocess.Popen(
@@ -110,13 +112,9 @@ def test_the_data_goes_to_the_bucket_as_the_page_says(page, root, s3, tmp_path):
     # Given a clone in which everything is installed, and a bucket
     place, bucket = tmp_path / "clone", s3.bucket()
     subprocess.run(["git", "clone", "--quiet", "--no-local", root, place], check=True)
-    (place / ".venv").mkdir()
-    for part in Path(sys.prefix).iterdir():
-        if part.name != ".installed":
-            (place / ".venv" / part.name).symlink_to(part)
-    (place / ".venv" / ".installed").write_text(f"{place}\n")
+    install(place)
     command = filled(
-        block(page, "dvc push --remote s3\n"), {"https://s3.example": s3.url, "BUCKET": bucket}
+        block("dvc push --remote s3\n"), {"https://s3.example": s3.url, "BUCKET": bucket}
     )
     known = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
     variables = {name: word for name, word in s3.environment().items() if name not in known}
@@ -140,7 +138,7 @@ def test_the_registry_starts_as_the_page_says(page, clone, database, s3):
     host, port, bucket = "mlflow.cars.test", free_port(), s3.bucket()
     (clone / "address").write_text(database)
     command = filled(
-        block(page, "mlflow server"),
+        block("mlflow server"),
         {
             "FILE": "address",
             "0.0.0.0 --port 5000": f"127.0.0.1 --port {port}",
@@ -155,7 +153,7 @@ def test_the_registry_starts_as_the_page_says(page, clone, database, s3):
     # When its command is typed
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     few = {"MLFLOW_WORKERS": "1"}
-    with typed(command, clone, **s3.environment(), **quiet, **few) as process:
+    with started(command, clone, **s3.environment(), **quiet, **few) as process:
         # Then it answers as the page says
         answer = answered(process, clone, f"{url}{told[1]}", headers=known)
         assert answer.status_code == 200, answer.text
@@ -203,7 +201,7 @@ def test_a_secret_is_filled_and_settings_are_read_as_the_page_says(page, kube, t
 
     # When the value is typed that its command asks for
     fill = filled(
-        block(page, "create secret generic roadworthy-git"),
+        block("create secret generic roadworthy-git"),
         {there: f"--namespace {namespace}", ">FILE": ">value", "=FILE": "=value"},
     )
     told = ended(fill, tmp_path, "glpat-0\n", **variables)
@@ -216,7 +214,7 @@ def test_a_secret_is_filled_and_settings_are_read_as_the_page_says(page, kube, t
     assert (tmp_path / "value").stat().st_mode & 0o077 == 0
 
     # When the command is typed that takes the settings from the cluster
-    read, told, _ = block(page, "go-template").partition("unset ")
+    read, told, _ = block("go-template").partition("unset ")
     assert told
     take = filled(read, {there: f"--namespace {namespace}"})
     found = ended(f"{take}\nenv", tmp_path, **variables).splitlines()

@@ -25,6 +25,15 @@ def test_every_page_is_built(root, site):
     assert {site / page.with_suffix(".html") for page in pages} <= set(site.rglob("*.html"))
 
 
+def test_a_list_goes_on_over_its_blocks(root, site):
+    """Steps are numbered through: what belongs to one is indented by four spaces."""
+    for page in (root / "docs").rglob("*.md"):
+        lists = re.findall(r"^1\. ", page.read_text(), re.MULTILINE)
+        built = site / page.relative_to(root / "docs").with_suffix(".html")
+        article = built.read_text().partition("<article")[2].partition("</article")[0]
+        assert article.count("<ol") == len(lists), page
+
+
 def test_a_page_loads_nothing_from_another_host(site):
     loaded = re.compile(
         r"<(?:script|img|iframe|link)[^>]+(?:src|href)=[\"']?(https?:)?//([^\"' >]+)"

@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.docs.pages import install
 from tests.ports import free_port
 
 PATIENCE_SECONDS = 240
@@ -79,6 +80,23 @@ class Workplace:
             wait_until(lambda: answers(f"{url}/v2/health/live") or process.poll() is not None)
             assert process.poll() is None, process.stdout and process.stdout.read()
             yield url
+
+    def type(self, text: str) -> subprocess.CompletedProcess[str]:
+        """Type a block of a page and wait for its end."""
+        return subprocess.run(
+            self.shell(text),
+            cwd=self.path,
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_SECONDS,
+        )
+
+    def shell(self, text: str) -> list[str]:
+        """Return the command that types a block, with an environment as ``make`` installs it."""
+        install(self.path)
+        return ["bash", "-euo", "pipefail", "-c", text]
 
     def git(self, *arguments: str) -> str:
         """Run git in the clone."""

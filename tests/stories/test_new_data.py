@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import httpx
 import pytest
 
+from tests.docs.pages import typed
 from tests.parts.answering import Asked, Reply, answered_by
 from tests.ports import free_port
 
@@ -49,9 +50,10 @@ def test_violated_schema_names_column_line_and_rule(released: Workplace, lines) 
     lines[10] = lines[10].replace(lines[10].split(",")[4], "99999", 1)
     fields = lines[20].split(",")
     lines[20] = ",".join([*fields[:7], "9", *fields[8:]])
-    released.replace_data("\n".join(lines) + "\n")
-    # when the pipeline runs
-    done = released.roadworthy("run", "fuel")
+    (released.path / "data.csv").write_text("\n".join(lines) + "\n")
+    # when it is committed and the pipeline runs, as the page says
+    change, share = typed("docs/how-to/data.md", __file__)
+    done = released.type(change)
     # then it stops at the validation and says what and where
     assert done.returncode == 1
     report = released.report()
@@ -64,6 +66,9 @@ def test_violated_schema_names_column_line_and_rule(released: Workplace, lines) 
     assert "Traceback" not in done.stdout + done.stderr
     # and the traceback is in the log
     assert "Traceback" in (released.runs()[-1] / "log.txt").read_text()
+    # when the data is shared with other clones, then Git takes what it ignores
+    assert released.type(share).returncode == 0
+    assert ".dvc/embedded" in released.git("diff", "--cached", "--name-only")
 
 
 def test_worse_data_is_refused_by_the_gate(released: Workplace, lines) -> None:

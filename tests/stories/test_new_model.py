@@ -8,12 +8,12 @@ import httpx
 import pytest
 
 from roadworthy.bundles import bundle
+from tests.docs.pages import typed
 
 from .conftest import Workplace, clone
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
-SPECIES = ("setosa", "versicolor", "virginica")
 HULLS = {"glass": -0.4, "steel": 1.2, "wood": 0.0}
 
 
@@ -31,29 +31,10 @@ def boats() -> str:
     return "\n".join([*lines, ""])
 
 
-def flowers() -> str:
-    """150 flowers of three species, which the length of a petal nearly tells."""
-    chance = random.Random(7)
-    lines = ["petal_cm,sepal_cm,garden,species"]
-    for number in range(150):
-        species = SPECIES[number % 3]
-        petal, sepal = 1.5 + 2 * (number % 3) + chance.gauss(0, 0.4), chance.uniform(4, 8)
-        told = "" if chance.random() < 0.1 else f"{sepal:.2f}"
-        lines.append(f"{petal:.2f},{told},{chance.choice(['north', 'south'])},{species}")
-    return "\n".join([*lines, ""])
-
-
-def started(place: Workplace, table: Path, content: str, name: str, target: str) -> str:
-    """Start a model of a table, commit and run it; return what the first command printed."""
-    table.write_text(content)
-    done = place.roadworthy("new", name, "--data", str(table), "--target", target)
+def typing(place: Workplace, text: str) -> str:
+    """Type a block and return what it printed."""
+    done = place.type(text)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"src/roadworthy/models/{name}/__init__.py" in done.stdout
-    place.commit(f"Start a model of {name}")
-    run = place.roadworthy("run", name)
-    assert run.returncode == 0, run.stdout + run.stderr
-    assert place.report()["outcome"] == "released"
-    assert place.git("status", "--porcelain") == ""
     return done.stdout
 
 
@@ -71,11 +52,16 @@ def place(snapshot: Path, tmp_path: Path) -> Workplace:
     return fresh
 
 
-def test_a_table_of_numbers_becomes_a_served_regression(place: Workplace, tmp_path: Path) -> None:
-    # given a table of boats, when a model is started from it, committed and run
-    told = started(place, tmp_path / "boats.csv", boats(), "boats", "length_m")
+def test_a_table_of_numbers_becomes_a_served_regression(place: Workplace) -> None:
+    # given a table of boats, when a model is started from it, committed and run as the pages say
+    (place.path / "boats.csv").write_text(boats())
+    start, release = typed("docs/how-to/new-model.md", __file__)
+    assert typed("README.md", __file__) == [start]
+    told = typing(place, start)
+    typing(place, release)
     # then it is a regression, and the server answers with and without the optional values
     assert "Started boats, a regression: length_m holds numbers." in told
+    assert place.git("status", "--porcelain") == ""
     origin = place.json("lineage", "boats")
     made = bundle.read(place.path / ".roadworthy" / "bundles" / origin["bundle"])
     assert len(made.golden.requests) >= 10

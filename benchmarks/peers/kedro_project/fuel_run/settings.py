@@ -1,0 +1,3 @@
+"""The project's settings: one folder of configuration, without environments."""
+
+CONFIG_LOADER_ARGS = {"base_env": "", "default_run_env": ""}
