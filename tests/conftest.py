@@ -75,14 +75,14 @@ SHARING = {
     "kube": (
         *("tests/deploy/test_manifests.py", "tests/deploy/test_rbac.py"),
         *("tests/doctor/test_cluster.py", "tests/rollout/actions/test_abandoned.py"),
-        "tests/rollout/kserve/",
+        *("tests/rollout/kserve/", "tests/test_production.py::test_a_secret_is_filled"),
     ),
     "mlflow": (
         *("tests/stories/test_shared_parts.py", "tests/tracking/test_registry_server.py"),
         "tests/test_production.py",
     ),
 }
-"""Files that one process runs, since what they share takes long to start."""
+"""The tests that one process runs, since what they share takes long to start."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -93,7 +93,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = super()._split_scope(nodeid)
-            return next((name for name, of in SHARING.items() if file.startswith(of)), file)
+            return next((name for name, of in SHARING.items() if nodeid.startswith(of)), file)
 
     return Scheduling(config, log)
 

@@ -119,7 +119,7 @@ def test_of_an_empty_one(looks, kube, monkeypatch):
     monkeypatch.setattr(kserve, "_GROUP", "absent.kserve.io")
     monkeypatch.setattr(kserve, "_DEFINITION", f"{kserve._DEFINITION}.absent")
     monkeypatch.setattr(kserve, "_CONFIG", "/api/v1/namespaces/absent/configmaps/absent")
-    found = looks(kube.kubeconfig)
+    found = looks(kube.kubeconfig, "absent")
     # Then that is told, and what is missing, each with a command
     assert states(found, "ok") == {"API server", "own rights"}
     assert kube.url in found["API server"].told

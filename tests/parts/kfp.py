@@ -1,8 +1,7 @@
-"""A stand-in of Kubeflow Pipelines' API, in memory and as strict as the real one.
+"""A stand-in of Kubeflow Pipelines' API, in memory, for Kubeflow's own client.
 
-It responds with the models of ``kfp_server_api`` and takes nothing that they do not know. A package
-that is uploaded must be a ``PipelineSpec`` with its platform's part, a run's parameters must be
-those of its pipeline. Runs do nothing: their tasks go on by one each time somebody looks.
+It responds with the models of ``kfp_server_api``. A run's parameters must be those of its pipeline.
+Runs do nothing: their tasks go on by one each time somebody looks.
 """
 
 import json
@@ -404,22 +403,10 @@ def _tasks(spec: dict[str, Any]) -> set[str]:
 
 @lru_cache(maxsize=8)
 def _package(content: bytes) -> dict[str, Any]:
-    """Return an uploaded package as it is kept, if it is one."""
-    from google.protobuf import json_format
-    from kfp.kubernetes import kubernetes_executor_config_pb2
-    from kfp.pipeline_spec import pipeline_spec_pb2
-
-    try:
-        spec, *others = yaml.load_all(content, Loader=_Loader)
-        json_format.ParseDict(spec, pipeline_spec_pb2.PipelineSpec())
-        for other in others:
-            json_format.ParseDict(other, pipeline_spec_pb2.PlatformSpec())
-            executors = other["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-            for executor in executors.values():
-                config = kubernetes_executor_config_pb2.KubernetesExecutorConfig()
-                json_format.ParseDict(executor, config)
-    except (yaml.YAMLError, json_format.ParseError, KeyError, ValueError) as error:
-        _refuse(f"The package is no pipeline: {error}")
+    """Return an uploaded package as it is kept: the specification, and its platform's part."""
+    spec, *others = yaml.load_all(content, Loader=_Loader)
+    if not isinstance(spec.get("root"), dict):
+        _refuse("The package is no pipeline.")
     return {"pipeline_spec": spec, **({"platform_spec": others[0]} if others else {})}
 
 
@@ -437,25 +424,12 @@ def _check_parameters(spec: dict[str, Any], config: api.V2beta1RuntimeConfig | N
 
 
 def _parsed(request: flask.Request, model: str) -> Any:
-    """Return a request's body as a model that knows each of its fields."""
+    """Return a request's body as a model of the API."""
 
     class Body:
-        data = json.dumps(_known(request.get_json(), model))
+        data = request.get_data(as_text=True)
 
     return api.ApiClient().deserialize(Body, model)
-
-
-def _known(value: Any, kind: str) -> Any:
-    """Return a value if its kind has all of its fields."""
-    model = getattr(api, kind, None)
-    if model is None or not isinstance(value, dict):
-        return value
-    fields = {model.attribute_map[name]: of for name, of in model.openapi_types.items()}
-    for name, inner in value.items():
-        if name not in fields:
-            _refuse(f"{kind} has no field {name}.")
-        _known(inner, fields[name])
-    return value
 
 
 def _page(response: Any, kept: dict[str, Any], request: flask.Request) -> Any:
@@ -475,15 +449,12 @@ def _page(response: Any, kept: dict[str, Any], request: flask.Request) -> Any:
 
 
 def _names(condition: str | None) -> list[str]:
-    """Return the names that a filter demands: all that it can demand here."""
-    found = []
-    for predicate in json.loads(condition or "{}").get("predicates", []):
-        # The API takes an enumeration by name and number, and a field in both spellings.
-        key, operation = predicate["key"], predicate["operation"]
-        if operation not in ("EQUALS", 1) or key not in ("display_name", "name"):
-            _refuse(f"There is no filter of {key} by {operation}.")
-        found.append(predicate.get("string_value") or predicate["stringValue"])
-    return found
+    """Return the names that a filter requires."""
+    predicates = json.loads(condition or "{}").get("predicates", [])
+    if any(one["operation"] not in ("EQUALS", 1) for one in predicates):
+        _refuse("There is no such filter.")
+    # The API takes a field in both spellings.
+    return [one.get("string_value") or one["stringValue"] for one in predicates]
 
 
 def _found(kept: dict[str, Any], number: str) -> Any:

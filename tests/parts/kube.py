@@ -8,7 +8,6 @@ of YAML files. There is no kubelet and no KServe: pods stay pending, and nobody 
 from __future__ import annotations
 
 import base64
-import contextlib
 import itertools
 import os
 import secrets
@@ -61,7 +60,7 @@ class Kube:
     Parameters
     ----------
     assets
-        The directory with ``etcd``, ``kube-apiserver``, ``kubectl``, ``kube-controller-manager``.
+        The directory with ``etcd``, ``kube-apiserver`` and ``kubectl``.
     directory
         A directory for keys, kubeconfigs, data and logs.
     """
@@ -162,17 +161,6 @@ class Kube:
         self._launch("kube-apiserver", self._api_flags())
         self._wait("kube-apiserver", self._is_ready)
 
-    @contextlib.contextmanager
-    def controller_manager(self) -> Iterator[None]:
-        """Run the controllers: Deployments make pods, namespaces get their service accounts."""
-        name = "kube-controller-manager"
-        minor = int(self._ask("/version").json()["minor"].rstrip("+"))
-        self._launch(name, self._controller_flags() + (["--port=0"] if minor < 24 else []))
-        try:
-            yield
-        finally:
-            self._end(name)
-
     def start(self) -> None:
         """Start etcd and the API server; again at other ports where one was taken meanwhile."""
         for attempt in tenacity.Retrying(stop=tenacity.stop_after_attempt(3), reraise=True):
@@ -205,7 +193,7 @@ class Kube:
 
     def stop(self) -> None:
         """Stop everything."""
-        for name in ("kube-controller-manager", "kube-apiserver", "etcd"):
+        for name in ("kube-apiserver", "etcd"):
             self._end(name)
 
     def _ask(self, path: str, posted: Mapping[str, Any] | None = None) -> httpx.Response:
@@ -300,21 +288,6 @@ class Kube:
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
             "--disable-admission-plugins=ServiceAccount",
-        ]
-
-    def _controller_flags(self) -> list[str]:
-        off = "nodeipam,nodelifecycle,cloud-node-lifecycle,route,service,csrsigning,csrapproving"
-        named = ",".join(f"-{name}" for name in f"{off},csrcleaner,attachdetach".split(","))
-        return [
-            f"--kubeconfig={self.kubeconfig}",
-            f"--authentication-kubeconfig={self.kubeconfig}",
-            f"--authorization-kubeconfig={self.kubeconfig}",
-            f"--service-account-private-key-file={self._key}",
-            f"--root-ca-file={self.ca}",
-            "--use-service-account-credentials",
-            "--leader-elect=false",
-            "--secure-port=0",
-            f"--controllers=*,{named}",
         ]
 
 

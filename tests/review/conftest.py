@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -15,28 +16,23 @@ from roadworthy.data import dvc
 from roadworthy.tracking.registry import Registry
 
 WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
-DATASET = "src/roadworthy/models/fuel/table.py"
 
 
-@dataclasses.dataclass(frozen=True)
 class Releases:
     """A Git remote, a DVC remote and a registry, which lie in one directory; a home beside it."""
 
-    place: Path
-    home: Path
-
-    @property
-    def settings(self) -> Settings:
-        return Settings(
-            home=self.home,
-            git_remote=str(self.place / "remote.git"),
-            dvc_remote_url=str(self.place / "dvc"),
-            mlflow_tracking_uri=f"sqlite:///{self.place / 'mlflow' / 'mlflow.db'}",
-            mlflow_artifacts=str(self.place / "mlflow" / "artifacts"),
+    def __init__(self, place: Path, home: Path) -> None:
+        self.place, self.home = place, home
+        self.settings = Settings(
+            home=home,
+            git_remote=str(place / "remote.git"),
+            dvc_remote_url=str(place / "dvc"),
+            mlflow_tracking_uri=f"sqlite:///{place / 'mlflow' / 'mlflow.db'}",
+            mlflow_artifacts=str(place / "mlflow" / "artifacts"),
             actor="tester",
         )
 
-    @property
+    @cached_property
     def registry(self) -> Registry:
         return Registry.of(self.settings)
 
@@ -87,9 +83,9 @@ class Releases:
 
     def rewrite(self, old: str, new: str) -> None:
         """Change the code by which the model splits its data."""
-        text = (self.work / DATASET).read_text()
-        assert old in text
-        (self.work / DATASET).write_text(text.replace(old, new))
+        package = self.work / "src" / "roadworthy" / "models" / "fuel"
+        [file] = [file for file in package.glob("*.py") if old in file.read_text()]
+        file.write_text(file.read_text().replace(old, new))
 
     def put_data(self, text: str) -> None:
         dvc.configure(self.work, remote="embedded", url=str(self.place / "dvc"))

@@ -259,6 +259,7 @@ class Controller:
             header_params={"Content-Type": "application/merge-patch+json"},
             body=body,
             response_type="object",
+            auth_settings=["BearerToken"],
             _request_timeout=(2, 10),
         )[0]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from roadworthy.doctor.checks import Told
     from roadworthy.doctor.finding import Finding
 
-_WIDE = 1000
-_INDENT = 2
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "missing": ("✗", "red")}
 
 
@@ -48,7 +45,7 @@ def doctor(
     from roadworthy.doctor.checks import examine
 
     here = Path.cwd()
-    shown = Console(highlight=False, quiet=as_json, width=None if sys.stdout.isatty() else _WIDE)
+    shown = Console(highlight=False, quiet=as_json)
     told: list[Told] = []
     for one in examine(parts.chosen(settings_here(here), here, target)):
         if not told or told[-1].part != one.part:
@@ -64,14 +61,10 @@ def doctor(
 
 
 def show(console: Console, found: Finding) -> None:
-    """Print a finding within the width, and its command in one line, to be copied."""
+    """Print a finding, and below it its command in one line, to be copied."""
     mark, style = _MARKS[found.state]
-    words = Text.assemble((found.name, "bold"), f": {found.told}")
-    width = max(1, console.width - _INDENT)
-    for number, line in enumerate(words.wrap(console, width, overflow="fold")):
-        line.rstrip()
-        start = (f"{mark} ", style) if number == 0 else " " * _INDENT
-        console.print(Text.assemble(start, line), soft_wrap=True)
+    line = Text.assemble((mark, style), " ", (found.name, "bold"), f": {found.told}")
+    console.print(line, soft_wrap=True)
     if found.remedy:
         console.print(Text(f"  → {found.remedy}", style="cyan"), soft_wrap=True)
 

@@ -6,7 +6,7 @@ What asks Kubeflow is imported within the commands: kfp takes a second or two.
 from __future__ import annotations
 
 from contextlib import redirect_stdout
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -256,18 +256,10 @@ def _print_runs(found: list[Listed]) -> None:
                     run.trigger,
                     run.state,
                     run.started.strftime("%Y-%m-%d %H:%M:%S") if run.started else "",
-                    _duration(run.seconds),
+                    "" if run.seconds is None else str(timedelta(seconds=round(run.seconds))),
                     *(() if on_terminal else (run.address,)),
                 )
                 for run in found
             ),
         )
     )
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

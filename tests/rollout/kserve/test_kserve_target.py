@@ -648,6 +648,7 @@ def test_a_field_that_somebody_else_holds_is_told_with_who(make, mode):
         query_params=[("fieldManager", "somebody")],
         body={"spec": spec},
         response_type="object",
+        auth_settings=["BearerToken"],
     )
 
     with pytest.raises(ClusterError, match='conflict with "somebody"'):
@@ -815,7 +816,8 @@ def _add_runtime(api, namespace):
             "containers": [container],
         },
     }
-    api.call_api(_runtimes(namespace), "POST", body=body, response_type="object")
+    options = {"response_type": "object", "auth_settings": ["BearerToken"]}
+    api.call_api(_runtimes(namespace), "POST", body=body, **options)
 
 
 def _runtimes(namespace):
