@@ -69,7 +69,7 @@ def models(api: Api, settings: Settings, kserve: KServeSettings) -> Sequence[Fin
         return []
     if not listed:
         told = "none is served yet"
-        return [warning("models on KServe", told, "roadworthy submit fuel --trigger data")]
+        return [warning("models on KServe", told, "roadworthy submit MODEL --trigger data")]
     return [_model(settings, one["metadata"]["name"]) for one in listed]
 
 
