@@ -43,7 +43,7 @@ class Source:
 
 
 def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: Path) -> Source:
-    """Write the raw data of a commit to a file and return what the run is made of.
+    """Write the raw data of a commit to a file or directory and return what the run is made of.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool, raw: P
         _check_code(repository, found, of_image=settings.commit, model=model)
         data_hash = dvc.content_hash(repository / pointer)
         raw.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(dvc.pull(repository, pointer), raw)
+        pulled = dvc.pull(repository, pointer)
+        (shutil.copytree if pulled.is_dir() else shutil.copyfile)(pulled, raw)
         source = compare(settings, model, repository, found, data_hash)
     return replace(source, new=source.new or force)
 
