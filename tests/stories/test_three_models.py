@@ -152,9 +152,8 @@ def infer(place: Place, name: str, row: dict[str, Any], protocol: str, *, binary
 
 def tensor(field: FieldType, value: Any, *, binary: bool) -> InferInput:
     """Return a value of a request as a tensor with one row; a binary one of an image is a file."""
-    datatype, dtype = {np.bool_: ("BOOL", bool), np.float64: ("FP64", np.float64)}.get(
-        field.dtype, ("BYTES", object)
-    )
+    kinds = {"boolean": ("BOOL", bool), "string": ("BYTES", object), "image": ("BYTES", object)}
+    datatype, dtype = kinds.get((field.item or field).kind, ("FP64", np.float64))
     if field.image and binary:
         value = base64.b64decode(value)
     row = np.array([value], dtype)
