@@ -10,8 +10,9 @@ const NEIGHBOURS = 0.05;
 const MOST_SHADES = 20;
 
 /**
- * Return the figure of a card, or null: `{kind: "scatter", x, y, color, points}` or `{kind:
- * "series", values, marks}`, with the fields in place of their names.
+ * Return the figure of a card, or null: `{kind: "scatter", x, y, color, points, answered}` or
+ * `{kind: "series", values, marks}`, with the fields in place of their names; `answered` says that
+ * `y` is a field of the answer.
  *
  * Bundles of before have only `points`: their first column of the request is drawn against that of
  * the answer, and coloured by the next one of the request.
@@ -30,7 +31,8 @@ export function figureOf({ page, points }, fields, answers) {
   const length = columns[0]?.length;
   const whole = columns.every((of) => Array.isArray(of) && of.length === length);
   const drawable = whole && length > 0 && columns.slice(0, 2).every((of) => of.every(Number.isFinite));
-  return drawable ? { kind: "scatter", x, y, color, points: figure.points } : null;
+  const answered = answers.some(({ name }) => name === y?.name);
+  return drawable ? { kind: "scatter", x, y, color, points: figure.points, answered } : null;
 }
 
 function earlierFigure(points, fields, answers) {
@@ -191,8 +193,8 @@ export function legend({ color, points }) {
 
 /** Return where an answer lies among the known examples, or what the points are. */
 export function caption(figure, asked, unitOf) {
-  const { x, y, color, points } = figure;
-  const mine = asked && place(figure, asked);
+  const { x, y, color, points, answered } = figure;
+  const mine = asked && answered && place(figure, asked);
   const all = points[y.name].length;
   if (!mine) return `Each of the ${show(all)} points is a known example${color ? `, its colour shows: ${color.label}` : ""}.`;
   const lower = points[y.name].filter((value) => value < mine.y).length;

@@ -162,7 +162,7 @@ function number(field, control, described, onUnit) {
     return [...(truth.text ? [[field.name, truth.text]] : []), ...(changed ? [[`${field.name}-unit`, truth.unit]] : [])];
   };
   control.restore = (values) => {
-    // Addresses of before have "weight-unit" for the unit of weight_kg.
+    // Addresses of before have only the beginning of the field's name: "weight-unit".
     const [, kept = field.unit] =
       [...values].find(([key, value]) => key.endsWith("-unit") && units.includes(value) && field.name.startsWith(key.slice(0, -5))) ?? [];
     if (!values.has(field.name)) return;

@@ -97,20 +97,13 @@ def test_a_point_is_read_by_the_pointer(opened: Any) -> None:
     )
 
 
-def test_the_figure_fits_the_window_again_when_that_changes(opened: Any) -> None:
-    opened.predict()
-    opened.page.set_viewport_size({"width": 390, "height": 800})
-    opened.page.wait_for_function("() => document.querySelector('svg.scatter').clientWidth < 390")
-    assert opened.page.evaluate("document.documentElement.scrollWidth") == 390
-
-
 def test_a_bundle_of_before_has_only_points(visit: Any, service: Any) -> None:
     def before(route: Any) -> None:
         card = route.fetch().json()
         page = card.pop("page")
         route.fulfill(json=card | {"points": page["figure"]["points"]})
 
-    visited = visit(service, before=lambda page: page.route("**/card", before))
+    visited = visit(service.url, before=lambda page: page.route("**/card", before))
     visited.page.wait_for_selector("svg.scatter")
     assert visited.page.locator("circle.point").count() == 398
     assert visited.text("#legend") == "Model year 1970 1982"

@@ -72,11 +72,11 @@ class Workplace:
             process.communicate(timeout=30)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
+    def serving(self, *options: str) -> Iterator[str]:
         """Run ``roadworthy serve`` on a free port; give its address."""
         port = free_port()
         url = f"http://127.0.0.1:{port}"
-        with self.started("serve", "--port", str(port)) as process:
+        with self.started("serve", "--port", str(port), *options) as process:
             wait_until(lambda: answers(f"{url}/v2/health/live") or process.poll() is not None)
             assert process.poll() is None, process.stdout and process.stdout.read()
             yield url

@@ -6,8 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,45 +75,15 @@ class Place(Workplace):
         assert process.poll() is None, process.stdout.read()
 
     @contextmanager
-    def asked(self, *, odd: float = 0.1) -> Iterator["Asked"]:
+    def asked(self, *, odd: float = 0.1) -> Iterator[customers.Asked]:
         """Let customers ask while the block runs, so many of them about an odd car."""
         cars = [{"weight_kg": 850 + 40 * n, "year": 1970 + n % 13} for n in range(30)]
         cars = [car for car in cars if abs(car["weight_kg"] - challengers.ODD_WEIGHT) > 5]
         few = round(odd * len(cars))
         cars += [{"weight_kg": 1501, "year": 1970 + n} for n in range(few)]
-        requests, result = self.path / "requests.json", self.path / "result.json"
-        requests.write_text(json.dumps(cars))
-        command = [sys.executable, customers.__file__, self.url, str(requests), str(result)]
-        process = subprocess.Popen(command)
-        asked = Asked(result)
-        try:
-            wait_until(lambda: sum(asked.counts.values()) > 20, 30)
+        address = f"{self.url}/v1/models/fuel:predict"
+        with customers.asking(address, cars, self.path) as asked:
             yield asked
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-class Asked:
-    """What customers got."""
-
-    def __init__(self, result: Path) -> None:
-        self._result = result
-
-    @property
-    def counts(self) -> Counter:
-        """How many answers there were of each status and version."""
-        return Counter(json.loads(self._result.read_text()) if self._result.exists() else {})
-
-    @property
-    def statuses(self) -> set[str]:
-        """All that was answered, and what happened where nothing was."""
-        return {name.split()[0] for name in self.counts}
-
-    @property
-    def versions(self) -> set[str]:
-        """Who answered."""
-        return {name.split()[1] for name in self.counts if name.startswith("200")}
 
 
 @pytest.fixture

@@ -556,9 +556,9 @@ def _reference(version: str) -> tuple[str, str]:
 
 
 def _headline(metrics: dict[str, float]) -> str:
-    """Return a version's R², cross-validated and of the hold-out, in a few words."""
-    known = [name for name in ("cv_r2", "r2") if name in metrics]
-    return ", ".join(f"{name} {metrics[name]:.4f}" for name in known)
+    """Return a metric that is known of cross-validation and of the hold-out; the shortest name."""
+    both = sorted((name for name in metrics if f"cv_{name}" in metrics), key=len)[:1]
+    return ", ".join(f"{name} {metrics[name]:.4f}" for of in both for name in (f"cv_{of}", of))
 
 
 def _known(model: str) -> None:

@@ -31,7 +31,7 @@ def data(settings: Settings, directory: Path, *, for_pods: bool = False) -> Sequ
     ]
     if not pointers:
         told = "no .dvc file is committed"
-        return [missing("data", told, "dvc add data.csv && git add data.csv.dvc")]
+        return [missing("data", told, "dvc add DATA && git add DATA.dvc")]
     remote = _remote(settings, root, for_pods=for_pods)
     if isinstance(remote, Finding):
         return [remote]

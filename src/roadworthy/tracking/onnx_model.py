@@ -1,6 +1,6 @@
 """A bundle's ONNX graph as a model that MLflow loads.
 
-``mlflow.onnx.load_model("models:/fuel@champion")`` and ``mlflow models serve`` take it.
+``mlflow.onnx.load_model("models:/NAME@champion")`` and ``mlflow models serve`` take it.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Version:
 
     @property
     def git_tag(self) -> str:
-        """The tag of its release: ``fuel-v3``."""
+        """The tag of its release: ``NAME-v3``."""
         return f"{self.model}-v{self.number}"
 
 

@@ -31,7 +31,7 @@ class Status:
         The model's name.
     place
         What serves it, for people: ``the server at http://127.0.0.1:8080``, or
-        ``fuel in the namespace roadworthy (Knative)``.
+        ``NAME in the namespace roadworthy (Knative)``.
     url
         Where it is asked; empty while it is nowhere.
     champion, challenger
