@@ -127,5 +127,7 @@ def equip(task: dsl.PipelineTask, step: str, image: str) -> None:
         kubernetes.use_secret_as_env(
             task, secret, {key: key for key in SECRETS[secret]}, optional=True
         )
-    keys = ROLLOUT if SERVING in needs.secrets else SETTINGS if needs.secrets else RECORDING
+    # checkout reads the record of the last rollout, too
+    rolls_out = SERVING in needs.secrets or step == "checkout"
+    keys = ROLLOUT if rolls_out else SETTINGS if needs.secrets else RECORDING
     kubernetes.use_config_map_as_env(task, CONFIG_MAP, {key: key for key in keys}, optional=True)
