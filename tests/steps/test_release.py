@@ -182,7 +182,7 @@ def test_a_version_is_rolled_out_verified_and_promoted_on_a_real_server(live, pa
     assert live.aliases() == ("champion",)
 
 
-def test_a_version_that_answers_otherwise_is_off_the_road_at_once(live, packed, simple):
+def test_a_version_that_answers_otherwise_is_out_of_service_at_once(live, packed, simple):
     load(live.settings, packed=simple.path, version=1, owner="run-1")
 
     found = canary(live.settings, packed=packed.path, version=1, owner="run-1")

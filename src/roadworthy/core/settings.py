@@ -79,7 +79,7 @@ class Settings(BaseSettings):
         "", description="Where KServe fetches bundles from, e.g. s3://bucket/bundles. [home/store]"
     )
     prometheus_url: str = Field(
-        "", description="Where the figures of versions on KServe are read. [they are not judged]"
+        "", description="The Prometheus with the metrics of versions on KServe. [no analysis]"
     )
     serving_url: str = Field("http://127.0.0.1:8080", description="The model server.")
     actor: str = Field("", description="Who is named as promoting. [the login name]")
@@ -89,7 +89,7 @@ class Settings(BaseSettings):
         0.5, ge=0, description="How long nobody may ask anything until a stage is left early."
     )
     max_error_rate: float = Field(
-        0.01, ge=0, le=1, description="The share of its requests that a challenger may fail."
+        0.01, ge=0, le=1, description="The fraction of its requests that a challenger may fail."
     )
     max_p99_ratio: float = Field(
         2.0, gt=0, description="Its 99th percentile may be so many times the champion's ..."
@@ -102,13 +102,13 @@ class Settings(BaseSettings):
         0.25, ge=0, description="The mean relative difference from the champion's predictions."
     )
     min_requests: int = Field(
-        20, ge=1, description="With fewer requests of a stage only errors are judged."
+        20, ge=1, description="With fewer requests of a stage only errors are analysed."
     )
     lease_seconds: float = Field(
         15.0, gt=0, description="A rollout elsewhere whose owner is silent for so long is dead."
     )
     abandoned_seconds: float = Field(
-        5.0, ge=0, description="After so long the server takes the share from a dead rollout."
+        5.0, ge=0, description="After so long the server takes the traffic from a dead rollout."
     )
     token: SecretStr = Field(
         SecretStr(""), description="What the model server demands of who asks it. [nothing]"

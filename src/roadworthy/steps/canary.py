@@ -16,7 +16,7 @@ from roadworthy.rollout.engine.verification import Verification
 
 @dataclass(frozen=True)
 class Analysed:
-    """What the golden batch showed last, and how the rollout stands."""
+    """The last result of the golden batch, and the rollout."""
 
     golden: Verification
     rollout: Rollout
@@ -37,16 +37,16 @@ class Analysed:
         stages = [stage for stage in self.rollout.stages if not stage.problem]
         if self.problem or not stages:
             return self.problem or str(self.golden)
-        shares = ", ".join(str(stage.weight) for stage in stages)
+        weights = ", ".join(str(stage.weight) for stage in stages)
         live = sum(stage.requests for stage in stages if not stage.quiet)
-        blind = any(stage.blind for stage in stages)
-        nothing = "requests not counted" if blind else "no live request"
+        unknown = any(stage.metrics_unavailable for stage in stages)
+        nothing = "requests not counted" if unknown else "no live request"
         asked = f"{live} live requests" if live else nothing
-        return f"{self.golden}; {asked} at {shares} %"
+        return f"{self.golden}; {asked} at {weights} %"
 
 
 def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Analysed:
-    """Return what the stages showed. A bad version is removed from service already.
+    """Return the result of all stages. A version that failed is removed from service already.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Customers in a process of their own: ``python customers.py URL REQUESTS RESULT``, until SIGTERM.
+"""Clients in a process of their own: ``python clients.py URL REQUESTS RESULT``, until SIGTERM.
 
 Some connections ask all the time, each without a pause for long; every answer is counted by its
 status and version, and a request that got none by what happened instead. Nothing is asked twice.
