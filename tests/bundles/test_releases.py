@@ -40,6 +40,22 @@ def test_twice_is_once(settings, one, bare):
     assert (bare.snapshot(), objects(settings)) == before
 
 
+def test_a_bundle_that_another_run_releases_at_the_same_time_is_released_once(
+    settings, one, monkeypatch
+):
+    # given another run that is faster by a moment
+    first, release = [], git.release
+
+    def late(*arguments, **named):
+        monkeypatch.setattr(git, "release", release)
+        first.append(releases.publish(settings, one, "fuel-v1"))
+        return release(*arguments, **named)
+
+    monkeypatch.setattr(git, "release", late)
+
+    assert releases.publish(settings, one, "fuel-v1") == first[0]
+
+
 def test_each_release_keeps_its_own_bundle(settings, one, make_bundle):
     two = make_bundle("two")
 

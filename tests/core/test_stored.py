@@ -18,7 +18,12 @@ from roadworthy.tracking.records import Record
 
 RELEASE = Path(__file__).parents[1] / "fixtures" / "release"
 """What the release before wrote. Never written anew: a change here breaks who upgrades."""
-FORMERLY = {"share": "weight"}
+FORMERLY = {
+    "share": "weight",
+    "figures": "metrics",
+    "judged": "conclusive",
+    "blind": "metrics_unavailable",
+}
 """Fields that have another name now."""
 KINDS = {
     "rollout-staged": Rollout,

@@ -188,8 +188,6 @@ class Controller:
         How many pods the autoscaler finds that all the traffic needs.
     stalled
         Whether it looks at nothing, and all goes on as it was.
-    tells_mode
-        Whether the status tells how it makes pods, which an older KServe leaves out.
     ignores_weights
         Whether all the traffic goes to the predictor, whatever the status tells.
     restarts
@@ -209,7 +207,6 @@ class Controller:
     bad: dict[int, str] = field(default_factory=dict)
     load: int = 0
     stalled: bool = False
-    tells_mode: bool = True
     ignores_weights: bool = False
     restarts: list[int] = field(default_factory=list)
     images: list[tuple[int, str]] = field(default_factory=list)
@@ -292,7 +289,7 @@ class Controller:
             status = self._knative(live, annotations)
         else:
             status = self._standard(live, annotations)
-        mode = self.mode if self.tells_mode else None
+        mode = self.mode
         status = {"deploymentMode": mode, "components": None, "canaryStatuses": None, **status}
         if status != self._told:
             self.ask("PATCH", f"{self.path}/status", {"status": status})
@@ -574,32 +571,6 @@ _FATES = {
                 restartCount=3,
                 lastState=_ENDED,
             )
-        ]
-    },
-    "fetch": {
-        "initContainerStatuses": [
-            _container(
-                {"waiting": {"reason": "CrashLoopBackOff"}},
-                restartCount=2,
-                lastState={
-                    "terminated": {
-                        "exitCode": 1,
-                        "reason": "Error",
-                        "message": "Traceback\nNoCredentialsError: Unable to locate credentials",
-                    }
-                },
-            )
-            | {"name": "storage-initializer"}
-        ]
-    },
-    "room": {
-        "conditions": [
-            {
-                "type": "PodScheduled",
-                "status": "False",
-                "reason": "Unschedulable",
-                "message": "0/3 nodes are available: 3 Insufficient memory.",
-            }
         ]
     },
 }

@@ -126,9 +126,9 @@ def test_what_a_killed_step_left_is_taken_out_of_service(second, simple):
     assert found.why.startswith("The run was stopped during canary. Run again. ")
     assert found.why.endswith("Version 2 of fuel is rolled back: its run ended before it did.")
     assert written(settings)["why"] == found.why
-    standing = LocalTarget(settings).status("fuel")
-    assert (standing.champion, standing.challenger, standing.weight) == (1, 0, 0)
-    assert (standing.ready, standing.problem) == (True, "")
+    status = LocalTarget(settings).status("fuel")
+    assert (status.champion, status.challenger, status.weight) == (1, 0, 0)
+    assert (status.ready, status.problem) == (True, "")
     assert second.tags(2)["rolled_back"] == "its run ended before it did"
     assert (second.aliases(1), second.aliases(2)) == (("champion",), ())
     # and nothing is left that another run would have to wait for
@@ -143,7 +143,7 @@ def test_a_step_that_is_told_to_end_takes_its_version_along(second, simple):
     assert routes.read(second.settings.routing, "fuel").challenger is None
     found = report(second.settings, "run-1", model="fuel", trigger="data")
     assert "canary: KeyboardInterrupt" in found.why
-    assert "run-1 broke off" in found.why
+    assert "run-1 was interrupted" in found.why
 
 
 def test_a_promotion_that_was_killed_is_finished(registered):

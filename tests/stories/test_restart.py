@@ -23,9 +23,9 @@ def test_a_restart_loses_no_request(released: Workplace, routing: str) -> None:
     with released.started("serve", "--port", str(port)) as process:
         wait_until(lambda: answers(f"{url}/v2/health/ready") or process.poll() is not None)
         before = children(process.pid)
-        customer = Customer(url)
-        customer.start()
-        wait_until(lambda: customer.statuses)
+        client = Customer(url)
+        client.start()
+        wait_until(lambda: client.statuses)
         # and perhaps a routing file that somebody took away meanwhile
         file = released.path / ".roadworthy" / "routing" / "fuel.json"
         if routing == "lost":
@@ -35,12 +35,12 @@ def test_a_restart_loses_no_request(released: Workplace, routing: str) -> None:
         # when it is told to restart
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: children(process.pid) and not before & children(process.pid))
-        count = len(customer.statuses)
-        wait_until(lambda: len(customer.statuses) > count + 5 or not customer.is_alive())
+        count = len(client.statuses)
+        wait_until(lambda: len(client.statuses) > count + 5 or not client.is_alive())
         # then another process answers, and nobody noticed
-        assert customer.is_alive()
-        customer.stop()
-        assert set(customer.statuses) == {200}
+        assert client.is_alive()
+        client.stop()
+        assert set(client.statuses) == {200}
         # and a stop ends it well
         process.send_signal(signal.SIGTERM)
         told, _ = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""A version comes deployed under load, or does not, and no customer notices either way."""
+"""A version comes deployed under load, or does not, and no client notices either way."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
 from roadworthy.tracking.registry import Registry
 
-from . import challengers, customers
+from . import challengers, clients
 from .conftest import Workplace, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
@@ -37,7 +37,7 @@ LONG = {**FAST, "ROADWORTHY_STAGE_SECONDS": "60"}
 
 
 class Place(Workplace):
-    """A home with a server, whose customers ask all the time."""
+    """A home with a server, whose clients ask all the time."""
 
     settings: Settings
     url: str
@@ -75,14 +75,14 @@ class Place(Workplace):
         assert process.poll() is None, process.stdout.read()
 
     @contextmanager
-    def asked(self, *, odd: float = 0.1) -> Iterator[customers.Asked]:
+    def asked(self, *, odd: float = 0.1) -> Iterator[clients.Asked]:
         """Let customers ask while the block runs, so many of them about an odd car."""
         cars = [{"weight_kg": 850 + 40 * n, "year": 1970 + n % 13} for n in range(30)]
         cars = [car for car in cars if abs(car["weight_kg"] - challengers.ODD_WEIGHT) > 5]
         few = round(odd * len(cars))
         cars += [{"weight_kg": 1501, "year": 1970 + n} for n in range(few)]
         address = f"{self.url}/v1/models/fuel:predict"
-        with customers.asking(address, cars, self.path) as asked:
+        with clients.asking(address, cars, self.path) as asked:
             yield asked
 
 
@@ -104,26 +104,26 @@ def good(packed, tmp_path_factory) -> Bundle:
     return challengers.alike(packed, tmp_path_factory.mktemp("good") / "bundle")
 
 
-def test_a_good_version_comes_on_the_road_by_stages(place: Place, good: Bundle) -> None:
-    # given customers, when a version is rolled out
+def test_a_good_version_is_deployed_by_stages(place: Place, good: Bundle) -> None:
+    # given clients, when a version is rolled out
     place.release(2, good)
     with place.asked() as asked:
         done = place.roadworthy("rollout", "start", "fuel:2")
         before = asked.counts["200 2"]
         wait_until(lambda: asked.counts["200 2"] > before)
-    # then it is the champion, after all stages, each with its figures
+    # then it is the champion, after all stages, each with its metrics
     assert done.returncode == 0, done.stdout + done.stderr
     found = place.rollout
     assert (found["state"], found["champion"]) == ("promoted", 1)
     assert [stage["weight"] for stage in found["stages"]] == [0, 10, 50, 100]
     for stage in found["stages"]:
-        figures = {figure["name"]: figure for figure in stage["figures"]}
+        metrics = {metric["name"]: metric for metric in stage["metrics"]}
         assert stage["champion_requests"] + stage["requests"] > 0
         assert stage["rows"] > 0
-        assert figures["error_rate"]["value"] == 0
-        assert figures["difference"]["value"] == pytest.approx(0.01, rel=0.05)
-        assert all(figure["passed"] for figure in figures.values())
-    # and no customer noticed
+        assert metrics["error_rate"]["value"] == 0
+        assert metrics["difference"]["value"] == pytest.approx(0.01, rel=0.05)
+        assert all(metric["passed"] for metric in metrics.values())
+    # and no client noticed
     assert asked.statuses == {"200"}
     assert asked.versions == {"1", "2"}
     # and everything says so
@@ -148,7 +148,7 @@ def test_a_good_version_comes_on_the_road_by_stages(place: Place, good: Bundle) 
 def test_a_bad_version_is_rolled_back_by_itself(
     place: Place, packed: Bundle, tmp_path: Path, trouble: str, words: list[str]
 ) -> None:
-    # given a version that does well with its golden batch and badly with customers
+    # given a version that does well with its golden batch and badly with clients
     place.release(2, getattr(challengers, trouble)(packed, tmp_path / "made"))
     place.environment["ROADWORTHY_P99_ALLOWANCE_MS"] = "50" if trouble == "slow" else "300"
     with place.asked() as asked:
@@ -163,7 +163,7 @@ def test_a_bad_version_is_rolled_back_by_itself(
     for word in words:
         assert re.search(word, found["problem"])
     assert found["stages"][-1]["problem"] == found["problem"]
-    # and no customer noticed
+    # and no client noticed
     assert asked.statuses == {"200"}
     # and everything says so
     assert (place.routing.champion.version, place.routing.challenger) == (1, None)
@@ -171,7 +171,7 @@ def test_a_bad_version_is_rolled_back_by_itself(
     assert place.tags(2)["rolled_back"] == found["problem"]
 
 
-def test_a_person_pauses_resumes_and_aborts(place: Place, good: Bundle) -> None:
+def test_a_user_pauses_resumes_and_aborts(place: Place, good: Bundle) -> None:
     # given a rollout under way
     place.environment |= LONG
     place.release(2, good)
@@ -198,13 +198,13 @@ def test_a_person_pauses_resumes_and_aborts(place: Place, good: Bundle) -> None:
     assert asked.statuses == {"200"}
 
 
-def test_a_person_promotes_at_once_and_takes_it_back(place: Place, good: Bundle) -> None:
+def test_a_user_promotes_at_once_and_takes_it_back(place: Place, good: Bundle) -> None:
     place.environment |= LONG
     place.release(2, good)
     with place.asked() as asked:
         with place.started("rollout", "start", "fuel:2") as first:
             wait_until(lambda: place.routing.challenger is not None)
-            # when a person promotes it, then it is the champion without the other stages
+            # when a user promotes it, then it is the champion without the other stages
             done = place.roadworthy("rollout", "promote", "fuel")
             assert done.returncode == 0, done.stdout + done.stderr
             assert first.wait(30) == 0
@@ -259,7 +259,7 @@ def test_a_rollout_that_was_killed_is_gone_on_with(place: Place, good: Bundle) -
         found = place.rollout
         assert (found["alive"], found["state"]) == (False, "shifting")
         passed = found["stages"]
-        # when a person resumes it, then it goes on to its end
+        # when a user resumes it, then it goes on to its end
         done = place.roadworthy("rollout", "resume", "fuel")
     assert done.returncode == 0, done.stdout + done.stderr
     found = place.rollout
@@ -304,7 +304,7 @@ def test_a_server_that_is_killed_comes_back_to_the_same_split(place: Place, good
     # and nothing but what the killed process was answering is lost
     lost = {name: count for name, count in asked.counts.items() if not name.startswith("200")}
     assert all(name.startswith("lost") for name in lost)
-    assert sum(lost.values()) <= customers.CONNECTIONS
+    assert sum(lost.values()) <= clients.CONNECTIONS
     assert asked.versions == {"1", "2"}
 
 

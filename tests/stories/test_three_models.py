@@ -26,7 +26,7 @@ from roadworthy.models.tensors import FieldType
 from tests.parts.other_models import NAMES
 from tests.ports import free_port
 
-from . import customers
+from . import clients
 from .conftest import Workplace, clone, wait_until
 
 pytestmark = [pytest.mark.story, pytest.mark.slow]
@@ -105,7 +105,7 @@ def test_a_model_of_another_kind_goes_the_whole_way(place: Place, name: str, tmp
     # when new data makes a second version while customers ask, then none of them loses a request
     place.make_data(name, seed=9)
     place.commit("Change the data")
-    with customers.asking(predict, golden.requests, tmp_path) as asked:
+    with clients.asking(predict, golden.requests, tmp_path) as asked:
         place.run(name)
         wait_until(lambda: "2" in asked.versions)
         assert asked.statuses == {"200"}

@@ -85,28 +85,13 @@ def test_steps_come_in_the_order_of_the_pipeline(place):
     assert tuple(record.step for record in records.read(place, RUN)) == records.STEPS
 
 
-def test_a_step_that_is_done_again_has_one_record(place):
-    for summary in ("first", "second"):
-        with step(place, RUN, "release") as record:
-            record.summary = summary
-
-    assert [record.summary for record in records.read(place, RUN)] == ["second"]
-
-
 def test_an_unknown_run_has_no_records(place):
     assert records.read(place, "unknown") == []
     assert records.figures(place, "unknown") == {}
     assert records.get(place, "unknown", "report.json") is None
 
 
-def test_one_run_says_nothing_of_another(place):
-    with step(place, RUN, "train"):
-        pass
-
-    assert records.read(place, RUN[:-1]) == []
-
-
-def test_figures_come_back_by_name_and_are_no_records(place):
+def test_metrics_come_back_by_name_and_are_no_records(place):
     figures = {"parity": b"\x89PNG one", "residuals.by.year": b"\x89PNG two"}
 
     records.attach(place, RUN, figures)
@@ -123,19 +108,6 @@ def test_a_file_is_put_replaced_and_got(place):
     assert first == again
     assert first.endswith(f"{RUN}/report.json")
     assert first.startswith("memory://") == place.startswith("memory://")
-
-
-def test_a_slash_at_the_end_of_the_place_changes_nothing(place):
-    records.put(f"{place}/", RUN, "report.json", b"one")
-
-    assert records.get(place, RUN, "report.json") == b"one"
-
-
-def test_nothing_else_is_left(tmp_path):
-    with step(str(tmp_path), RUN, "train"):
-        pass
-
-    assert [file.name for file in (tmp_path / RUN).iterdir()] == ["step.train.json"]
 
 
 def test_what_another_version_wrote_can_be_read(place):

@@ -74,7 +74,7 @@ def test_another_recipe_and_another_candidate_are_other_runs(registry, client, r
     assert len(runs(client)) == 3
 
 
-def test_figures_and_verdict_lie_in_the_artifacts_directory(registry, settings, run):
+def test_metrics_and_verdict_lie_in_the_artifacts_directory(registry, settings, run):
     registry.log_files(run, {"gate/verdict.json": b"{}"})
 
     directory = Path(settings.mlflow_artifacts) / "fuel" / run / "artifacts"

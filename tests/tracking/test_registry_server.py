@@ -46,7 +46,7 @@ def figures(client: MlflowClient, run: str) -> list[str]:
     return [file.path for file in client.list_artifacts(run, "figures")]
 
 
-def test_a_candidate_recorded_twice_is_one_run_whose_figures_are_in_s3(
+def test_a_candidate_recorded_twice_is_one_run_whose_metrics_are_in_s3(
     registry, model, mlflow, s3, tmp_path
 ):
     run = registry.log_candidate(model, **CANDIDATE)

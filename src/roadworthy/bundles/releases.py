@@ -73,6 +73,14 @@ def publish(settings: Settings, released: Bundle, tag: str) -> str:
     GitError, DvcError
         A remote refuses, or the tag names another bundle.
     """
+    try:
+        return _publish(settings, released, tag)
+    except git.TagExistsError:
+        # Another run may have released the same bundle at the same time.
+        return _publish(settings, released, tag)
+
+
+def _publish(settings: Settings, released: Bundle, tag: str) -> str:
     model = released.manifest.model
     with source(settings) as repository:
         told = git.tag_message(repository, tag)

@@ -14,7 +14,7 @@ from rich.console import Console
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import DEPLOYMENT, print_json
 from roadworthy.data.workplace import settings_here
-from roadworthy.rollout.engine.state import RolloutError, Strategy
+from roadworthy.rollout.engine.state import RolloutError, Strategy, with_former_names
 
 if TYPE_CHECKING:
     from roadworthy.core.settings import Settings
@@ -249,7 +249,7 @@ def _only(settings: Settings, registry: Registry) -> str:
     if len(active) == 1:
         return active[0]
     known = ", ".join(active) or "none"
-    raise RolloutError(f"Say which model's rollout you mean; under way: {known}.")
+    raise RolloutError(f"Name the model; rollouts under way: {known}.")
 
 
 def _print(settings: Settings, rollout: Rollout) -> None:
@@ -260,11 +260,11 @@ def _print(settings: Settings, rollout: Rollout) -> None:
     described = _described(settings, rollout)
     described["champion"] = described["champion"] or "none before this one"
     described["started"] = f"{datetime.fromisoformat(rollout.started):%Y-%m-%d %H:%M:%S %Z}"
-    # Whether the owner of one that has ended still lives says nothing.
+    # After its end it does not matter whether the owner is alive.
     shown = ("strategy", "champion", "owner", *(() if rollout.ended else ("alive",)), "started")
     _console.print(facts((name, described[name]) for name in shown))
     if rollout.stages:
-        columns = (">share", ">seconds", ">requests", ">rows", "figures", "problem")
+        columns = (">weight", ">seconds", ">requests", ">rows", "metrics", "problem")
         _console.print(
             table(
                 columns,
@@ -275,9 +275,9 @@ def _print(settings: Settings, rollout: Rollout) -> None:
                         stage.requests,
                         stage.rows,
                         ", ".join(
-                            f"{figure.name} {figure.value:.3g}/{figure.limit:.3g}"
-                            for figure in stage.figures
-                            if figure.value is not None
+                            f"{metric.name} {metric.value:.3g}/{metric.limit:.3g}"
+                            for metric in stage.metrics
+                            if metric.value is not None
                         )
                         or stage.traffic,
                         stage.problem,
@@ -292,7 +292,9 @@ def _described(settings: Settings, rollout: Rollout) -> dict[str, Any]:
     from roadworthy.rollout.engine import lease
 
     alive = not rollout.ended and lease.is_alive(settings, rollout)
-    return rollout.verdict() | {"paused": rollout.paused, "alive": alive, "left": rollout.left}
+    told = rollout.verdict() | {"paused": rollout.paused, "alive": alive, "left": rollout.left}
+    found: dict[str, Any] = with_former_names(told)
+    return found
 
 
 def _registry() -> tuple[Settings, Registry]:
@@ -311,7 +313,7 @@ def _with_server(settings: Settings) -> Settings:
     url = server.address(settings)
     if not url:
         raise RolloutError(
-            f"No server serves {settings.home}: start one with `roadworthy serve`, then say this "
-            f"again."
+            f"No server serves {settings.home}: start one with `roadworthy serve`, and run this "
+            f"command again."
         )
     return settings.model_copy(update={"serving_url": url})

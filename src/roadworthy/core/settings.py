@@ -108,7 +108,9 @@ class Settings(BaseSettings):
         15.0, gt=0, description="A rollout elsewhere whose owner is silent for so long is dead."
     )
     abandoned_seconds: float = Field(
-        5.0, ge=0, description="After so long the server ends the weight of an abandoned rollout."
+        5.0,
+        ge=0,
+        description="After so long the server takes the traffic from an abandoned rollout.",
     )
     token: SecretStr = Field(
         SecretStr(""), description="Token that the model server requires of clients. [none]"

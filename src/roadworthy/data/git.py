@@ -83,6 +83,10 @@ class NoCloneError(GitError):
     """A directory is in no Git repository."""
 
 
+class TagExistsError(GitError):
+    """The remote has the tag of a release already, with another content."""
+
+
 class MovedError(GitError):
     """The remote's branch moved between fetch and push."""
 
@@ -315,8 +319,10 @@ def release(
 
     Raises
     ------
+    TagExistsError
+        The remote has the tag, with another content.
     GitError
-        The tag is taken, or the branch kept moving, or the remote refuses.
+        The branch kept moving, or the remote refuses.
     """
     contents = {name: (repository / name).read_bytes() for name in files}
 
@@ -417,7 +423,7 @@ def _push(repository: Path, *, branch: str, tag: str, base: str, access: Access)
         if there.get(names[1]) == git("rev-parse", names[1], cwd=repository):
             return  # it was taken, and only the answer was lost
         if names[1] in there:
-            raise GitError(
+            raise TagExistsError(
                 f"The Git remote already has the tag {tag} with another content; nothing was "
                 f"overwritten. The registry and the remote's tags disagree: point "
                 f"ROADWORTHY_MLFLOW_TRACKING_URI at the registry that made the tag."

@@ -37,12 +37,12 @@ class Analysed:
         stages = [stage for stage in self.rollout.stages if not stage.problem]
         if self.problem or not stages:
             return self.problem or str(self.golden)
-        shares = ", ".join(str(stage.weight) for stage in stages)
+        weights = ", ".join(str(stage.weight) for stage in stages)
         live = sum(stage.requests for stage in stages if not stage.quiet)
-        blind = any(stage.blind for stage in stages)
-        nothing = "requests not counted" if blind else "no live request"
+        unknown = any(stage.metrics_unavailable for stage in stages)
+        nothing = "requests not counted" if unknown else "no live request"
         asked = f"{live} live requests" if live else nothing
-        return f"{self.golden}; {asked} at {shares} %"
+        return f"{self.golden}; {asked} at {weights} %"
 
 
 def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Analysed:

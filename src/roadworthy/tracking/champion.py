@@ -1,4 +1,8 @@
-"""Looks up the champion without MLflow's client, whose import takes longer than a whole check."""
+"""Look up the champion in MLflow without its client, whose import takes longer than a whole check.
+
+The record of a rollout cannot replace it: the record has no source fingerprint, and an alias that
+was moved by hand is noticed only if MLflow is asked.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ WHERE alias.name = ? AND alias.alias = 'champion'
 def champion(settings: Settings, model: str) -> tuple[int, str]:
     """Return the champion's number and source fingerprint; 0 and "" before the first release.
 
-    What cannot be answered in the short way is asked of the registry.
+    If that fails, it asks the registry with MLflow's client.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def champion(settings: Settings, model: str) -> tuple[int, str]:
     uri = settings.mlflow_tracking_uri
     if not settings.has_registry:
         return 0, ""
-    # Another version's tables, or a certificate that MLflow alone knows, are left to MLflow.
+    # MLflow's client handles other versions' tables and certificates.
     with suppress(sqlite3.Error, httpx.HTTPError, KeyError, ValueError):
         if uri.startswith("sqlite:///"):
             return _of_file(Path(uri.removeprefix("sqlite:///")), model)

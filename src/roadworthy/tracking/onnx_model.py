@@ -1,4 +1,4 @@
-"""A bundle's ONNX graph as a model that MLflow loads.
+"""Write a bundle's ONNX graph as an MLflow model.
 
 ``mlflow.onnx.load_model("models:/NAME@champion")`` and ``mlflow models serve`` take it.
 """
@@ -23,14 +23,14 @@ _DTYPES |= {"UINT8": "uint8", "STRING": "str"}
 
 
 def files(graph: Path, request: Mapping[str, Any]) -> dict[str, bytes]:
-    """Return the files of an MLflow model, each by its name; the graph is ``model.onnx``.
+    """Return the files of an MLflow model by name; the graph is ``model.onnx``.
 
     Parameters
     ----------
     graph
         The ONNX file of a bundle.
     request
-        One request as JSON has it, for the input example. There is none for images.
+        One request as in JSON, for the input example. Models of images have no example.
     """
     import mlflow.onnx
     import onnx
@@ -50,7 +50,7 @@ def files(graph: Path, request: Mapping[str, Any]) -> dict[str, bytes]:
             input_example={spec.name: _column(spec, request) for spec in inputs}
             if has_example
             else None,
-            # without them MLflow runs the model to find out what it imports
+            # otherwise MLflow runs the model to find its imports
             pip_requirements=[f"{name}=={version(name)}" for name in ("onnx", "onnxruntime")],
             onnx_execution_providers=["CPUExecutionProvider"],
             save_as_external_data=False,

@@ -1,7 +1,7 @@
-"""What each step of a run did: one JSON record a step, and from them the run's report.
+"""The records of a run: one JSON document for each step.
 
-A record is written when its step starts and again when it ends. Steps run in processes, or pods,
-that share nothing but the place of the records, an fsspec address: a directory, or an S3 prefix.
+A record is written when its step starts and again when it ends. The steps, which run in separate
+processes or pods, share only the place of the records: an fsspec address of a directory or S3.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ STEPS = (
 """The steps of a run, in the order of the pipeline."""
 _BEFORE = {"validate": "prepare", "register": "release", "push": "release"}
 _BEFORE |= {"roll-out": "stage", "verify": "canary"}
-"""The steps that the release before had, by those that do their work."""
+"""The former names of steps, with the current ones."""
 
 _STEP = "step."
 _FIGURE = "figure."
 
 
 class RecordError(RoadworthyError):
-    """What a step did cannot be recorded."""
+    """A record cannot be read or written."""
 
 
 @dataclass
 class Record:
-    """One step of one run.
+    """The record of one step of a run.
 
     Parameters
     ----------
@@ -62,11 +62,11 @@ class Record:
     started, ended
         ISO 8601 times with their offset; ``ended`` is empty while the step runs.
     state
-        Whether it runs, is done or failed.
+        ``running``, ``done`` or ``failed``.
     summary
-        What it did, in a few words.
+        The result in a few words.
     error
-        Why it failed: the cause and the remedy.
+        The cause of a failure, and the remedy.
     details
         Numbers and names for the report.
     """
@@ -81,7 +81,7 @@ class Record:
 
     @property
     def seconds(self) -> float:
-        """How long the step took; not a number while it runs."""
+        """The duration of the step; not a number while it runs."""
         if not self.ended:
             return float("nan")
         span = datetime.fromisoformat(self.ended) - datetime.fromisoformat(self.started)
@@ -106,13 +106,13 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
     Record
         Fill in ``summary`` and ``details``.
     """
-    # A step is a process: to look once more for garbage at its end, among all that MLflow or
-    # scikit-learn imported, would take it half a second.
+    # A step is a process: a last garbage collection, with all that MLflow or scikit-learn imported,
+    # would take half a second.
     atexit.register(gc.freeze)
     record = Record(name, started=_now())
     _write(place, run, record)
     try:
-        with _told_to_end():
+        with _terminable():
             yield record
     except BaseException as error:
         record.state = "failed"
@@ -128,9 +128,9 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
 
 
 def read(place: str, run: str) -> list[Record]:
-    """Return the records of a run, in the order of the pipeline; none if it never started."""
+    """Return the records of a run, in the order of the pipeline."""
     files, root = _place(place, run)
-    with _told_of(root, "read"):
+    with _explained(root, "read"):
         records = [
             stored.decode(Record, files.cat_file(f"{root}/{name}"))
             for name in _names(files, root)
@@ -148,12 +148,12 @@ def put(place: str, run: str, name: str, content: bytes) -> str:
         It cannot be written there.
     """
     files, root = _place(place, run)
-    # An object store shows an object when it is complete; a directory needs the rename.
+    # An object store writes an object atomically; a directory needs the rename.
     local = "file" in files.protocol
     target = f"{root}/{name}"
     written = f"{root}/.{name}.{os.getpid()}.{threading.get_ident()}" if local else target
-    with _told_of(target, "written"):
-        if local:  # a bucket is there: who may write in it need not be allowed to make one
+    with _explained(target, "written"):
+        if local:  # a bucket exists, and there may be no right to create one
             files.makedirs(root, exist_ok=True)
         files.pipe_file(written, content)
         if local:
@@ -164,7 +164,7 @@ def put(place: str, run: str, name: str, content: bytes) -> str:
 def get(place: str, run: str, name: str) -> bytes | None:
     """Return a file from beside the records, or None when there is none."""
     files, root = _place(place, run)
-    with _told_of(f"{root}/{name}", "read"):
+    with _explained(f"{root}/{name}", "read"):
         try:
             content: bytes = files.cat_file(f"{root}/{name}")
         except FileNotFoundError:
@@ -181,7 +181,7 @@ def attach(place: str, run: str, figures: Mapping[str, bytes]) -> None:
 def figures(place: str, run: str) -> dict[str, bytes]:
     """Return the figures of a run by name."""
     files, root = _place(place, run)
-    with _told_of(root, "read"):
+    with _explained(root, "read"):
         return {
             name.removeprefix(_FIGURE).removesuffix(".png"): files.cat_file(f"{root}/{name}")
             for name in _names(files, root)
@@ -208,10 +208,10 @@ def reuse(place: str, run: str, made_in: str, steps: Collection[str]) -> None:
 
 
 @contextmanager
-def _told_to_end() -> Iterator[None]:
-    """Make SIGTERM an exception, as Ctrl-C is: a step that is told to end cleans up, and says so.
+def _terminable() -> Iterator[None]:
+    """Make SIGTERM an exception like Ctrl-C, so that a terminated step cleans up.
 
-    Python allows it in the main thread alone; in another one the signal is left as it is.
+    Python allows that in the main thread only; in others the signal stays as it is.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -224,8 +224,8 @@ def _told_to_end() -> Iterator[None]:
 
 
 @contextmanager
-def _told_of(target: str, done: str) -> Iterator[None]:
-    """Make what a file system raises a sentence."""
+def _explained(target: str, done: str) -> Iterator[None]:
+    """Raise a :class:`RecordError` for the errors of a file system."""
     try:
         yield
     except s3.failures() as error:
@@ -246,7 +246,7 @@ def _place(place: str, run: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
     """Return the names of the files in a directory, in alphabetical order."""
-    # An object store's listing is remembered; the steps write in other processes.
+    # The listing of an object store is cached, but the steps write in other processes.
     files.invalidate_cache()
     try:
         found = files.ls(root, detail=False)
@@ -256,13 +256,13 @@ def _names(files: fsspec.AbstractFileSystem, root: str) -> list[str]:
 
 
 def _position(record: Record) -> tuple[int, str]:
-    """Return a key by which steps come in the order of the pipeline, unknown ones last."""
+    """Return the sort key of a record: the order of the pipeline, unknown steps last."""
     step = _BEFORE.get(record.step, record.step)
     return STEPS.index(step) if step in STEPS else len(STEPS), record.started
 
 
 def _told(error: BaseException) -> str:
-    """Return an error in words: as it is if it is made for people, else with its kind."""
+    """Return the message of an error, with its type unless it is one of ours."""
     if isinstance(error, RoadworthyError):
         return str(error)
     kind = type(error).__name__

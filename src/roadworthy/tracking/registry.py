@@ -39,26 +39,25 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     **s3.PATIENCE,
 }
-"""How long MLflow is waited for: else minutes. It takes that from the environment alone."""
+"""The timeouts of MLflow, which otherwise retries for minutes. It reads the environment only."""
 _QUIET = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-_MET = ("duplicate key value", "UNIQUE constraint failed", "Duplicate entry")
-"""The words of PostgreSQL, SQLite and MySQL for a row that is there already."""
-_MEETINGS = 5
+_DUPLICATE = ("duplicate key value", "UNIQUE constraint failed", "Duplicate entry")
+"""The messages of PostgreSQL, SQLite and MySQL for a duplicate row."""
+_ATTEMPTS = 5
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
 
 class RegistryError(RoadworthyError):
-    """The registry does not have what is asked for, or cannot be reached."""
+    """The registry does not have the requested version, or cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Version:
     """One version of a model in the registry.
 
-    ``tags`` hold what was known when it was registered and what happened to it since: ``digest``,
-    ``commit``, ``data_hash``, ``recipe``, ``candidate``, ``gate``, ``promoted_by``, ``promoted_at``
-    and more.
+    ``tags`` hold its origin and its history: ``digest``, ``commit``, ``data_hash``, ``recipe``,
+    ``candidate``, ``gate``, ``promoted_by``, ``promoted_at`` and more.
     """
 
     model: str
@@ -74,17 +73,17 @@ class Version:
         return f"{self.model}-v{self.number}"
 
 
-def _is_meeting(error: BaseException) -> bool:
-    """Return whether MLflow looked for a row and then made it, as another did in between."""
+def _is_race(error: BaseException) -> bool:
+    """Return whether another process inserted the same row at the same time."""
     told = str(error)
-    return isinstance(error, MlflowException) and any(word in told for word in _MET)
+    return isinstance(error, MlflowException) and any(word in told for word in _DUPLICATE)
 
 
 def _told(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Make what MLflow raises a sentence. Where two met on its database's rows, ask again."""
+    """Raise a :class:`RegistryError` for MLflow's errors. Retry where two inserted the same row."""
     ask = tenacity.retry(
-        retry=tenacity.retry_if_exception(_is_meeting),
-        stop=tenacity.stop_after_attempt(_MEETINGS),
+        retry=tenacity.retry_if_exception(_is_race),
+        stop=tenacity.stop_after_attempt(_ATTEMPTS),
         wait=tenacity.wait_random(0, 0.2),
         reraise=True,
     )(method)
@@ -96,8 +95,8 @@ def _told(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result
         except (MlflowException, SQLAlchemyError, *s3.failures()) as error:
             cause, remedy = _trouble(error)
             raise RegistryError(
-                f"The registry did not do what it was asked ({cause}). {remedy}, and run again: "
-                f"what is recorded is not recorded twice."
+                f"A request to the registry failed ({cause}). {remedy}, and run again: nothing is "
+                f"recorded twice."
             ) from error
 
     return call
@@ -113,8 +112,8 @@ class Registry:
     tracking_uri
         ``sqlite:///...`` or the address of an MLflow server.
     artifacts
-        Where the artifacts of a new experiment go: a directory or an object store's address.
-        At a server, to which a directory of this machine means nothing, that is its own choice.
+        Where the artifacts of a new experiment go: a directory or an object store's address. A
+        server, which does not know the directories of this machine, chooses the place itself.
     """
 
     @classmethod
@@ -156,7 +155,7 @@ class Registry:
         name
             The candidate's name.
         made_of
-            What decides the candidate and its bundle: of that, it is recorded once.
+            A hash of all inputs of the candidate, which is recorded once for each hash.
         """
         experiment = self._experiment(model)
         found = self._client.search_runs(
@@ -175,7 +174,7 @@ class Registry:
             )
         )
         run_id, started = str(run.info.run_id), int(run.info.start_time)
-        # The run's own start as the time: recorded again, a metric is the same row.
+        # With the start of the run as its time, a metric is the same row when recorded again.
         self._client.log_batch(
             run_id,
             metrics=[Metric(key, value, started, 0) for key, value in metrics.items()],
@@ -188,7 +187,7 @@ class Registry:
 
     @_told
     def log_files(self, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Put files beside a run, each under its path."""
+        """Add files to a run, each under its path."""
         with tempfile.TemporaryDirectory() as scratch:
             for name, content in files.items():
                 target = Path(scratch) / name
@@ -207,7 +206,7 @@ class Registry:
 
     @_told
     def log_dataset(self, run_id: str, name: str, digest: str, commit: str) -> None:
-        """Name the data of a run: its DVC hash, and the commit that has its ``.dvc`` file."""
+        """Log the dataset of a run: its DVC hash, and the commit with its ``.dvc`` file."""
         dataset = Dataset(name, digest, "dvc", json.dumps({"commit": commit, "md5": digest}))
         self._client.log_inputs(run_id, [DatasetInput(dataset)])
 
@@ -218,7 +217,7 @@ class Registry:
 
     @_told
     def register(self, model: str, *, run_id: str, digest: str, tags: Mapping[str, str]) -> Version:
-        """Make a version of a bundle, or return the one that was made of it before."""
+        """Register a version of a bundle, or return the existing one."""
         for version in self.versions(model):
             if version.tags.get("digest") == digest:
                 return version
@@ -296,17 +295,17 @@ class Registry:
 
     @_told
     def set_alias(self, version: Version, alias: Alias) -> None:
-        """Make an alias name a version."""
+        """Set an alias to a version."""
         self._client.set_registered_model_alias(version.model, alias, str(version.number))
 
     @_told
     def drop_alias(self, model: str, alias: Alias) -> None:
-        """Make an alias name nothing."""
+        """Delete an alias."""
         self._client.delete_registered_model_alias(model, alias)
 
     @_told
     def model_tags(self, model: str) -> dict[str, str]:
-        """Return the tags of a model as a whole; none where it has no version."""
+        """Return the tags of a model; none if it is not registered."""
         try:
             return dict(self._client.get_registered_model(model).tags)
         except MlflowException as error:
@@ -316,7 +315,7 @@ class Registry:
 
     @_told
     def set_model_tag(self, model: str, key: str, value: str) -> None:
-        """Set a tag of a model as a whole."""
+        """Set a tag of a model."""
         self._client.set_registered_model_tag(model, key, value)
 
     @_told
@@ -326,9 +325,9 @@ class Registry:
             self._client.set_model_version_tag(version.model, str(version.number), key, value)
 
     def _first(self, model: str, digest: str, made: int) -> Version:
-        """Return the first version of a bundle, and take ours away if another was faster.
+        """Return the first version of a bundle, and delete ours if another was faster.
 
-        Of two that make one at once, the later one sees both: it was made when the other was there.
+        Of two concurrent registrations, the later one sees both versions.
         """
         same = [version for version in self.versions(model) if version.tags.get("digest") == digest]
         first = min(same, key=lambda version: version.number)
@@ -344,7 +343,7 @@ class Registry:
             try:
                 location = f"{self._artifacts}/{model}" if self._artifacts else None
                 return str(self._client.create_experiment(model, artifact_location=location))
-            except MlflowException as error:  # another run made it in the same moment
+            except MlflowException as error:  # another run created it at the same time
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
                 time.sleep(0.1)
@@ -356,7 +355,7 @@ class Registry:
     def _listed(self, model: str, aliases: Mapping[int, list[str]]) -> list[Version]:
         """Return the versions, the newest first, with aliases that were read before them.
 
-        In that order: whatever an alias named then is among the versions.
+        In this order, each aliased version is among the versions.
         """
         versions = [self._version(raw, aliases) for raw in self._found(f"name = '{model}'")]
         return sorted(versions, key=lambda version: version.number, reverse=True)
@@ -407,9 +406,9 @@ def _numbered(versions: Sequence[Version], model: str, number: int) -> Version:
 
 @contextmanager
 def _reach(tracking_uri: str) -> Iterator[None]:
-    """Open the registry in here. OSError where nothing can answer: MLflow would try for minutes.
+    """Open the registry in this context. Raise OSError if its server cannot be reached.
 
-    Two that make the tables of a new SQLite file at once would fail: one at a time.
+    MLflow itself would retry for minutes. A lock serialises the creation of SQLite tables.
     """
     address = urlsplit(tracking_uri)
     if address.scheme == "sqlite":
@@ -425,19 +424,19 @@ def _reach(tracking_uri: str) -> Iterator[None]:
 
 
 def _public(tracking_uri: str) -> str:
-    """Return an address without the user and password in it."""
+    """Return an address without user and password."""
     scheme, slashes, rest = tracking_uri.partition("://")
     return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
 
 
 def _trouble(error: Exception) -> tuple[str, str]:
-    """Return why MLflow failed, and what to do about it; neither with a full stop."""
+    """Return the cause of an error of MLflow, and the remedy, without full stops."""
     told = str(error)
     if known := s3.trouble(told):
         return known.cause, f"{known.remedy[:1].upper()}{known.remedy[1:]}"
     if "Invalid Host header" in told:
         return (
-            "its server does not go by this name",
+            "its server does not accept this host name",
             "Start it with `--allowed-hosts` and the host of ROADWORTHY_MLFLOW_TRACKING_URI",
         )
     if re.search(r"error code 40[13]\b|PERMISSION_DENIED|not authenticated", told):
@@ -448,7 +447,7 @@ def _trouble(error: Exception) -> tuple[str, str]:
     if "mlflow-artifacts" in told:
         return (
             "its server could not reach the store of its artifacts",
-            "Check that store and the server's access to it, of which its log tells more",
+            "Check that store and the server's access to it, and see its log",
         )
     if found := re.search(r"too many (5\d\d) error responses", told):
         return f"it answered {found[1]} again and again", _CHECK
@@ -456,6 +455,6 @@ def _trouble(error: Exception) -> tuple[str, str]:
 
 
 def _cause(error: Exception) -> str:
-    """Return the first line of what was raised."""
+    """Return the first line of an error."""
     told = error.message if isinstance(error, MlflowException) else str(error)
     return next(iter(told.strip().splitlines()), type(error).__name__).rstrip(".")

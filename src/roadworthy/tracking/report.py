@@ -1,4 +1,4 @@
-"""A run's report: how it ended and why, from the records of its steps."""
+"""The report of a run, from the records of its steps."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Report:
-    """How a run ended.
+    """The report of a run.
 
     Parameters
     ----------
     run, model, trigger
-        Which run it was.
+        The run's id, its model and what started it.
     outcome
         How it ended.
     why
-        Why it ended so, in a sentence.
+        The reason, in a sentence.
     records
-        What each step did.
+        The records of its steps.
     """
 
     run: str
@@ -49,7 +49,7 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command line ends with."""
+        """The exit status of the command."""
         return EXIT_CODES[self.outcome]
 
     def details(self, step: str) -> dict[str, Any]:
@@ -58,7 +58,7 @@ class Report:
         return next((record.details for record in found if record.state != "failed"), {})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the report as plain values. What is not a finite number there is None."""
+        """Return the report as plain values, with None for numbers that are not finite."""
         records = [asdict(record) | {"seconds": record.seconds} for record in self.records]
         told = {
             "format": _FORMAT,
@@ -79,8 +79,8 @@ class Report:
         return json.dumps(told, indent=2, default=str, allow_nan=False).encode() + b"\n"
 
     def to_html(self, figures: Mapping[str, bytes]) -> bytes:
-        """Return the report as one HTML page that needs nothing else."""
-        # A clock that was set back meanwhile makes a span negative.
+        """Return the report as one self-contained HTML page."""
+        # A clock that was set back makes a duration negative.
         times = [max(0.0, record.seconds) for record in self.records if record.ended]
         page = pages.render(
             "roadworthy.tracking",
@@ -101,7 +101,7 @@ class Report:
 
 
 def conclude(run: str, model: str, trigger: str, records: Sequence[Record]) -> Report:
-    """Return the report of the records, the report step's own left out."""
+    """Return the report of the records, without that of the report step."""
     steps = tuple(record for record in records if record.step != "report")
     outcome, why = _outcome({record.step: record for record in steps})
     return Report(run, model, trigger, outcome, why, steps)
@@ -137,17 +137,26 @@ def _problem(record: Record) -> str:
 
 
 def _course(verified: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a rollout with the figures of its stages by name, for the page; empty if none was."""
+    """Return a rollout with the metrics of its stages by name, for the page; empty if none was."""
     rollout = verified.get("rollout")
     if not rollout or not rollout["stages"]:
         return {}
     stages = [
-        {**stage, "found": {figure["name"]: figure for figure in stage["figures"]}}
+        {
+            **stage,
+            # a run that the release before began has the second names
+            "weight": stage.get("weight", stage.get("share")),
+            "unavailable": stage.get("metrics_unavailable", stage.get("blind", False)),
+            "found": {
+                one["name"]: {**one, "conclusive": one.get("conclusive", one.get("judged"))}
+                for one in stage.get("metrics", stage.get("figures", ()))
+            },
+        }
         for stage in rollout["stages"]
     ]
     return {**rollout, "stages": stages, "tolerance": verified["tolerance"]}
 
 
 def _percent(value: float | None) -> str:
-    """Return a share as a person reads it."""
+    """Return a fraction in percent."""
     return "" if value is None else f"{100 * value:.3g} %"

@@ -25,7 +25,7 @@ def begin(settings, registry, run):
 
 @pytest.fixture
 def left(place, simple):  # noqa: F811 - a fixture
-    """Version 2 has a tenth of the customers, and the pod that looked after it is gone."""
+    """Version 2 has a tenth of the clients, and the pod that looked after it is gone."""
     pod = Settings().model_copy(update={"holder": "a pod that is gone:7:7"})
     held = begin(pod, place.registry, "run-1")
     with records.step(pod.records, "run-1", "release"):
@@ -43,9 +43,9 @@ def test_the_champion_answers_alone_and_the_next_run_need_not_wait(left):
 
     assert found.outcome == "failed"
     assert found.why.endswith(f"Version 2 of fuel is rolled back: {REASON}.")
-    standing = left.status()
-    assert (standing["champion"], standing["challenger"], standing["weight"]) == (1, 0, 0)
-    assert (standing["ready"], standing["problem"]) == (True, "")
+    status = left.status()
+    assert (status["champion"], status["challenger"], status["weight"]) == (1, 0, 0)
+    assert (status["ready"], status["problem"]) == (True, "")
     assert left.registry.version("fuel", 2).tags["rolled_back"] == REASON
     assert begin(Settings(), left.registry, "run-2").rollout.owner == "run-2"
 

@@ -75,7 +75,7 @@ def beside(settings, registry, released, **more) -> Lease:
     return begin(settings)
 
 
-def test_the_road_comes_first_and_asks_no_registry(settings, released, no_registry):
+def test_the_service_comes_first_and_asks_no_registry(settings, released, no_registry):
     undone = rollback.roll_back(settings, "fuel", why="it smokes")
 
     found = routes.read(settings.routing, "fuel")
@@ -225,7 +225,7 @@ def test_a_rollback_in_the_instant_of_promotion_has_the_last_word(
     assert routes.read(settings.routing, "fuel").champion.version == 1
 
 
-def test_a_bad_version_is_off_the_road_also_when_the_registry_is_gone(
+def test_a_bad_version_is_out_of_service_also_when_the_registry_is_gone(
     settings, registry, under_way, monkeypatch
 ):
     def gone(*arguments):
@@ -246,7 +246,7 @@ def test_a_bad_version_is_off_the_road_also_when_the_registry_is_gone(
     assert written(settings).intent is None
 
 
-def test_a_first_release_that_is_bad_is_off_the_road_too(settings, registry, released):
+def test_a_first_release_that_is_bad_is_out_of_service_too(settings, registry, released):
     # given a rollback that the release before left, which knew no champion
     routes.write(settings.routing, Routing("fuel", challenger=released[1]))
     begin(settings, champion=0)

@@ -74,22 +74,22 @@ def test_a_rollout_that_nobody_finishes_is_a_problem(served, under_way):
 
     (found,) = statuses(served, "fuel")
 
-    assert "Version 2 of fuel is promoted, but run-1 is gone" in found.problem
+    assert "Version 2 of fuel is promoted, but run-1 is dead" in found.problem
     assert "`roadworthy rollout resume fuel` finishes it" in found.problem
     under_way.put(replace(under_way.rollout, settled=True))
     assert statuses(served, "fuel")[0].problem == ""
 
 
-def test_a_share_that_nobody_looks_after_is_a_problem(served, under_way):
+def test_a_weight_that_nobody_looks_after_is_a_problem(served, under_way):
     now = routes.read(served.routing, "fuel")
     routes.write(served.routing, replace(now, weight=10))
-    assert "is gone" not in statuses(served, "fuel")[0].problem
+    assert "is dead" not in statuses(served, "fuel")[0].problem
     gone = f"{served.holder.partition(':')[0]}:999999:1"
     under_way.put(replace(under_way.rollout, holder=gone, state="shifting", weight=10))
 
     (found,) = statuses(served, "fuel")
 
-    assert "Version 2 of fuel is shifting at 10 %, but run-1 is gone" in found.problem
+    assert "Version 2 of fuel is shifting at 10 %, but run-1 is dead" in found.problem
     assert "`roadworthy rollout abort fuel` removes it from service" in found.problem
 
 

@@ -58,5 +58,5 @@ def test_a_digest_comes_from_the_registry_which_is_opened_when_one_is_asked_for(
 def test_a_version_without_a_digest_is_told(settings, registry):
     registry.tag(registry.version("fuel", 1), {"digest": ""})
 
-    with pytest.raises(RolloutError, match="does not say which bundle is version 1 of fuel"):
+    with pytest.raises(RolloutError, match="Version 1 of fuel has no tag `digest`"):
         digests(settings, registry)("fuel", 1)

@@ -1,4 +1,4 @@
-"""The driver goes through the stages, ends a bad one at once, and obeys a person."""
+"""The driver goes through the stages, ends a bad one at once, and obeys a user."""
 
 from dataclasses import dataclass, field, replace
 
@@ -7,7 +7,7 @@ import pytest
 from roadworthy.bundles.bundle import Golden
 from roadworthy.bundles.stores import StoreError
 from roadworthy.rollout.engine import lease, record
-from roadworthy.rollout.engine.analysis import Counts
+from roadworthy.rollout.engine.analysis import TrafficStats
 from roadworthy.rollout.engine.driver import Driver
 from roadworthy.rollout.engine.record import Command
 from roadworthy.rollout.engine.state import RolledBackError, RolloutError
@@ -27,8 +27,10 @@ class Place:
     golden: list = field(default_factory=list)
     done: list = field(default_factory=list)
     when: dict = field(default_factory=dict)
-    total: Counts = field(default_factory=Counts)
+    total: TrafficStats = field(default_factory=TrafficStats)
     unreachable: bool = False
+    metrics_source: str = "Prometheus"
+    metrics_remedy: str = ""
     looks: int = 0
 
     def check(self, strategy):
@@ -100,8 +102,8 @@ def written(held):
     return held.records.read("fuel").rollout
 
 
-def test_with_customers_every_stage_takes_its_time(held, place):
-    place.count = Counts(requests=2, champion_requests=8, shadow={"compared": 9})
+def test_with_clients_every_stage_takes_its_time(held, place):
+    place.count = TrafficStats(requests=2, champion_requests=8, shadow={"compared": 9})
 
     found = drive(held, place).verify()
 
@@ -112,7 +114,7 @@ def test_with_customers_every_stage_takes_its_time(held, place):
     assert written(held) == found
 
 
-def test_without_customers_all_stages_are_left_soon(held, place):
+def test_without_clients_all_stages_are_left_soon(held, place):
     found = drive(held, place).verify()
 
     assert place.now < 1
@@ -126,7 +128,7 @@ def test_once_somebody_asked_the_further_stages_take_their_time(held, place):
     def later(seconds):
         sleep(seconds)
         asked = place.now == pytest.approx(0.4)
-        place.count = Counts(champion_requests=1, shadow={"compared": 1}) if asked else None
+        place.count = TrafficStats(champion_requests=1, shadow={"compared": 1}) if asked else None
 
     place.sleep = later
 
@@ -136,7 +138,7 @@ def test_once_somebody_asked_the_further_stages_take_their_time(held, place):
 
 
 def test_a_champion_that_was_asked_before_is_in_use(held, place):
-    place.total = Counts(champion_requests=500)
+    place.total = TrafficStats(champion_requests=500)
 
     found = drive(held, place).verify()
 
@@ -152,8 +154,8 @@ def test_a_first_release_has_no_stages(held, place):
     assert (found.state, found.stages, place.done) == ("verified", (), [])
 
 
-def test_bad_figures_end_a_stage_at_once(held, place):
-    place.count = Counts(requests=5, fallbacks={"error": 5}, champion_requests=5)
+def test_bad_metrics_end_a_stage_at_once(held, place):
+    place.count = TrafficStats(requests=5, fallbacks={"error": 5}, champion_requests=5)
 
     found = drive(held, place).verify()
 
@@ -171,7 +173,7 @@ def test_errors_of_few_requests_are_looked_at_longer_and_never_passed(held, plac
     def later(seconds):
         sleep(seconds)
         hung = place.now == pytest.approx(1) or place.now == pytest.approx(20)
-        place.count = Counts(champion_requests=1, shadow={"timeout": 1} if hung else {})
+        place.count = TrafficStats(champion_requests=1, shadow={"timeout": 1} if hung else {})
 
     place.sleep = later
 
@@ -187,7 +189,7 @@ def test_errors_of_several_stages_are_taken_together(held, place):
     def later(seconds):
         sleep(seconds)
         failed = place.done[-1] if place.now % 5 < 0.2 else 0
-        place.count = Counts(
+        place.count = TrafficStats(
             requests=1,
             champion_requests=1,
             fallbacks={"error": 1} if failed else {},
@@ -224,22 +226,22 @@ def test_a_server_that_stays_away_is_a_problem(held, place):
     found = drive(held, place).verify()
 
     assert found.state == "rolled back"
-    assert "told no figures for 30 s" in found.problem
+    assert "returned no metrics for 30 s" in found.problem
     assert 30 < place.now < 32
 
 
 def read_every(place, seconds, **counted):
-    """Let somebody read the figures anew now and then, as Prometheus does."""
+    """Let metrics be read now and then, as Prometheus does."""
     sleep = place.sleep
 
     def later(pause):
         before = place.now
         sleep(pause)
         if place.now // seconds > before // seconds:
-            place.total = place.total.plus(Counts(**counted))
+            place.total = place.total.plus(TrafficStats(**counted))
 
     place.sleep = later
-    place.total = Counts(reads=0, champion_reads=0)
+    place.total = TrafficStats(reads=0, champion_reads=0)
 
 
 def test_a_stage_goes_on_until_both_versions_were_read_twice(held, place):
@@ -264,13 +266,12 @@ def test_a_stage_that_nobody_reads_is_none(held, place, read, unread):
 
     assert found.state == "rolled back"
     unread = unread.replace(" and ", " and version ")
-    assert f"did not read the figures of {unread} twice" in found.problem
-    assert "ROADWORTHY_PROMETHEUS_URL" in found.problem
+    assert f"did not read the metrics of {unread} twice" in found.problem
     assert place.done == [0, "roll back"]
     assert 40 <= place.now < 42  # what a stage and a start may take
 
 
-def test_a_share_that_the_server_does_not_take_is_a_problem(held, place):
+def test_a_weight_that_the_server_does_not_take_is_a_problem(held, place):
     place.when["shift"] = RolloutError("it did not get 0 %")
 
     found = drive(held, place).verify()
@@ -279,7 +280,7 @@ def test_a_share_that_the_server_does_not_take_is_a_problem(held, place):
     assert place.done == [0, "roll back"]
 
 
-def test_a_road_that_somebody_else_rolled_back_is_left_to_them(held, place):
+def test_a_routing_file_that_somebody_else_rolled_back_is_left_to_them(held, place):
     place.when["shift"] = RolledBackError("rolled back by ada")
 
     found = drive(held, place).verify()
@@ -303,7 +304,7 @@ def test_it_goes_on_where_it_was(held, place):
     assert found.stages[:2] == first.stages[:2]
 
 
-def test_a_person_aborts(held, place):
+def test_a_user_aborts(held, place):
     say(held, "abort")
 
     found = drive(held, place).verify()
@@ -312,7 +313,7 @@ def test_a_person_aborts(held, place):
     assert place.done == ["roll back"]
 
 
-def test_a_person_promotes(held, place):
+def test_a_user_promotes(held, place):
     say(held, "promote")
 
     found = drive(held, place).verify()
@@ -321,7 +322,7 @@ def test_a_person_promotes(held, place):
     assert held.move("promoted").state == "promoted"
 
 
-def test_what_a_person_promotes_while_the_server_restarts_answers_its_golden_batch(held, place):
+def test_what_a_user_promotes_while_the_server_restarts_answers_its_golden_batch(held, place):
     place.golden = [replace(GOOD, problem="got no answer", unreachable=True), GOOD]
     say(held, "promote")
 
@@ -331,7 +332,7 @@ def test_what_a_person_promotes_while_the_server_restarts_answers_its_golden_bat
 
 
 def test_a_record_that_cannot_be_written_takes_the_version_out_of_service(held, place):
-    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+    place.count = TrafficStats(champion_requests=5, shadow={"compared": 5})
     sleep = place.sleep
 
     def later(seconds):
@@ -356,10 +357,10 @@ def test_a_driver_that_breaks_off_takes_the_version_with_it(held, place, error):
 
     assert place.done == [0, "roll back"]
     found = written(held)
-    assert (found.state, "me broke off" in found.problem) == ("rolled back", True)
+    assert (found.state, "me was interrupted" in found.problem) == ("rolled back", True)
 
 
-def test_a_driver_that_lost_the_rollout_leaves_the_road_to_the_other(held, place):
+def test_a_driver_that_lost_the_rollout_leaves_the_service_to_the_other(held, place):
     place.when["observe"] = lease.ConflictError("was taken over")
 
     with pytest.raises(lease.ConflictError):
@@ -368,8 +369,8 @@ def test_a_driver_that_lost_the_rollout_leaves_the_road_to_the_other(held, place
     assert place.done == [0]
 
 
-def test_a_pause_stops_the_time_and_not_the_judgement(held, place):
-    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+def test_a_pause_stops_the_time_and_not_the_analysis(held, place):
+    place.count = TrafficStats(champion_requests=5, shadow={"compared": 5})
     sleep = place.sleep
 
     def later(seconds):
@@ -377,7 +378,7 @@ def test_a_pause_stops_the_time_and_not_the_judgement(held, place):
         if place.now == pytest.approx(2):
             say(held, "pause")
         if place.now == pytest.approx(60):
-            place.count = Counts(shadow={"error": 1})
+            place.count = TrafficStats(shadow={"error": 1})
 
     place.sleep = later
 
@@ -388,8 +389,8 @@ def test_a_pause_stops_the_time_and_not_the_judgement(held, place):
     assert place.now > 60
 
 
-def test_a_pause_ends_when_a_person_says_so(held, place):
-    place.count = Counts(champion_requests=5, shadow={"compared": 5})
+def test_a_pause_ends_when_a_user_says_so(held, place):
+    place.count = TrafficStats(champion_requests=5, shadow={"compared": 5})
     sleep = place.sleep
 
     def later(seconds):
@@ -411,7 +412,7 @@ def test_a_pause_ends_when_a_person_says_so(held, place):
     ("error", "told"),
     [
         (RolloutError("it did not come up"), "it did not come up"),
-        (StoreError("the store refuses"), "me broke off: the store refuses"),
+        (StoreError("the store refuses"), "me was interrupted: the store refuses"),
     ],
 )
 def test_a_version_that_cannot_be_staged_is_off_again(held, place, error, told):

@@ -7,12 +7,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes import config
 
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import finalising, record
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.record import Command, Record, RollbackIntent
 from roadworthy.rollout.engine.state import RolledBackError, RolloutError
+from roadworthy.rollout.kserve.cluster import Cluster
+from roadworthy.rollout.kserve.cluster_records import ClusterRecords
+from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.tracking.registry import Registry
 from tests.rollout.engine.test_state import rollouts
@@ -62,8 +66,28 @@ def test_an_intent_is_read_only_if_it_is_whole(change):
         record.decode_intent(json.dumps(json.loads(NOTE) | change), "fuel")
 
 
-def test_a_pending_rollback_stays_until_it_is_forgotten(tmp_path):
-    store = LocalRecords(Settings(home=tmp_path))
+@pytest.fixture(params=["machine", "cluster"])
+def kept(request, tmp_path):
+    """A store, and a function that writes a pending rollback as the release before did."""
+    if request.param == "machine":
+        home = Settings(home=tmp_path)
+        home.routing.mkdir()
+        return LocalRecords(home), (home.routing / ".fuel.note").write_text
+    kube = request.getfixturevalue("kube")
+    namespace = kube.namespace()
+    cluster = Cluster(config.new_client_from_config(str(kube.kubeconfig)), namespace, 5)
+    store = ClusterRecords(KServeSettings(namespace=namespace), cluster, 5)
+
+    def note(text):
+        store.keep_budget("fuel")
+        cluster.annotate_budget(cluster.budget("fuel"), {"roadworthy/note": text})
+
+    return store, note
+
+
+def test_a_pending_rollback_stays_until_it_is_forgotten(kept):
+    store, _ = kept
+    assert store.read("fuel") == Record("fuel")
     record.leave(store, INTENT)
     record.leave(store, INTENT)
 
@@ -71,22 +95,20 @@ def test_a_pending_rollback_stays_until_it_is_forgotten(tmp_path):
         record.leave(store, replace(INTENT, by="bob"))
     record.forget(store, replace(INTENT, by="bob"))
     assert store.read("fuel").intent == INTENT
+    assert store.read("weather") == Record("weather")
     record.forget(store, INTENT, champion=2)
 
     assert (store.read("fuel").intent, store.read("fuel").champion) == (None, 2)
 
 
-def test_a_note_of_the_release_before_is_carried_over(tmp_path):
-    settings = Settings(home=tmp_path)
-    store, note = LocalRecords(settings), settings.routing / ".fuel.note"
-    settings.routing.mkdir()
-    note.write_text(NOTE)
+def test_a_pending_rollback_of_the_release_before_is_carried_over(kept):
+    store, note = kept
+    note(NOTE)
 
     intent = store.read("fuel").intent
 
     assert (intent.champion, intent.taken_off, intent.by) == (2, (3,), "ada")
     record.forget(store, intent)
-    assert not note.exists()
     assert store.read("fuel").intent is None
 
 

@@ -6,17 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.rollout.engine.state import NEXT, WEIGHTS, Figure, Rollout, RolloutError, Stage
+from roadworthy.rollout.engine.state import (
+    NEXT,
+    WEIGHTS,
+    MetricResult,
+    Rollout,
+    RolloutError,
+    Stage,
+)
 
 NOW = "2026-01-02T03:04:05.000+00:00"
 
 numbers = st.floats(0, 1e6)
-figures = st.builds(
-    Figure,
+results = st.builds(
+    MetricResult,
     name=st.sampled_from(["error_rate", "p99_ms", "psi", "difference"]),
     value=st.none() | numbers,
     limit=numbers,
-    judged=st.booleans(),
+    conclusive=st.booleans(),
     passed=st.booleans(),
 )
 stages = st.builds(
@@ -28,7 +35,7 @@ stages = st.builds(
     rows=st.integers(0, 10**6),
     golden=st.none() | numbers,
     champion_p99_ms=st.none() | numbers,
-    figures=st.lists(figures, max_size=4).map(tuple),
+    metrics=st.lists(results, max_size=4).map(tuple),
     problem=st.text(max_size=20),
 )
 rollouts = st.builds(

@@ -11,7 +11,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import lease, record
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.record import Record, RollbackIntent
-from roadworthy.rollout.engine.state import RolledBackError, RolloutError
+from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.kserve.cluster import Cluster
 from roadworthy.rollout.kserve.cluster_records import NOTE, RECORD, ClusterRecords
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
@@ -40,23 +40,6 @@ def annotate(store, cluster, name, text):
     cluster.annotate_budget(cluster.budget("fuel"), {name: text})
 
 
-def test_a_pending_rollback_stays_until_it_is_forgotten(store, cluster):
-    assert store.read("fuel") == Record("fuel")
-    record.leave(store, ADAS)  # which makes the budget, too
-    record.leave(store, ADAS)
-    store.keep_budget("fuel")  # as each stage does
-
-    with pytest.raises(RolledBackError, match=r"rolled back by ada at .*: it is bad"):
-        record.leave(store, BOBS)
-    record.forget(store, BOBS)
-    assert store.read("fuel").intent == ADAS
-    assert store.read("weather") == Record("weather")
-    record.forget(store, ADAS, champion=2)
-
-    assert (store.read("fuel").intent, store.read("fuel").champion) == (None, 2)
-    assert cluster.budget("weather") is None
-
-
 def test_a_write_whose_answer_was_lost_is_known_as_ones_own(store):
     before, after = Record("fuel"), Record("fuel", champion=2, mark="a")
 
@@ -81,16 +64,6 @@ def test_of_many_that_begin_at_once_one_does(store, tmp_path):
     winner = store.read("fuel").rollout.owner
     assert told.count(winner) == 1
     assert sum(f"is being rolled out already, by {winner} on" in text for text in told) == 5
-
-
-def test_a_note_of_the_release_before_is_carried_over(store, cluster):
-    annotate(store, cluster, NOTE, json.dumps(asdict(ADAS)))
-
-    assert store.read("fuel").intent == ADAS
-    record.forget(store, ADAS)
-
-    assert store.read("fuel").intent is None
-    assert NOTE not in cluster.budget("fuel")["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(

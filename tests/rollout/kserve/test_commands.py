@@ -164,7 +164,7 @@ def place(request, kube, gateway, settings, packed, simple, monkeypatch, tmp_pat
             yield shell
 
 
-def test_a_person_steers_a_rollout_and_takes_it_back(place):
+def test_a_user_steers_a_rollout_and_takes_it_back(place):
     # given a first release
     assert place.champion() == 1
     found = place.status()
@@ -227,7 +227,7 @@ def test_a_way_back_that_is_none_changes_nothing_for_long(place, kube):
     # then that is told, and what answered before goes on, for everybody to see
     assert failed.exit_code == 1
     assert "image cannot be pulled" in str(failed.exception)
-    assert "goes on answering" in str(failed.exception)
+    assert "still answer" in str(failed.exception)
     found = place.status()
     assert (found["champion"], found["challenger"], found["problem"]) == (1, 0, "")
     assert place.champion() == 1

@@ -126,4 +126,4 @@ def test_a_condition_is_told_where_nothing_else_is():
     found = find(live)
 
     assert found.passing
-    assert found.problem == "KServe says that it is not ready (PredictorReady: quota. More)"
+    assert found.problem == "KServe reports that it is not ready (PredictorReady: quota. More)"

@@ -183,7 +183,7 @@ def test_a_field_that_somebody_took_is_told_before_anything_moves(place, patch):
 
 
 @ON_STANDARD
-def test_a_share_that_somebody_changed_ends_the_rollout(place, patch):
+def test_a_weight_that_somebody_changed_ends_the_rollout(place, patch):
     with place.started("rollout", "start", "fuel:2", **LONG) as first:
         place.wait_for("shifting", first)
         until(lambda: place.status()["challenger"] == 2)
@@ -192,7 +192,7 @@ def test_a_share_that_somebody_changed_ends_the_rollout(place, patch):
         assert first.wait(PATIENCE_SECONDS) != 0
         assert "it gives version 2 77 %" in " ".join(first.stdout.read().split())
     assert stands(place) == (1, 0, "", 1)
-    assert "Somebody changed" in place.registry.version("fuel", 2).tags["rolled_back"]
+    assert "was changed by hand" in place.registry.version("fuel", 2).tags["rolled_back"]
 
 
 @ON_STANDARD
@@ -203,9 +203,9 @@ def test_an_object_that_somebody_deletes_ends_the_rollout_and_is_told(place, han
         hand("delete", "inferenceservice", "fuel", "--wait=false")
 
         assert first.wait(PATIENCE_SECONDS) != 0
-        assert "is being deleted by somebody" in " ".join(first.stdout.read().split())
+        assert "is being deleted" in " ".join(first.stdout.read().split())
     told = place.registry.version("fuel", 2).tags["rolled_back"]
-    assert "Somebody is deleting the InferenceService fuel, so its champion answers nobody" in told
+    assert "The InferenceService fuel is being deleted, so its champion is not deployed" in told
     # and until it is gone nothing is put there
     assert "being deleted" in str(place.run("rollout", "start", "fuel:2").exception)
     patch("remove", "/metadata/finalizers")

@@ -54,7 +54,7 @@ def begin(settings):
     )
 
 
-def test_a_road_that_was_deleted_or_damaged_is_written_anew(released, packed):
+def test_a_routing_file_that_was_deleted_or_damaged_is_written_anew(released, packed):
     told = list(restore(released))
 
     assert told == ["Put fuel version 1 in service again, from the registry."]
@@ -101,7 +101,7 @@ def test_a_rollout_comes_back_with_its_split(released, simple):
 
 
 @pytest.mark.parametrize("left", [None, '{"model": "fu'])
-def test_a_rollout_whose_road_is_lost_ends_with_the_champion_on_it(released, simple, left):
+def test_a_rollout_whose_routing_file_is_lost_ends_with_the_champion_on_it(released, simple, left):
     # given a rollout at 50 % whose routing file somebody deleted or damaged
     found = Registry.of(released)
     run = found.aliased("fuel", "champion").run_id
@@ -125,12 +125,12 @@ def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, si
 
     told = list(restore(released))
 
-    assert "Version 2 of fuel, which is rolled out, stays off" in told[1]
+    assert "Version 2 of fuel, which is rolled out, is not deployed" in told[1]
     now = routes.read(released.routing, "fuel")
     assert (now.champion.version, now.challenger) == (1, None)
 
 
-def test_a_whole_road_leaves_the_registry_alone(settings, packed, no_registry):
+def test_a_whole_routing_file_leaves_the_registry_alone(settings, packed, no_registry):
     champion = placement.place(settings, packed, 1)
     routes.write(settings.routing, Routing("fuel", champion=champion))
 
@@ -159,7 +159,7 @@ def test_a_release_that_cannot_be_fetched_is_told(released):
     assert routes.models(released.routing) == []
 
 
-def test_what_is_whole_is_served_although_another_road_cannot_come_back(settings, packed):
+def test_what_is_whole_is_served_although_another_file_cannot_come_back(settings, packed):
     champion = placement.place(settings, packed, 1)
     routes.write(settings.routing, Routing("fuel", champion=champion))
     broken = {"model": "other", "champion": None, "challenger": None}

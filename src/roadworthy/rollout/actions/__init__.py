@@ -1,1 +1,1 @@
-"""What users do with rollouts: roll back, pause, resume, promote, abort, look at the status."""
+"""What users do with rollouts: roll back, pause, resume, promote, abort, show the status."""

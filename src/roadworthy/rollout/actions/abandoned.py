@@ -1,8 +1,8 @@
-"""A rollout whose run has ended before it did.
+"""Abandoned rollouts, whose run ended before they did.
 
-A driver that is killed, as a step whose pod is evicted, cannot remove its version from service. The
-run's last step does that for it: whoever comes next would have to wait until the lease is over, and
-the version would keep its traffic weight until then.
+A driver that is killed, such as a step whose pod is evicted, cannot remove its version from
+service. The last step of the run does it, so that the version does not keep its traffic weight
+until the lease expires.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ REASON = "its run ended before it did"
 
 
 def take_back(settings: Settings, model: str, run: str) -> str:
-    """End the rollout that a run has left, and return how it ended, in a sentence.
+    """End the abandoned rollout of a run, and return how it ended, in a sentence.
 
-    A promotion that had begun is finished, as every stage was passed. What the run did not begin,
-    what has ended, and what somebody took over is left alone: then there is nothing to tell.
+    A promotion that had begun is finished, as every stage was passed. Returns an empty string if
+    the run began no rollout, or if it has ended or was taken over.
 
     Raises
     ------

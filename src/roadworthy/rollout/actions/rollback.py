@@ -1,7 +1,7 @@
-"""Back to an earlier version: the traffic first, MLflow after it.
+"""Roll back to an earlier version: the traffic first, then MLflow.
 
-On one machine MLflow takes longer to import than users of the service should wait for a good
-answer, and the routing file remembers which version the champion followed.
+On one machine the import of MLflow takes longer than clients should wait for a good version, and
+the routing file holds the version that was the champion before.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rollback:
-    """A rollback that the traffic follows, or will when the version is ready."""
+    """A rollback whose version is deployed, or being deployed."""
 
     settings: Settings
     target: Target
     intent: RollbackIntent
 
     def wait(self) -> str:
-        """Return the address where the version answers, once it does; empty if nothing serves it.
+        """Wait until the version answers, and return its address; empty if no server runs.
 
         Raises
         ------
@@ -39,7 +39,7 @@ class Rollback:
         return self.target.wait_for(self.intent)
 
     def record(self) -> None:
-        """Tell MLflow, and remove the intent."""
+        """Record the rollback in MLflow, and remove the intent."""
         from roadworthy.rollout.engine import finalising
 
         finalising.record_rollback(_registry(self.settings), self.target, self.intent)
@@ -51,14 +51,14 @@ def roll_back(settings: Settings, model: str, *, to: int = 0, why: str) -> Rollb
     Parameters
     ----------
     to
-        The version. 0 means: during a rollout, the champion alone; else the one before it.
+        The version. 0 means the champion during a rollout, else the champion before it.
     why
         The reason, for the tags of the version that is removed from service.
 
     Raises
     ------
     RolloutError
-        There is no such version to go back to, or it does not come up.
+        There is no such version to deploy, or it does not become ready.
     RoadworthyError
         MLflow, or the store of bundles where it is needed, fails.
     """
@@ -70,7 +70,7 @@ def roll_back(settings: Settings, model: str, *, to: int = 0, why: str) -> Rollb
     champion, challenger = target.deployed(model)
     rollout = target.records.read(model).rollout
     if not challenger and rollout is not None and not rollout.ended:
-        # One that was killed before its version was deployed is rolled back all the same.
+        # A rollout that was killed before its version was deployed is rolled back, too.
         challenger = rollout.version
     number = goal(model, champion, challenger, to) or target.former(model)
     number = number or _former(_registry(settings), model, champion)
@@ -79,49 +79,49 @@ def roll_back(settings: Settings, model: str, *, to: int = 0, why: str) -> Rollb
     intent = RollbackIntent(model, number, off, settings.actor, at, why)
     try:
         target.put_back(intent)
-    except RolledBackError:  # by somebody else, in the same moment
+    except RolledBackError:  # another rollback at the same time
         raise
     except RolloutError as error:
-        raise RolloutError(f"{error} What answered before goes on answering.") from error
+        raise RolloutError(f"{error} The versions deployed before still answer.") from error
     return Rollback(settings, target, intent)
 
 
 def goal(model: str, champion: int, challenger: int, to: int) -> int:
-    """Return the version to go back to; 0 if it is whichever was the champion before this one.
+    """Return the version to deploy; 0 for the champion before this one.
 
     Parameters
     ----------
     champion, challenger
         The versions that are deployed; 0 where there is none.
     to
-        The version that is asked for; 0 if none is.
+        The requested version; 0 if none is.
 
     Raises
     ------
     RolloutError
-        There is no way back to it.
+        It cannot be rolled back to.
     """
-    on_trial = challenger not in (0, champion)
+    has_challenger = challenger not in (0, champion)
     if not champion:
         raise RolloutError(
             f"{model} has no champion, so there is nothing to roll back. `roadworthy run {model}` "
             f"makes a first one."
         )
-    if on_trial and to == challenger:
+    if has_challenger and to == challenger:
         raise RolloutError(
             f"Version {to} of {model} is being rolled out: `roadworthy rollout promote {model}` "
             f"makes it the champion at once."
         )
-    return champion if on_trial and not to else to
+    return champion if has_challenger and not to else to
 
 
 def taken_off(model: str, champion: int, challenger: int, chosen: int) -> tuple[int, ...]:
-    """Return the versions that are removed from service when one alone is to answer.
+    """Return the versions that are removed from service so that one is deployed alone.
 
     Raises
     ------
     RolloutError
-        None is.
+        There are none.
     """
     off = tuple(one for one in dict.fromkeys((champion, challenger)) if one not in (0, chosen))
     if not off:
@@ -133,7 +133,7 @@ def taken_off(model: str, champion: int, challenger: int, chosen: int) -> tuple[
 
 
 def _former(registry: Registry, model: str, champion: int) -> int:
-    """Return the version that was promoted last before the champion, and not rolled back."""
+    """Return the last version promoted before the champion and not rolled back."""
     promoted = [
         version
         for version in registry.versions(model)
@@ -150,7 +150,7 @@ def _former(registry: Registry, model: str, champion: int) -> int:
 
 
 def _registry(settings: Settings) -> Registry:
-    # here alone: it takes seconds to import, and a rollback on one machine may do without it
+    # here: MLflow takes seconds to import, and a rollback on one machine may not need it
     from roadworthy.tracking.registry import Registry
 
     return Registry.of(settings)

@@ -9,6 +9,7 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
 from roadworthy.rollout.actions import targets
+from roadworthy.rollout.engine.state import with_former_names
 from roadworthy.rollout.engine.target import Status
 from roadworthy.routing import routes
 
@@ -18,21 +19,21 @@ if TYPE_CHECKING:
     from roadworthy.tracking.registry import Registry
 
 _PATIENCE_SECONDS = 5.0
-"""How long a cluster that does not answer is asked by somebody who only looks."""
+"""For how long the status waits for a cluster that does not answer."""
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """How one model stands.
+    """The status of a model and its rollout.
 
     Parameters
     ----------
     status
-        What the place says where it is served.
+        Its status in the place where it is served.
     rollout
-        The rollout that is under way; None if none is.
+        The rollout that is under way, or None.
     alive
-        Whether its owner goes on with it.
+        Whether its owner is alive.
     """
 
     status: Status
@@ -46,7 +47,7 @@ class ModelStatus:
 
     @property
     def told(self) -> dict[str, str]:
-        """It in words, by what they are about."""
+        """The status in words, by name."""
         now = self.status
         return {
             "model": now.model,
@@ -67,24 +68,24 @@ class ModelStatus:
         if rollout is not None:
             kept = ("version", "state", "weight", "paused", "strategy", "owner", "started")
             under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
-        # `share` is the weight's name of before, kept for one release
-        return asdict(self.status) | {"share": self.status.weight, "rollout": under_way}
+        found: dict[str, Any] = with_former_names(asdict(self.status) | {"rollout": under_way})
+        return found
 
     def _rollout(self) -> str:
         if self.rollout is None:
             return "none"
-        gone = "" if self.alive else ", which is gone"
-        return f"{self.rollout}, by {self.rollout.owner}{gone}"
+        dead = "" if self.alive else ", which is dead"
+        return f"{self.rollout}, by {self.rollout.owner}{dead}"
 
 
 def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:
-    """Return how a model stands, or all of them, whatever cannot be reached.
+    """Return the status of one or all models, even if the registry or the place is out of reach.
 
     Parameters
     ----------
     model
-        The model; all that the registry knows, if none is named. Where it does not answer, those
-        that this installation and the routing files of this machine know.
+        The model; if empty, all models of the registry. If that does not answer, those of this
+        installation and of the routing files of this machine.
     """
     registry, problem = _registry(settings)
     names: list[str] = []
@@ -100,7 +101,7 @@ def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:
     hasty = {"ready_seconds": min(_PATIENCE_SECONDS, settings.ready_seconds)}
     try:
         served = targets.target(settings.model_copy(update=hasty), registry)
-    except RoadworthyError as error:  # the place cannot even be spoken to
+    except RoadworthyError as error:  # there is no way to the place
         lost = [Status(name, settings.target, problem=str(error)) for name in names]
         return [_model_status(settings, registry, one, problem) for one in lost]
     return [
@@ -125,10 +126,10 @@ def _model_status(
     problem: str,
     records: RecordStore | None = None,
 ) -> ModelStatus:
-    """Add what the record and MLflow say; ``problem`` is what is wrong with MLflow."""
+    """Add the record and the alias; ``problem`` is what is wrong with MLflow."""
     from roadworthy.rollout.engine import finalising, lease, starting
 
-    model, rollout, alive, left, moved = status.model, None, False, "", ""
+    model, rollout, alive, abandoned, moved = status.model, None, False, "", ""
     try:
         if records is not None and registry is not None:
             finalising.carry_over(settings, registry, records, model)
@@ -138,24 +139,24 @@ def _model_status(
             rollout = None if found is None or found.ended else found
             going = found is not None and lease.is_alive(settings, found)
             alive = rollout is not None and going
-            left = "" if found is None or going else _left(found, status)
+            abandoned = "" if found is None or going else _abandoned(found, status)
             if registry is not None:
                 champion = registry.aliased(model, "champion")
                 moved = starting.conflict(record, champion.number if champion else 0)
     except RoadworthyError as error:
         problem = problem or str(error)
-    both = " ".join(part for part in (status.problem, problem, left, moved) if part)
+    both = " ".join(part for part in (status.problem, problem, abandoned, moved) if part)
     return ModelStatus(replace(status, problem=both), rollout, alive)
 
 
-def _left(found: Rollout, status: Status) -> str:
-    """Return what somebody has to do as the owner of a rollout is gone; nothing if nothing."""
+def _abandoned(found: Rollout, status: Status) -> str:
+    """Return what to do about an abandoned rollout, in a sentence; empty if nothing."""
     model = found.model
-    told = f"{str(found).rstrip('.')}, but {found.owner} is gone"
+    told = f"{str(found).rstrip('.')}, but {found.owner} is dead"
     told = f"{told[:1].upper()}{told[1:]}"
     if found.ended and not found.settled:
         return (
-            f"{told} before everything said so: `roadworthy rollout resume {model}` finishes it, "
+            f"{told} before it was finalised: `roadworthy rollout resume {model}` finishes it, "
             f"`roadworthy rollback {model}` goes back."
         )
     if not found.ended and status.weight and status.challenger == found.version:

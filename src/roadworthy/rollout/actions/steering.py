@@ -1,4 +1,4 @@
-"""The commands of users: told to the driver of a rollout, or applied here if there is none."""
+"""The commands of users: sent to the driver of a rollout, or applied here if there is none."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def steer(
 ) -> Rollout:
     """Return the rollout once a command is applied.
 
-    A rollout that no process drives any more is taken over: to resume it is to drive it to its end.
+    A rollout whose driver is dead is taken over; to resume it means to drive it to its end.
 
     Parameters
     ----------
     tell
-        Called with what is being waited for.
+        Called with a sentence about each wait.
 
     Raises
     ------
@@ -49,11 +49,11 @@ def steer(
         at = datetime.now(UTC).isoformat(timespec="seconds")
         command = Command(verb, now.version, settings.actor, at)
         record.change(target.records, model, lambda found: replace(found, command=command))
-        tell(f"Told {now.owner}, which drives the rollout; waiting until it has done so.")
+        tell(f"Sent the command to {now.owner}, which drives the rollout; waiting for it.")
         now = _wait(settings, target.records, now, verb)
         if _is_done(now, verb):
             return now
-        tell(f"{now.owner} is gone: this command takes the rollout over.")
+        tell(f"{now.owner} is dead: this command takes the rollout over.")
     owner = f"`roadworthy rollout {verb}` of {settings.actor}"
     held = lease.take_over(settings, target.records, now, owner)
     return _apply(held, target, registry, verb)
@@ -68,12 +68,12 @@ def start(
     *,
     strategy: Strategy,
 ) -> Rollout:
-    """Roll out a version of the registry, and return how that ended.
+    """Roll out a version of the registry, and return the rollout at its end.
 
     Raises
     ------
     RolloutError
-        It answers already, another rollout is under way, or it cannot be staged.
+        It is deployed already, another rollout is under way, or it cannot be staged.
     """
     version = registry.version(model, number)
     if "champion" in version.aliases and target.records.read(model).champion in (0, number):
@@ -124,7 +124,7 @@ def _is_done(now: Rollout, verb: Verb) -> bool:
 
 
 def _apply(held: Lease, target: Target, registry: Registry, verb: Verb) -> Rollout:
-    """Apply a command, as the process that drives the rollout now."""
+    """Apply a command as the driver of the rollout."""
     actor = held.settings.actor
     if held.rollout.ended:
         return finalising.settle(held, target, registry)
@@ -136,7 +136,7 @@ def _apply(held: Lease, target: Target, registry: Registry, verb: Verb) -> Rollo
         if held.rollout.state != "staged":
             target.shift(held.rollout)
         return held.rollout
-    # The process that was told to promote it may have died on the way: the command still holds.
+    # The driver may have died after a command to promote, which still holds.
     by_hand = actor if verb == "promote" else held.rollout.by_hand
     held.put(replace(held.rollout, paused=False, by_hand=by_hand))
     return _drive(held, target, registry, version)

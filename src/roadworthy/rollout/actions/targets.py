@@ -1,4 +1,4 @@
-"""The place where versions are served, as the settings choose it."""
+"""The target of the settings."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def target(settings: Settings, registry: Registry | None = None) -> Target:
     Parameters
     ----------
     registry
-        Where the digests of versions are known, if it is open already; opened else when one is
-        asked for, as that takes seconds.
+        The registry with the digests of versions, if it is open already; else it is opened when a
+        digest is needed, as that takes seconds.
 
     Raises
     ------
@@ -30,14 +30,14 @@ def target(settings: Settings, registry: Registry | None = None) -> Target:
     """
     if settings.target == "local":
         return LocalTarget(settings)
-    # here alone: only a cluster's target needs a cluster's client
+    # here: only this target needs the client of Kubernetes
     from roadworthy.rollout.kserve.kserve_target import KServeTarget
 
     return KServeTarget.of(settings, digests(settings, registry))
 
 
 def digests(settings: Settings, registry: Registry | None = None) -> Callable[[str, int], str]:
-    """Return what tells the digest of the bundle of a model's version."""
+    """Return a function that returns the digest of the bundle of a model's version."""
 
     def digest(model: str, number: int) -> str:
         nonlocal registry
@@ -56,12 +56,12 @@ def digest_of(version: Version) -> str:
     Raises
     ------
     RolloutError
-        The registry does not tell it.
+        The registry does not have it.
     """
     found = version.tags.get("digest", "")
     if not found:
         raise RolloutError(
-            f"The registry does not say which bundle is version {version.number} of "
-            f"{version.model}: its tag `digest` is gone. Release another version."
+            f"Version {version.number} of {version.model} has no tag `digest` in the registry, so "
+            f"its bundle is unknown. Release another version."
         )
     return found

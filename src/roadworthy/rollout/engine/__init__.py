@@ -1,1 +1,1 @@
-"""A rollout without a place: its states, its canary analysis, its driver."""
+"""The rollout engine: states, canary analysis and driver, for any target."""

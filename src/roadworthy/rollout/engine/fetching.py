@@ -1,4 +1,4 @@
-"""The bundle of a version of the registry, wherever it is."""
+"""Fetch the bundle of a version of the registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from roadworthy.core.settings import Settings
 
 @contextmanager
 def fetched(settings: Settings, model: str, number: int, digest: str) -> Iterator[Bundle]:
-    """Give the bundle of a version: the copy that is placed here, or that of its release.
+    """Yield the bundle of a version: the copy on this machine, or that of its release.
 
     Raises
     ------
@@ -32,7 +32,7 @@ def fetched(settings: Settings, model: str, number: int, digest: str) -> Iterato
 
 @contextmanager
 def stored(settings: Settings, model: str, number: int, digest: str) -> Iterator[Bundle]:
-    """Give the bundle of a version, which is complete in the store then.
+    """Yield the bundle of a version, after publishing it to the store if it is not there.
 
     Raises
     ------

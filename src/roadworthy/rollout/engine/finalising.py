@@ -1,6 +1,6 @@
-"""The end of a rollout, in all places that tell of it: traffic, aliases, the version's tags.
+"""Finalise a rollout everywhere: the traffic, the aliases and the version's tags.
 
-Each step may be repeated, so what a kill left unfinished is finished by whoever comes next.
+Each step may be repeated, so the next run or command finishes what a kill interrupted.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ log = logging.getLogger(__name__)
 
 
 def catch_up(settings: Settings, registry: Registry, target: Target, model: str) -> None:
-    """Finish what an earlier rollout or rollback of a model left unfinished.
+    """Finish an interrupted rollout or rollback of a model.
 
     Raises
     ------
     ConflictError
         A rollout of the release before is under way.
     RolloutError
-        A pending rollback names what the registry does not know.
+        A pending rollback names a version that is not in the registry.
     """
     carry_over(settings, registry, target.records, model)
     intent = target.records.read(model).intent
     if intent is not None:
         _check_known(registry, target, intent)
         if target.redo(intent):
-            _tell(registry, target, intent)
+            _record(registry, target, intent)
     rollout = target.records.read(model).rollout
     if rollout is not None and rollout.ended and not rollout.settled:
         settle(Lease(settings, target.records, rollout), target, registry)
 
 
 def carry_over(settings: Settings, registry: Registry, records: RecordStore, model: str) -> None:
-    """Move a rollout into its record that the release before kept in a tag in MLflow.
+    """Move a rollout of the release before from its tag in MLflow into the record.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def promote(held: Lease, target: Target, registry: Registry) -> Rollout:
     RolledBackError
         A user aborted it.
     RolloutError
-        A stage is left.
+        It has not passed a stage.
     """
     command = held.command()
     if command is not None and command.verb == "abort":
@@ -105,7 +105,7 @@ def roll_back(held: Lease, target: Target, registry: Registry, problem: str) -> 
 
 
 def take_off(held: Lease, target: Target, after: Rollout) -> None:
-    """Remove a version from service. MLflow is told later: a bad version waits for nothing.
+    """Remove a version from service at once. MLflow is updated later.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def take_off(held: Lease, target: Target, after: Rollout) -> None:
     RolledBackError
         A user has rolled it back already.
     ConflictError
-        Another process took the rollout over, so the version is its own.
+        Another process took the rollout over.
     RolloutError
         The record could not be written; the version is removed all the same.
     """
@@ -139,15 +139,15 @@ def take_off(held: Lease, target: Target, after: Rollout) -> None:
 
 
 def settle(held: Lease, target: Target, registry: Registry) -> Rollout:
-    """Make traffic, aliases and tags say what an ended rollout came to."""
+    """Make traffic, aliases and tags follow the end of a rollout."""
     rollout = held.rollout
     version = registry.version(rollout.model, rollout.version)
     champion = rollout.champion
     if rollout.state == "promoted":
         champion = rollout.version
         target.promote(rollout)
-        rollout = held.put(rollout)  # whoever rolled it back meanwhile has the last word
-        _note_promotion(registry, version, rollout)
+        rollout = held.put(rollout)  # raises if it was rolled back meanwhile
+        _tag_promotion(registry, version, rollout)
     else:
         try:
             target.roll_back(rollout)
@@ -161,15 +161,15 @@ def settle(held: Lease, target: Target, registry: Registry) -> Rollout:
 
 
 def record_rollback(registry: Registry, target: Target, intent: RollbackIntent) -> None:
-    """Tell the registry of a rollback that the traffic already follows.
+    """Record a rollback in the registry that the traffic already follows.
 
     Raises
     ------
     RolloutError
-        The registry does not know what the intent names, or would be left without a champion.
+        The intent names a version that is not in the registry, or leaves no champion.
     """
     _check_known(registry, target, intent)
-    _tell(registry, target, intent)
+    _record(registry, target, intent)
 
 
 def verdict(rollout: Rollout) -> str:
@@ -178,7 +178,7 @@ def verdict(rollout: Rollout) -> str:
 
 
 def _check_known(registry: Registry, target: Target, intent: RollbackIntent) -> None:
-    """Refuse an intent that no rollback of this registry can have left."""
+    """Refuse an intent that is not of this registry."""
     known = {version.number: version for version in registry.versions(intent.model)}
     named = {*intent.taken_off, *([intent.champion] if intent.champion else [])}
     unknown = sorted(named - set(known))
@@ -199,7 +199,7 @@ def _check_known(registry: Registry, target: Target, intent: RollbackIntent) -> 
         )
 
 
-def _tell(registry: Registry, target: Target, intent: RollbackIntent) -> None:
+def _record(registry: Registry, target: Target, intent: RollbackIntent) -> None:
     ended = _end(target.records, intent)
     for number in intent.taken_off:
         version = registry.version(intent.model, number)
@@ -233,8 +233,8 @@ def _end(records: RecordStore, intent: RollbackIntent) -> Rollout | None:
     return found if concerned(found) and found and found.state == "rolled back" else None
 
 
-def _note_promotion(registry: Registry, version: Version, rollout: Rollout) -> None:
-    """Tell who promoted it, when and why; what is the champion already keeps its note."""
+def _tag_promotion(registry: Registry, version: Version, rollout: Rollout) -> None:
+    """Tag who promoted it, when and why; the tags of a current champion stay."""
     if "champion" in version.aliases:
         return
     by_hand = f", promoted by hand by {rollout.by_hand}" if rollout.by_hand else ""

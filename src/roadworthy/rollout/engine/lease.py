@@ -1,8 +1,8 @@
-"""The right to drive a rollout. One process has it at a time.
+"""The lease of a rollout. One process holds it at a time.
 
-Every write is made only if the record still has the rollout as its owner wrote it last. So a driver
-that was taken for dead and comes back, after a machine slept, finds that it has lost the rollout,
-and gives the version no more traffic.
+A write succeeds only if the record still has the rollout as its owner wrote it last. So a driver
+that continues after its machine slept finds that it has lost the rollout, and gives the version no
+more traffic.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ConflictError(RolloutError):
 
 @dataclass
 class Lease:
-    """The right to drive a rollout. Get one from :func:`begin`, :func:`take_over` or :func:`hold`.
+    """The lease of a rollout. Get one from :func:`begin`, :func:`take_over` or :func:`hold`.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Lease:
     rollout: Rollout
 
     def move(self, to: State, **changes: Any) -> Rollout:
-        """Write that the rollout is in another state, before anything is done about it.
+        """Write that the rollout is in another state, before acting on it.
 
         Raises
         ------
@@ -77,13 +77,13 @@ class Lease:
         return after
 
     def renew(self) -> None:
-        """Write that the owner is alive, if that was not written lately."""
+        """Renew the lease, if it was not renewed recently."""
         now = datetime.now(UTC)
         if not state.is_fresh(self.rollout, now, self.settings.lease_seconds / 5):
             self.put(self.rollout)
 
     def command(self) -> Command | None:
-        """Return what a user wants of this rollout, and remove it from the record."""
+        """Return the command of a user for this rollout, and remove it from the record."""
         model = self.rollout.model
         found = self.records.read(model).command
         if found is None:
@@ -99,7 +99,7 @@ class Lease:
 def is_alive(settings: Settings, rollout: Rollout) -> bool:
     """Return whether the owner of a rollout is alive.
 
-    A process of this machine is looked at; of another one it is known when it last wrote.
+    A process of this machine is checked directly; for another one its last renewal counts.
     """
     lives = process_id.lives(rollout.holder)
     if lives is not None:
@@ -118,7 +118,7 @@ def begin(
     owner: str,
     why: str,
 ) -> Lease:
-    """Return the right to drive a new rollout. The one before has to have ended.
+    """Return the lease of a new rollout. The rollout before must have ended.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def begin(
 
 
 def take_over(settings: Settings, records: RecordStore, rollout: Rollout, owner: str) -> Lease:
-    """Return the right to drive a rollout whose owner is dead, or is the same.
+    """Return the lease of a rollout whose owner is dead, or is the same.
 
     Raises
     ------
@@ -159,12 +159,12 @@ def take_over(settings: Settings, records: RecordStore, rollout: Rollout, owner:
 
 
 def hold(settings: Settings, records: RecordStore, model: str, version: int, owner: str) -> Lease:
-    """Return the right to go on with a rollout that an earlier step of the same owner began.
+    """Return the lease of a rollout that an earlier step of the same owner began.
 
     Raises
     ------
     ConflictError
-        It is another owner's, or it is of another version.
+        It has another owner or another version.
     """
     found = records.read(model).rollout
     if found is None:

@@ -1,9 +1,8 @@
 """The record of a rollout: one for each model, kept where the model is served.
 
-It holds everything that the processes of a rollout have to agree on: the champion, the rollout with
-its state and owner, the command of a user, and what a rollback still has to do. Every change is a
-compare-and-swap, so of two processes that change a record at the same time one is told that it did
-not. MLflow holds history only: versions, aliases and tags.
+It holds what the processes of a rollout share: the champion, the rollout with its state and owner,
+the command of a user, and the pending rollback. Every change is a compare-and-swap, so only one of
+two concurrent changes succeeds. MLflow holds history only: versions, aliases and tags.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from roadworthy.rollout.engine.state import RolledBackError, Rollout, Verb
 
 @dataclass(frozen=True)
 class Command:
-    """What a user wants of a rollout that another process drives."""
+    """A user's command to the driver of a rollout."""
 
     verb: Verb
     version: int
@@ -30,18 +29,18 @@ class Command:
 
 @dataclass(frozen=True)
 class RollbackIntent:
-    """A rollback that is not finished: the traffic may not follow it yet, and MLflow does not.
+    """A pending rollback: MLflow, and perhaps the traffic, does not follow it yet.
 
     Parameters
     ----------
     model
         The model's name.
     champion
-        The version that is to answer; 0 if none was released before.
+        The version to deploy; 0 if none was released before.
     taken_off
         The versions that are removed from service.
     by, at, why
-        Who rolled back, when (ISO 8601) and why.
+        The user, the time (ISO 8601) and the reason.
     """
 
     model: str
@@ -58,7 +57,7 @@ class RollbackIntent:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of the rollouts of a model.
+    """The record of the rollouts of a model.
 
     Parameters
     ----------
@@ -69,11 +68,11 @@ class Record:
     rollout
         The rollout that is under way, or else the last one; None before the first.
     command
-        What a user wants of the rollout; None once its driver has read it.
+        The command of a user; None once the driver has read it.
     intent
         The rollback that is pending, or None.
     mark
-        Drawn anew for each write, so that no two writes are alike.
+        Random for each write, so that no two writes are equal.
     """
 
     model: str
@@ -147,7 +146,7 @@ def change(store: RecordStore, model: str, changed: Callable[[Record], Record]) 
 
 
 def leave(store: RecordStore, intent: RollbackIntent) -> None:
-    """Note a rollback before anything is done about it. The same one may be noted again.
+    """Write a rollback intent before acting on it. It may be written again.
 
     Raises
     ------
@@ -164,7 +163,7 @@ def leave(store: RecordStore, intent: RollbackIntent) -> None:
 
 
 def forget(store: RecordStore, intent: RollbackIntent, *, champion: int = 0) -> None:
-    """Remove a rollback that is finished or given up; another one stays.
+    """Remove the intent of a rollback that is finished or given up; another one stays.
 
     Parameters
     ----------
@@ -181,7 +180,7 @@ def forget(store: RecordStore, intent: RollbackIntent, *, champion: int = 0) -> 
 
 
 def encode(value: Record | Rollout) -> str:
-    """Return a record or a rollout as JSON, without what is as it is by default."""
+    """Return a record or a rollout as JSON, without default values."""
     return json.dumps(_brief(value), separators=(",", ":"), ensure_ascii=False)
 
 
@@ -191,7 +190,7 @@ def decode(text: str | bytes, model: str) -> Record:
     Raises
     ------
     ValueError
-        It is none, or one of another model.
+        It is invalid, or of another model.
     """
     found = stored.decode(Record, text)
     if found.model != model:
@@ -207,7 +206,7 @@ def decode_intent(text: str | bytes, model: str) -> RollbackIntent:
     Raises
     ------
     ValueError
-        It is none, or one of another model.
+        It is invalid, or of another model.
     """
     found = stored.decode(RollbackIntent, text)
     _check(found, model)
@@ -220,7 +219,7 @@ def decode_rollout(text: str) -> Rollout:
     Raises
     ------
     ValueError
-        It is none.
+        It is invalid.
     """
     return stored.decode(Rollout, text)
 

@@ -1,4 +1,4 @@
-"""The start of a rollout: one at a time, and none on top of an unfinished one."""
+"""Start a rollout: one at a time, after finishing an interrupted one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def start(
     why: str,
     unique: bool = False,
 ) -> Lease:
-    """Return the right to roll a version out.
+    """Return the lease of a new rollout of a version.
 
     An unfinished rollout or rollback is finished first. A rollout of the same version whose owner
     is dead continues from its state; one of another version is rolled back.
@@ -38,8 +38,8 @@ def start(
     Parameters
     ----------
     unique
-        Whether only one has the owner's name, such as a run: when a cluster retries a step, in
-        another process than at first, it continues what the first attempt began.
+        Whether the owner's name is unique, like that of a run: when a cluster retries a step in
+        another process, it continues the rollout of the first attempt.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def start(
         Another rollout of the model is under way, or MLflow names another champion than the one
         that is deployed; the error names it.
     RolloutError
-        The target knows no such strategy.
+        The target does not support the strategy.
     """
     model, records = version.model, target.records
     finalising.catch_up(settings, registry, target, model)
@@ -59,7 +59,7 @@ def start(
             raise lease.refusal(first)
         held = lease.take_over(settings, records, first, owner)
         if first.version == version.number:
-            log.info("Went on with the rollout that %s had begun.", first.owner)
+            log.info("Continued the rollout that %s began.", first.owner)
             return held
         finalising.roll_back(
             held, target, registry, f"its owner, {first.owner}, ended before it did"
@@ -80,23 +80,22 @@ def start(
 
 
 def conflict(record: Record, aliased: int) -> str:
-    """Return how MLflow's alias differs from what is deployed, with the two ways out.
+    """Return how MLflow's alias differs from the deployed champion, with the two ways out.
 
     Parameters
     ----------
     aliased
-        The version that MLflow calls the champion; 0 if it calls none so.
+        The version of MLflow's alias champion; 0 if there is none.
 
     Returns
     -------
     str
-        A sentence; empty if they agree, or if a rollout or rollback is still to tell MLflow.
+        A sentence; empty if they agree, or if a rollout or rollback is not finalised.
     """
     rollout = record.rollout
-    untold = rollout is not None and rollout.ended and not rollout.settled
-    if untold or record.intent is not None or aliased in (0, record.champion):
-        return ""
-    if not record.champion:
+    pending = rollout is not None and rollout.ended and not rollout.settled
+    agree = 0 in (aliased, record.champion) or aliased == record.champion
+    if agree or pending or record.intent is not None:
         return ""
     model = record.model
     return (

@@ -1,4 +1,4 @@
-"""A rollout as a value: where it is, what each stage showed, and where it may go from there.
+"""A rollout as a value: its state, the results of its stages, and the states that may follow.
 
 Nothing here reads a clock, a file or a registry.
 """
@@ -14,8 +14,8 @@ from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.stored import formerly
 
 State = Literal["staged", "ready", "verified", "shifting", "promoted", "rolled back"]
-"""Where a rollout is: the version is to be loaded; it is; it answered its golden batch; it gets a
-weight of the traffic; it is the champion; it is removed from service."""
+"""The state of a rollout: the version is to be loaded; it is loaded; it answered its golden batch;
+it gets a weight of the traffic; it is the champion; it is removed from service."""
 Verb = Literal["pause", "resume", "promote", "abort"]
 Strategy = Literal["canary", "blue-green", "rolling"]
 
@@ -27,7 +27,7 @@ NEXT: Mapping[State, frozenset[State]] = {
     "promoted": frozenset(),
     "rolled back": frozenset(),
 }
-"""Which state may follow which."""
+"""The states that may follow each state."""
 WEIGHTS: Mapping[Strategy, tuple[int, ...]] = {
     "canary": (0, 10, 50, 100),
     "blue-green": (0, 100),
@@ -35,8 +35,15 @@ WEIGHTS: Mapping[Strategy, tuple[int, ...]] = {
 }
 """The weights of the traffic that the stages of a strategy give, in percent."""
 
+_FORMER = {
+    "weight": "share",
+    "metrics": "figures",
+    "conclusive": "judged",
+    "metrics_unavailable": "blind",
+}
+"""The names that the release before had for keys of JSON, which are printed for one release."""
 _LONGEST = 400
-"""How many characters of a problem are kept: a tag in MLflow holds 5000 in all."""
+"""The most characters of a problem that are kept: a tag in MLflow holds 5000 in all."""
 
 
 class RolloutError(RoadworthyError):
@@ -44,45 +51,45 @@ class RolloutError(RoadworthyError):
 
 
 class RefusedError(RolloutError):
-    """What serves a version cannot: it is the version's own fault."""
+    """The server cannot serve a version, and the version is the cause."""
 
     exit_code = ExitCode.ROLLED_BACK
 
 
 class RolledBackError(RolloutError):
-    """A version is removed from service again, because it was bad or a person said so."""
+    """A version is removed from service again: it failed, or a user aborted it."""
 
     exit_code = ExitCode.ROLLED_BACK
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What a stage found of one thing, and what is allowed.
+class MetricResult:
+    """The value of a metric in a stage, with its limit.
 
     Parameters
     ----------
     name
         ``error_rate``, ``p99_ms``, ``psi`` or ``difference``.
     value
-        What was found; None where nothing was.
+        The value; None where there is none.
     limit
         The greatest value that is allowed.
-    judged
-        Whether there was enough to judge it by.
+    conclusive
+        Whether there was enough traffic to analyse.
     passed
-        Whether it may go on; what is not judged passes.
+        Whether the value is allowed; an inconclusive one is.
     """
 
     name: str
     value: float | None
     limit: float
-    judged: bool = True
+    conclusive: Annotated[bool, formerly("conclusive", "judged")] = True
     passed: bool = True
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What happened while the challenger had one weight of the traffic.
+    """The result of the time in which the challenger had one weight of the traffic.
 
     Parameters
     ----------
@@ -91,23 +98,22 @@ class Stage:
     seconds
         How long it lasted.
     requests
-        How many requests the challenger was asked, those that named it and those that the champion
-        had to answer in its place included; its golden batch is not, and none where no customer
-        asked anything.
+        The number of clients' requests to the challenger, including those that named it and those
+        that the champion answered in its place; its golden batch is not counted.
     champion_requests
-        How many requests the champion answered meanwhile.
+        The number of requests that the champion answered meanwhile.
     rows
-        How many rows both answered, for comparison.
+        The number of rows that both answered, for comparison.
     golden
         The greatest relative difference of the golden batch; None where it was not answered.
     champion_p99_ms
-        The champion's 99th percentile over the rollout; None where nobody asked it.
-    figures
-        What was found, each with its bound.
+        The champion's 99th percentile over the rollout; None where it had no request.
+    metrics
+        The metrics, each with its limit.
     problem
         Why the stage failed; empty if it passed.
-    blind
-        Whether nobody counts what is asked where the version is served.
+    metrics_unavailable
+        Whether no metrics are collected where the version is served.
     """
 
     weight: Annotated[int, formerly("weight", "share")]
@@ -117,32 +123,33 @@ class Stage:
     rows: int = 0
     golden: float | None = None
     champion_p99_ms: float | None = None
-    figures: tuple[Figure, ...] = ()
+    metrics: Annotated[tuple[MetricResult, ...], formerly("metrics", "figures")] = ()
     problem: str = ""
-    blind: bool = False
+    metrics_unavailable: Annotated[bool, formerly("metrics_unavailable", "blind")] = False
 
     @property
     def quiet(self) -> bool:
-        """Whether it is known that nobody asked anything."""
-        return not (self.blind or self.requests or self.champion_requests or self.rows)
+        """Whether it is known that no client sent a request."""
+        seen = self.requests or self.champion_requests or self.rows
+        return not (self.metrics_unavailable or seen)
 
     @property
     def traffic(self) -> str:
-        """How many of the requests the challenger was asked, in words."""
-        if self.blind:
+        """The challenger's part of the requests, in words."""
+        if self.metrics_unavailable:
             return "requests not counted"
         if self.quiet:
             return "no live request"
         return f"{self.requests} of {self.requests + self.champion_requests} requests"
 
     def __str__(self) -> str:
-        """Return what it showed, for the log."""
-        figures = [
-            f"{figure.name} {figure.value:.3g} of {figure.limit:.3g}"
-            for figure in self.figures
-            if figure.value is not None
+        """Return the result in words, for the log."""
+        metrics = [
+            f"{metric.name} {metric.value:.3g} of {metric.limit:.3g}"
+            for metric in self.metrics
+            if metric.value is not None
         ]
-        told = ", ".join([self.traffic, *figures])
+        told = ", ".join([self.traffic, *metrics])
         return f"{self.weight} % for {self.seconds:.1f} s: {self.problem or 'passed'} ({told})"
 
 
@@ -153,29 +160,29 @@ class Rollout:
     Parameters
     ----------
     model, version
-        Which version it is.
+        The version that is rolled out.
     champion
-        The version that answered when it began; 0 before the first release.
+        The version that was deployed when it began; 0 before the first release.
     strategy
-        How the traffic is moved.
+        How the traffic is shifted.
     owner
         The run or command that drives it.
     holder
         The process of the owner, see :mod:`roadworthy.core.process_id`.
     started, renewed
-        ISO 8601 times: when it began, and when its owner last said that it goes on.
+        ISO 8601 times: when it began, and when its owner last renewed its lease.
     state, weight, paused
-        Where it is.
+        Its state, and the weight in percent.
     stages
-        What was found so far. A stage that was broken off is not among them.
+        The results so far, without those of a stage that was interrupted.
     problem
         Why it was rolled back.
     by_hand
-        Who promoted it before all stages had passed, or empty.
+        The user who promoted it before all stages had passed, or empty.
     actor, why
-        Who drives it, and why the version was released: for the note of its promotion.
+        The user who drives it, and why the version was released, for the tags of its promotion.
     settled
-        Whether routing, aliases and tags say what an ended rollout came to.
+        Whether routing, aliases and tags show the end of the rollout.
     """
 
     model: str
@@ -198,17 +205,17 @@ class Rollout:
 
     @property
     def ended(self) -> bool:
-        """Whether it is deployed for good or off it."""
+        """Whether the version is promoted or rolled back."""
         return not NEXT[self.state]
 
     @property
     def plan(self) -> tuple[int, ...]:
-        """The weights that it goes through; none where there is no other champion to split with."""
+        """The weights of its stages; none where no other champion has traffic to shift."""
         return () if self.champion in (0, self.version) else WEIGHTS[self.strategy]
 
     @property
     def left(self) -> tuple[int, ...]:
-        """The weights that it has not passed yet."""
+        """The weights of the stages that it has not passed yet."""
         passed = {stage.weight for stage in self.stages if not stage.problem}
         return tuple(weight for weight in self.plan if weight not in passed)
 
@@ -218,18 +225,18 @@ class Rollout:
         Raises
         ------
         RolloutError
-            That state may not follow, or it would be promoted although a stage is left.
+            That state may not follow, or a stage is left before its promotion.
         """
         if state not in NEXT[self.state]:
             raise RolloutError(
                 f"The rollout of {self.model} version {self.version} is {self.state}, so it cannot "
-                f"become {state}. `roadworthy rollout status {self.model}` tells how it stands."
+                f"become {state}. `roadworthy rollout status {self.model}` shows its state."
             )
         after = replace(self, state=state, **changes)
         if state == "promoted" and after.left and not after.by_hand:
             raise RolloutError(
                 f"Version {self.version} of {self.model} has not passed the stages at "
-                f"{_listed(after.left)} yet, so it is not promoted. Let the rollout go on, or say "
+                f"{_listed(after.left)} yet, so it is not promoted. Wait for the rollout, or run "
                 f"`roadworthy rollout promote {self.model}`."
             )
         return after
@@ -248,14 +255,14 @@ class Rollout:
         )
 
     def verdict(self) -> dict[str, Any]:
-        """Return how it ended, with its numbers, as plain values: who held it is left out."""
+        """Return how it ended, with its metrics, as plain values, without its process."""
         kept = asdict(self)
         for name in ("holder", "renewed", "paused", "settled"):
             del kept[name]
         return kept
 
     def __str__(self) -> str:
-        """Return how it stands, for people."""
+        """Return its state in words."""
         told = f"version {self.version} of {self.model}"
         if self.state == "promoted":
             how = f" by {self.by_hand}" if self.by_hand else ""
@@ -266,8 +273,18 @@ class Rollout:
         return f"{told} is {self.state} at {self.weight} %{pause}"
 
 
+def with_former_names(told: Any) -> Any:
+    """Return plain values that have each renamed key under its former name, too."""
+    if isinstance(told, list | tuple):
+        return [with_former_names(one) for one in told]
+    if not isinstance(told, dict):
+        return told
+    named = {key: with_former_names(value) for key, value in told.items()}
+    return named | {_FORMER[key]: value for key, value in named.items() if key in _FORMER}
+
+
 def is_fresh(rollout: Rollout, now: datetime, lease_seconds: float) -> bool:
-    """Return whether its owner said lately that it goes on."""
+    """Return whether the lease of its owner is valid."""
     age = now - datetime.fromisoformat(rollout.renewed)
     return age <= timedelta(seconds=lease_seconds)
 

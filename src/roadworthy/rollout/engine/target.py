@@ -1,4 +1,4 @@
-"""What a rollout needs of the place where versions are served."""
+"""The interface of the places where versions are served."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from roadworthy.bundles.bundle import Bundle, Golden
-from roadworthy.rollout.engine.analysis import Counts
+from roadworthy.rollout.engine.analysis import TrafficStats
 from roadworthy.rollout.engine.record import RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import Rollout, RolloutError, Strategy
 from roadworthy.rollout.engine.verification import Verification
@@ -18,12 +18,12 @@ def nothing() -> None:
 
 
 class NotDeployedError(RolloutError):
-    """Nothing of the model is deployed any more: neither the version nor the champion."""
+    """No version of the model is deployed any more, not even the champion."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a model stands where it is served, as that place tells it, not the registry.
+    """The status of a model in the place where it is served, whatever the registry says.
 
     Parameters
     ----------
@@ -33,11 +33,11 @@ class Status:
         What serves it, for people: ``the server at http://127.0.0.1:8080``, or
         ``NAME in the namespace roadworthy (Knative)``.
     url
-        Where it is asked; empty while it is nowhere.
+        Its address; empty while it has none.
     champion, challenger
         The versions; 0 where there is none.
     weight
-        The percent of the traffic that the challenger has.
+        The challenger's percent of the traffic.
     ready
         Whether it answers.
     problem
@@ -57,8 +57,8 @@ class Status:
 class Target(Protocol):
     """A place where versions are served.
 
-    Every method that changes something makes the place what it is told to be, whatever it was
-    before, so it can be repeated; none stops the champion from answering. What fails raises a
+    Every method that changes something may be repeated, whatever the state before; none stops the
+    champion from answering. What fails raises a
     :class:`~roadworthy.rollout.engine.state.RolloutError`.
     """
 
@@ -67,14 +67,24 @@ class Target(Protocol):
         """The records of the models that are served there."""
         ...
 
+    @property
+    def metrics_source(self) -> str:
+        """What :meth:`observe` reads, in words."""
+        ...
+
+    @property
+    def metrics_remedy(self) -> str:
+        """What to do if it cannot be read, to follow a sentence."""
+        ...
+
     def check(self, strategy: Strategy) -> None:
-        """Refuse a strategy that this place cannot do, before anything is changed."""
+        """Refuse a strategy that this place does not support, before anything is changed."""
         ...
 
     def stage(
         self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
     ) -> None:
-        """Load the version beside the champion; return when it answers those who ask for it.
+        """Load the version beside the champion; return when it answers requests that name it.
 
         ``meanwhile`` is called again and again until then.
         """
@@ -88,29 +98,29 @@ class Target(Protocol):
         ...
 
     def verify(self, rollout: Rollout, golden: Golden) -> Verification:
-        """Put the golden batch to the version through the endpoint."""
+        """Send the golden batch to the version through the endpoint."""
         ...
 
-    def observe(self, rollout: Rollout) -> Counts | None:
-        """Return what was counted so far of the champion and the version; None if nobody tells."""
+    def observe(self, rollout: Rollout) -> TrafficStats | None:
+        """Return the traffic of the champion and the version so far; None if it cannot be read."""
         ...
 
     def promote(self, rollout: Rollout) -> None:
-        """Let the version answer everybody, and keep in mind which one it follows."""
+        """Give the version all traffic, and remember the champion before it."""
         ...
 
     def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
-        """Remove the version from service; the champion answers everybody.
+        """Remove the version from service; the champion gets all traffic.
 
         Parameters
         ----------
         finish
-            Whether to wait for what may take long and changes no answer any more.
+            Whether to wait for slow work that does not affect responses.
 
         Raises
         ------
         NotDeployedError
-            It is removed, and so is the champion.
+            It is removed, but the champion is not deployed either.
         """
         ...
 
@@ -125,7 +135,7 @@ class Target(Protocol):
         ...
 
     def former(self, model: str) -> int:
-        """Return which version a rollback goes back to; 0 if only MLflow knows."""
+        """Return the version that a rollback deploys again; 0 if only MLflow knows it."""
         ...
 
     def put_back(self, intent: RollbackIntent) -> None:
@@ -136,13 +146,13 @@ class Target(Protocol):
         RolledBackError
             Another rollback is pending.
         RoadworthyError
-            Its bundle is not to be had, or it does not come up: what answered before still does,
-            and the intent is removed.
+            Its bundle is unavailable, or it does not become ready: the versions that answered
+            before still do, and the intent is removed.
         """
         ...
 
     def wait_for(self, intent: RollbackIntent) -> str:
-        """Return the address where the intent's champion answers, once it does.
+        """Wait until the intent's champion answers, and return its address.
 
         Returns
         -------
@@ -157,7 +167,7 @@ class Target(Protocol):
         ...
 
     def redo(self, intent: RollbackIntent) -> bool:
-        """Make the traffic follow a pending intent: whoever wrote it may have died before.
+        """Make the traffic follow a pending intent, as the process that wrote it may be dead.
 
         Returns
         -------
@@ -167,5 +177,5 @@ class Target(Protocol):
         ...
 
     def status(self, model: str) -> Status:
-        """Return how the model stands here. What cannot be reached is a problem, never raised."""
+        """Return the status of the model here. A place out of reach is a problem, never raised."""
         ...

@@ -16,26 +16,26 @@ from roadworthy.models.agreement import DEFAULT, Agreement
 from roadworthy.routing.routes import VERSION_HEADER
 
 _TRIES = 3
-"""How often a request is sent that is answered 503."""
+"""The number of attempts for a request that is answered 503."""
 _SHOWN = 300
-"""How many characters of a response a problem quotes."""
+"""The most characters of a response that a problem quotes."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What the golden batch showed.
+    """The result of a golden batch.
 
     Parameters
     ----------
     requests
-        How many requests were sent.
+        The number of requests that were sent.
     difference
         The greatest difference of the field that comes closest to its tolerance, infinite if a
         request was not answered.
     problem
         What went wrong, in a sentence; empty if nothing did.
     unreachable
-        Whether the problem is that there was no response, which may pass.
+        Whether the problem is that there was no response, which may be temporary.
     allowed
         The tolerance of that field.
     """
@@ -53,7 +53,7 @@ class Verification:
 
     @property
     def good(self) -> bool:
-        """Whether the version may go on."""
+        """Whether the version passed."""
         return not self.problem
 
 
@@ -69,15 +69,15 @@ def verify(
 ) -> Verification:
     """Send the golden requests to one version, each alone and all in a batch, and compare.
 
-    What the server does wrong, also that there is none, is returned as a problem, never raised.
+    Wrong or missing responses are returned as a problem, never raised.
 
     Parameters
     ----------
     host
         The host name to request, where the address serves several.
     beside
-        The versions that may answer instead of this one, where the requests name no version, like
-        those of clients: their answers are not compared.
+        The versions that may answer instead, if the requests name no version, as those of clients
+        do: their answers are not compared. If None, the requests name the version.
     """
     count = len(golden.requests)
     if not count:
@@ -106,7 +106,7 @@ def verify(
 
 
 class _Refused(Exception):  # noqa: N818 - an answer, not an error of ours
-    """The response is not one of the protocol."""
+    """The response does not follow the protocol."""
 
 
 def _ask(
@@ -124,7 +124,7 @@ def _ask(
             json={"instances": golden.requests},
             headers=pinned,
         )
-        # Also a good version takes too long when the machine is busy with something else.
+        # A good version may be too slow, too, while the machine is busy.
         if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
             break
     if response.status_code != httpx.codes.OK:

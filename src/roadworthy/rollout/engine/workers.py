@@ -1,4 +1,4 @@
-"""What every process of a model server holds, as it tells."""
+"""Ask every process of a model server for its versions and weights."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _SHOWN = 300
 
 
 class NotYetError(Exception):
-    """The server answers, but is not as it must be."""
+    """The server does not have the expected state yet."""
 
 
 def ask(client: httpx.Client, model: str) -> list[dict[str, Any]]:
-    """Return what each process that may answer holds of a model.
+    """Return the state of a model in each process of a server.
 
     Raises
     ------
     NotYetError
-        It tells nothing of that.
+        The response does not hold it.
     httpx.HTTPError
-        Nobody answers.
+        The server does not answer.
     """
     response = client.get(f"/v2/models/{model}/workers")
     if response.status_code != httpx.codes.OK:
@@ -30,19 +30,19 @@ def ask(client: httpx.Client, model: str) -> list[dict[str, Any]]:
     try:
         workers = response.json()["workers"]
     except (ValueError, KeyError, TypeError) as error:
-        raise NotYetError(f"it tells no workers: {response.text[:_SHOWN]!r}") from error
+        raise NotYetError(f"its response has no workers: {response.text[:_SHOWN]!r}") from error
     if not workers:
         raise NotYetError("no process of it answers yet")
     return list(workers)
 
 
 def weights(worker: dict[str, Any]) -> dict[int, int]:
-    """Return the percent of the requests that a process gives each version.
+    """Return the percent of the requests that each version gets in a process.
 
     Raises
     ------
     NotYetError
-        It tells no split.
+        The state has no split.
     """
     try:
         return {
@@ -50,4 +50,4 @@ def weights(worker: dict[str, Any]) -> dict[int, int]:
             for part in worker["split"]
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise NotYetError(f"it tells no split: {str(worker)[:_SHOWN]!r}") from error
+        raise NotYetError(f"its response has no split: {str(worker)[:_SHOWN]!r}") from error

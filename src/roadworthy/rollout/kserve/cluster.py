@@ -46,24 +46,24 @@ log = logging.getLogger(__name__)
 
 
 class ClusterError(RolloutError):
-    """The cluster does not do what it is asked."""
+    """A request to the cluster failed."""
 
 
 class StaleError(ClusterError):
-    """Somebody changed the object since it was read."""
+    """The object was changed since it was read."""
 
 
 class FieldConflictError(ClusterError):
-    """Somebody else says what one of our fields is."""
+    """Another field manager owns one of our fields."""
 
 
 def unless_stale(seconds: float) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Return a decorator: what reads an object and changes it is done again if somebody else did.
+    """Return a decorator that retries a function which reads and changes an object.
 
     Parameters
     ----------
     seconds
-        For how long at most; then the :class:`StaleError` is raised.
+        The longest time; then the :class:`StaleError` is raised.
     """
     return tenacity.retry(
         stop=tenacity.stop_after_delay(seconds),
@@ -76,7 +76,7 @@ def unless_stale(seconds: float) -> Callable[[Callable[[], None]], Callable[[], 
 def client(context: str) -> ApiClient:
     """Return a client of the API server of a context, or of this pod, or else of the kubeconfig.
 
-    Nothing is asked yet, and what is asked is asked once.
+    It sends no request yet, and does not retry.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class Cluster:
     namespace
         The namespace of the models.
     seconds
-        How long to ask again while the API server does not answer.
+        How long to retry while the API server does not answer.
     """
 
     def __init__(self, api: ApiClient, namespace: str, seconds: float) -> None:
@@ -143,17 +143,17 @@ class Cluster:
         return self._find(self._serving("inferenceservices", model))
 
     def apply_service(self, manifest: Json, *, force: bool) -> Json:
-        """Apply an InferenceService under our name, and return it as it is then.
+        """Apply an InferenceService as our field manager, and return the result.
 
         Parameters
         ----------
         force
-            Whether to take a field over of which somebody else says what it is.
+            Whether to take over fields of other field managers.
 
         Raises
         ------
         FieldConflictError
-            Somebody else says what one of our fields is.
+            Another field manager owns one of our fields.
         StaleError
             It has another resourceVersion than the manifest.
         """
@@ -161,12 +161,12 @@ class Cluster:
         return self._apply(path, manifest, force=force)
 
     def check_service(self, manifest: Json) -> None:
-        """See that an InferenceService would be taken as it is, without changing anything.
+        """Check that an InferenceService would be accepted, without changing anything.
 
         Raises
         ------
         FieldConflictError
-            Somebody else says what one of our fields is.
+            Another field manager owns one of our fields.
         """
         path = self._serving("inferenceservices", manifest["metadata"]["name"])
         self._apply(path, manifest, force=False, dry=True)
@@ -180,31 +180,18 @@ class Cluster:
         return self._apply(self._runtime(manifest["metadata"]["name"]), manifest, force=True)
 
     def default_mode(self) -> str:
-        """Return how KServe serves what does not say how, as KServe's settings tell it."""
-        namespace, name = _CONFIG
-        found = self._config()
-        try:
-            told = json.loads(found["data"]["deploy"])["defaultDeploymentMode"] if found else ""
-        except (ValueError, KeyError, TypeError) as error:
-            raise ClusterError(
-                f"KServe's ConfigMap {namespace}/{name} tells no defaultDeploymentMode: put it "
-                f"under `deploy` there, as KServe's installation does."
-            ) from error
+        """Return the default deployment mode of KServe's settings."""
+        told = self._setting("deploy", "defaultDeploymentMode")
         if not told:
             raise ClusterError(
-                f"The cluster has no ConfigMap {namespace}/{name}, so KServe is not installed "
-                f"there: install it, or name another cluster in ROADWORTHY_KSERVE_CONTEXT."
+                f"KServe's ConfigMap {'/'.join(_CONFIG)} has no defaultDeploymentMode: put it "
+                f"under `deploy` there, as KServe's installation does."
             )
         return str(told)
 
     def has_gateway_api(self) -> bool:
-        """Return whether KServe makes routes of the Gateway API, as its settings tell it."""
-        found = self._config()
-        try:
-            told = json.loads(found["data"]["ingress"])["enableGatewayApi"] if found else False
-        except (ValueError, KeyError, TypeError):  # what is not told is off
-            return False
-        return told is True
+        """Return whether KServe makes routes of the Gateway API, from KServe's settings."""
+        return self._setting("ingress", "enableGatewayApi") is True
 
     def pods(self, selector: str) -> list[Json]:
         """Return the pods with some labels."""
@@ -213,18 +200,18 @@ class Cluster:
         return list(found["items"])
 
     def warnings(self) -> list[Json]:
-        """Return the events of the namespace that tell of something wrong."""
+        """Return the warning events of the namespace."""
         query = [("fieldSelector", "type!=Normal")]
         found = self._ask("GET", f"/api/v1/namespaces/{self._namespace}/events", query)
         return list(found["items"])
 
     def address(self, service: str) -> str:
-        """Return where a Service is reached inside the cluster; nothing if it is not there."""
+        """Return the address of a Service inside the cluster; empty if there is none."""
         found = self._find(f"/api/v1/namespaces/{self._namespace}/services/{service}")
         if found is None:
             return ""
         port = next(iter(found["spec"].get("ports") or []), {"port": 80})
-        # The name of a headless Service leads to the pods themselves, and so to their port.
+        # A headless Service resolves to the pods themselves, so their port is needed.
         headless = found["spec"].get("clusterIP") == "None"
         inside = port.get("targetPort") if headless else None
         number = inside if isinstance(inside, int) else port["port"]
@@ -232,7 +219,7 @@ class Cluster:
 
     @cached_property
     def budget_version(self) -> str:
-        """The version in which the cluster knows PodDisruptionBudgets."""
+        """The API version of PodDisruptionBudgets in the cluster."""
         served = [one["groupVersion"] for one in self._ask("GET", "/apis/policy")["versions"]]
         return "policy/v1" if "policy/v1" in served else "policy/v1beta1"
 
@@ -241,7 +228,7 @@ class Cluster:
         return self._find(self._budget(model))
 
     def apply_budget(self, manifest: Json) -> Json:
-        """Apply the PodDisruptionBudget of a model: nobody else says what it is."""
+        """Apply the PodDisruptionBudget of a model. It has no other field manager."""
         return self._apply(self._budget(manifest["metadata"]["name"]), manifest, force=True)
 
     def annotate_budget(self, found: Json, annotations: dict[str, str | None]) -> None:
@@ -250,7 +237,7 @@ class Cluster:
         Raises
         ------
         StaleError
-            Somebody changed it since.
+            It was changed since.
         """
         metadata = found["metadata"]
         version = metadata["resourceVersion"]
@@ -259,9 +246,20 @@ class Cluster:
         path = self._budget(metadata["name"])
         self._ask("PATCH", path, query, patch, "application/merge-patch+json")
 
-    def _config(self) -> Json | None:
+    def _setting(self, section: str, key: str) -> object:
+        """Return a value of KServe's settings; None if it is not set."""
         namespace, name = _CONFIG
-        return self._find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        found = self._find(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        if found is None:
+            raise ClusterError(
+                f"The cluster has no ConfigMap {namespace}/{name}, so KServe is not installed "
+                f"there: install it, or name another cluster in ROADWORTHY_KSERVE_CONTEXT."
+            )
+        try:
+            value: object = json.loads(found["data"][section]).get(key)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return None
+        return value
 
     def _serving(self, kind: str, name: str) -> str:
         return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{kind}/{name}"
@@ -315,7 +313,7 @@ class Cluster:
         except HTTPError as error:
             raise ClusterError(
                 f"The API server of the cluster did not answer for {self._seconds:g} s "
-                f"({_brief(str(error))}): see that it is reached from here, and run again."
+                f"({_brief(str(error))}): check the connection to it, and run again."
             ) from error
 
     def _insist(self, ask: Callable[[], _Answer], *, versioned: bool) -> _Answer:
@@ -336,7 +334,7 @@ class Cluster:
         return retrying(ask)
 
     def _told(self, error: ApiException, path: str) -> ClusterError:
-        """Return an answer of the API server as a sentence."""
+        """Return the error of a response of the API server."""
         what = "/".join(path.split("/")[-2:])
         where = f"in the namespace {self._namespace}"
         owners = _owners(error)
@@ -349,19 +347,19 @@ class Cluster:
         status, message = int(error.status or 0), _message(error)
         if status == _ABSENT:
             return _MissingError(
-                f"The cluster knows no {what} {where} ({message}): see that KServe is installed "
+                f"The cluster has no {what} {where} ({message}): check that KServe is installed "
                 f"there and the namespace is made ({APPLY})."
             )
         if status == _CONFLICT:
-            return StaleError(f"{what} {where} was changed by somebody else meanwhile: run again.")
+            return StaleError(f"{what} {where} was changed by another client meanwhile: run again.")
         if status in _FORBIDDEN:
             return ClusterError(
                 f"The cluster refuses access to {what} {where} ({message}): give this account the "
                 f"role roadworthy-pipeline ({APPLY})."
             )
         return ClusterError(
-            f"The cluster does not take {what} {where} ({status}: {message}). Mend what it names, "
-            f"and run again."
+            f"The cluster refuses {what} {where} ({status}: {message}). Fix what it names, and "
+            f"run again."
         )
 
 
@@ -373,12 +371,12 @@ def _configuration() -> Any:
     from kubernetes.client import Configuration
 
     made = Configuration()
-    made.retries = False  # what may pass is asked again here, and each time told
+    made.retries = False  # retries are made and logged in this module
     return made
 
 
 def _owners(error: ApiException) -> str:
-    """Return which fields somebody else manages, and who; nothing if none is the reason."""
+    """Return the fields of other managers, and these; empty if that is not the reason."""
     try:
         causes = json.loads(error.body)["details"]["causes"]
     except (ValueError, KeyError, TypeError):

@@ -27,7 +27,7 @@ class ClusterRecords:
     Parameters
     ----------
     seconds
-        For how long a write is repeated that a change of the budget itself refused.
+        For how long a write is retried while the budget is changed by others.
     """
 
     def __init__(self, kserve: KServeSettings, cluster: Cluster, seconds: float) -> None:
@@ -66,7 +66,7 @@ class ClusterRecords:
             if found == before:
                 told = {RECORD: record.encode(after), NOTE: None}
                 self._cluster.annotate_budget(budget, told)
-            # It may be ours already, where the answer to an earlier attempt was lost.
+            # It may be written already, if the response to an earlier attempt was lost.
             swapped = found in (before, after)
 
         once()

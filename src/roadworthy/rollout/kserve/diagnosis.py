@@ -1,6 +1,7 @@
-"""Why a version does not come up on a cluster, in one sentence: pure, from what the cluster tells.
+"""Diagnose why a version does not become ready on a cluster. Pure functions.
 
-A pod tells most, an event why there is no pod, and a condition of the InferenceService the rest.
+Pods show most causes, events show why there is no pod, and the conditions of the InferenceService
+show the rest.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ _FINAL = {
     "ImagePullBackOff": "its image cannot be pulled",
     "InvalidImageName": "its image has no valid name",
     "ErrImageNeverPull": "its image is not on the node, and may not be pulled",
-    "CreateContainerConfigError": "its container lacks something that it names",
+    "CreateContainerConfigError": "its container refers to something that does not exist",
     "CreateContainerError": "its container cannot be made",
     "RunContainerError": "its container cannot be run",
     "CrashLoopBackOff": "its container ends again and again",
 }
-"""What does not pass by itself, by the reason that a container waits for."""
+"""The problems that are permanent, by the reason of a waiting container."""
 _FETCHING = "storage-initializer"
 """KServe's container that fetches the bundle before the server starts."""
 _STATUSES = {"BlockedByFailedLoad", "InvalidSpec"}
@@ -30,14 +31,14 @@ _LONGEST = 300
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong.
+    """A problem of a version.
 
     Parameters
     ----------
     problem
-        What it is, to follow a colon.
+        The problem, to follow a colon.
     passing
-        Whether it may pass by itself, so that it is given some time.
+        Whether it may be temporary, so that it is given some time.
     """
 
     problem: str
@@ -47,7 +48,7 @@ class Finding:
 def diagnose(
     live: Json, pods: Sequence[Json], events: Sequence[Json], *, owner: str, since: str
 ) -> Finding | None:
-    """Return why a version does not come up; None if nothing tells of anything wrong.
+    """Return why a version does not become ready; None if no problem is found.
 
     Parameters
     ----------
@@ -58,9 +59,9 @@ def diagnose(
     events
         Warnings of the namespace.
     owner
-        How the names of what makes the version's pods begin.
+        The prefix of the names of the objects that make the version's pods.
     since
-        When it was applied, in ISO 8601: events from before are of something else.
+        When it was applied, in ISO 8601: earlier events are ignored.
     """
     now = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
     found = [
@@ -72,14 +73,14 @@ def diagnose(
 
 
 def is_ready(pod: Json) -> bool:
-    """Return whether a pod may be asked: it is ready, and not about to end."""
+    """Return whether a pod is ready, and not being deleted."""
     told = (pod.get("status") or {}).get("conditions") or []
     ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in told)
     return ready and not pod["metadata"].get("deletionTimestamp")
 
 
 def conditions(live: Json) -> str:
-    """Return what the conditions of an InferenceService complain of; nothing if of nothing."""
+    """Return the problems in the conditions of an InferenceService; empty if none."""
     return "; ".join(finding.problem for finding in _of_conditions(live))
 
 
@@ -111,7 +112,7 @@ def _of_container(container: Json) -> Iterator[Finding]:
 
 
 def _last_words(container: Json) -> str:
-    """Return how a container ended last, and what it said in the end."""
+    """Return how a container ended last, and the last line of its log."""
     for when in ("state", "lastState"):
         ended = (container.get(when) or {}).get("terminated")
         if ended:
@@ -141,7 +142,7 @@ def _is_after(event: Json, since: str) -> bool:
     told = event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp")
     if not told or not since:
         return True
-    # An event says the second only.
+    # The time of an event has a resolution of one second.
     return datetime.fromisoformat(told) >= datetime.fromisoformat(since).replace(microsecond=0)
 
 
@@ -149,13 +150,13 @@ def _of_conditions(live: Json) -> Iterator[Finding]:
     status = live.get("status") or {}
     failed = (status.get("modelStatus") or {}).get("lastFailureInfo") or {}
     if (status.get("modelStatus") or {}).get("transitionStatus") in _STATUSES:
-        told = failed.get("message") or failed.get("reason") or "it does not say why"
-        yield Finding(f"KServe says that the version cannot be served ({_brief(told)})", True)
+        told = failed.get("message") or failed.get("reason") or "without a reason"
+        yield Finding(f"KServe reports that the version cannot be served ({_brief(told)})", True)
     for condition in status.get("conditions") or []:
-        # Of what goes on, a condition is Unknown, or False without a message.
+        # During progress, a condition is Unknown, or False without a message.
         if condition.get("status") == "False" and condition.get("message"):
             told = f"{condition.get('type')}: {condition['message']}"
-            yield Finding(f"KServe says that it is not ready ({_brief(told)})", passing=True)
+            yield Finding(f"KServe reports that it is not ready ({_brief(told)})", passing=True)
 
 
 def _brief(text: str) -> str:

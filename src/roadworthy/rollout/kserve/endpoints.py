@@ -1,4 +1,4 @@
-"""Where an InferenceService is asked, by customers and for one version alone."""
+"""The addresses of an InferenceService, for clients and for one version alone."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
 from roadworthy.routing.routes import VERSION_HEADER
 
 _MISSED = 1e-6
-"""How unlikely it must be that a version is missed which has its weight."""
+"""The probability at which a version that has its weight is not seen by chance."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """An address, and the name that is asked for there where it is another's."""
+    """An address, and the Host header where it differs."""
 
     url: str
     host: str = ""
 
 
 def common(live: Mapping[str, Any], settings: KServeSettings) -> Address:
-    """Return where customers ask.
+    """Return the address for clients.
 
     Raises
     ------
     NotYetError
-        KServe tells no address.
+        KServe reports no address.
     """
     url = (live.get("status") or {}).get("url", "")
     if not url:
-        raise NotYetError("KServe tells no address of it yet")
+        raise NotYetError("KServe reports no address of it yet")
     return _through(url, settings.endpoint)
 
 
@@ -49,17 +49,17 @@ def own(
     settings: KServeSettings,
     find: Callable[[str], str],
 ) -> Address:
-    """Return where one version alone is asked.
+    """Return the address of one version.
 
     Parameters
     ----------
     find
-        Returns where a Service is reached; nothing if it is not there.
+        Returns the address of a Service; empty if there is none.
 
     Raises
     ------
     NotYetError
-        There is no address of it.
+        It has no address yet.
     """
     if mode == "Standard":
         service = inference_service.service_name(live, version)
@@ -78,22 +78,22 @@ def own(
         if one.get("latestRevision") and one.get("url")
     ]
     if not newest:
-        raise NotYetError("Knative tells no address of its newest revision yet")
+        raise NotYetError("Knative reports no address of its newest revision yet")
     return _through(newest[0], settings.version_endpoint or settings.endpoint)
 
 
 def answering(address: Address, model: str, token: SecretStr, version: int = 0) -> int:
-    """Return which version answers at an address.
+    """Return the version that answers at an address.
 
     Parameters
     ----------
     version
-        The version that is asked for; 0 for none, as customers do.
+        The version that the request names; 0 for none, as clients do.
 
     Raises
     ------
     NotYetError
-        None does.
+        None answers.
     """
     headers = {VERSION_HEADER: str(version)} if version else {}
     try:
@@ -111,7 +111,7 @@ def answering(address: Address, model: str, token: SecretStr, version: int = 0) 
 def check_reached(
     address: Address, model: str, token: SecretStr, version: int, weight: int
 ) -> None:
-    """See that who names no version gets a version's answers too, where it has a weight.
+    """Check that a version answers some of the requests that name no version.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def check_reached(
     Raises
     ------
     NotYetError
-        It does not, or nobody answers.
+        It does not, or no version answers.
     """
     count = tries(weight)
     for _ in range(count):
@@ -129,13 +129,13 @@ def check_reached(
             return
     raise NotYetError(
         f"none of {count} requests at {_named(address)} reached version {version}, which is to "
-        f"have {weight} %: see that the gateway splits the traffic (in the mode Standard by "
+        f"have {weight} %: check that the gateway splits the traffic (in the mode Standard by "
         f"a KServe newer than 0.20 with the Gateway API)"
     )
 
 
 def tries(weight: int) -> int:
-    """Return after how many requests a version with a weight [percent] is missed by no chance."""
+    """Return the number of requests that a version with a weight [percent] must not miss."""
     return math.ceil(math.log(_MISSED) / math.log1p(-weight / 100))
 
 

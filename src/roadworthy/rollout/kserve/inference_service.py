@@ -1,18 +1,16 @@
-"""The InferenceService of a model: what it says is deployed, and what a rollout makes of it.
-
-Pure: nothing here asks a cluster.
+"""The InferenceService of a model: its deployed versions, and its manifests. Pure functions.
 
 In the mode `Standard` the champion is the predictor, the challenger an entry of ``spec.canary``,
 and each has a Deployment of its own. In the mode `Knative` there is one predictor, the newest
 version; ``canaryTrafficPercent`` is its weight, and Knative sends the rest to the revision that had
-everything before. There the predictor's annotations tell which version that is.
+all traffic before, whose version is in the predictor's annotations.
 
-KServe copies the annotations of an InferenceService to its pods, and makes the pods anew when one
-changes. So none here ever changes: weights and versions are read where KServe reads them too, and a
-version is described once and kept word for word as long as it is deployed.
+KServe copies the annotations of an InferenceService to its pods, and restarts the pods when one
+changes. So none here ever changes: weights and versions are in KServe's own fields, and the
+manifest of a version is kept literally as long as it is deployed.
 
-In the mode `Standard` KServe scales the predictor only, and takes the canary's pods from those that
-the predictor has at least. So the challenger's pods are told here, and added to the champion's.
+In the mode `Standard` KServe scales the predictor only, and takes the canary's pods from the
+predictor's minimum. So the challenger's pods are set here, and added to the champion's.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from roadworthy.rollout.engine.state import Rollout, RolloutError
@@ -30,7 +28,7 @@ from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
 API_VERSION = "serving.kserve.io/v1beta1"
 KIND = "InferenceService"
 MANAGER = "roadworthy"
-"""Under this name the API server knows which fields are ours."""
+"""The name of our field manager."""
 MODE = "serving.kserve.io/deploymentMode"
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 """KServe's label of the pods of an InferenceService."""
@@ -44,23 +42,23 @@ _VARIABLE = "ROADWORTHY_VERSION"
 _PORT = 8080
 _USER = 65532
 _SCALING = ("maxReplicas", "autoScaling")
-"""What a canary may not say: KServe scales the predictor only."""
+"""The fields that a canary may not have: KServe scales the predictor only."""
 _PERCENT = "canaryTrafficPercent"
 _WHOLE = 100
 _DIGITS = 18
-"""So many a version has at most."""
+"""The most digits of a version."""
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Release:
-    """A version, and where its bundle is fetched from.
+    """A version, and the address of its bundle.
 
     Parameters
     ----------
     runtime
-        The ServingRuntime that serves it. It is the same release whatever serves it.
+        The ServingRuntime that serves it. It does not count in comparisons.
     """
 
     version: int
@@ -70,19 +68,19 @@ class Release:
 
 @dataclass(frozen=True)
 class Placed:
-    """What is deployed.
+    """The deployed versions.
 
     Parameters
     ----------
     champion, challenger
         The versions; None where there is none.
     weight
-        The percent of the traffic that the challenger has.
+        The challenger's percent of the traffic.
     pinned
-        Whether, in the mode `Knative`, the revision that the champion had before a challenger came
-        answers, and the one that was made for it after that is still to come up.
+        Whether, in the mode `Knative`, the champion's revision from before a challenger answers,
+        and its newest revision is not ready yet.
     stopped
-        Which version is there and answers nobody, as there was none before it that could.
+        A first version that was rolled back: it is there, and gets no traffic.
     """
 
     champion: Release | None = None
@@ -93,17 +91,17 @@ class Placed:
 
     @property
     def releases(self) -> tuple[Release, ...]:
-        """The versions that are deployed, the champion first."""
+        """The champion and the challenger, where there are."""
         return tuple(one for one in (self.champion, self.challenger) if one is not None)
 
 
 def read(now: Mapping[str, Any], mode: Mode) -> Placed:
-    """Return what an InferenceService says is deployed; nothing where there is none.
+    """Return the deployed versions of an InferenceService.
 
     Raises
     ------
     RolloutError
-        Its predictor is not one of ours, or it has the other mode's fields.
+        Its predictor is not one of ours, or it has fields of the other mode.
     """
     spec = now.get("spec") or {}
     predictor = spec.get("predictor")
@@ -118,9 +116,9 @@ def read(now: Mapping[str, Any], mode: Mode) -> Placed:
 
 
 def ours(now: Mapping[str, Any], mode: Mode) -> Json:
-    """Return it without what no rollout put beside its predictor.
+    """Return an InferenceService without fields that no rollout made.
 
-    For the way back, which nothing may hold up: what cannot be read is taken off.
+    A removal uses it, as nothing may delay that.
     """
     found: Json = deepcopy(dict(now))
     spec = found.get("spec") or {}
@@ -134,14 +132,14 @@ def ours(now: Mapping[str, Any], mode: Mode) -> Json:
 
 
 def number(told: object) -> int:
-    """Return the version that a text names; 0 if it names none."""
+    """Return the version in a text; 0 if it is none."""
     text = str(told)
     plain = text.isascii() and text.isdecimal() and len(text) <= _DIGITS
     return int(text) if plain else 0
 
 
 def projected(now: Placed, rollout: Rollout, release: Release | None = None) -> Placed:
-    """Return what is deployed once it is as a rollout stands for.
+    """Return the deployed versions of a rollout that is not rolled back.
 
     Parameters
     ----------
@@ -154,9 +152,6 @@ def projected(now: Placed, rollout: Rollout, release: Release | None = None) -> 
         The version is not deployed, so it can have no weight and cannot be promoted.
     """
     alone = now.champion is None or now.champion.version == rollout.version
-    if rollout.state == "rolled back":
-        first = now.champion is not None and alone and rollout.champion == 0
-        return Placed(stopped=now.champion) if first else replace(now, challenger=None, weight=0)
     known = (*now.releases, *([now.stopped] if now.stopped else []))
     version = release or next((one for one in known if one.version == rollout.version), None)
     if version is None:
@@ -180,22 +175,22 @@ def manifest(
     ready: int = 0,
     cover: int = 0,
 ) -> Json:
-    """Return the InferenceService of what is to be deployed, as it is applied.
+    """Return the manifest of an InferenceService.
 
     Parameters
     ----------
     now
-        What was applied before: of it each version that stays is kept as it is.
+        The manifest applied before, of which versions that stay are kept as they are.
     ready
-        How many pods the champion has, in the mode `Standard`: beside a challenger it keeps them.
+        The champion's pods in the mode `Standard`, which it keeps beside a challenger.
     cover
-        For how many percent of the traffic the challenger is to have pods there, if that is more
-        than its weight.
+        The percent of the traffic for which the challenger gets pods there, if that is more than
+        its weight.
 
     Raises
     ------
     RolloutError
-        Nothing is to be deployed, or a setting means nothing in the mode.
+        There is no version to deploy, or a setting is not supported in the mode.
     """
     settings.check(mode)
     annotations: dict[str, str] = {MODE: mode}
@@ -221,7 +216,7 @@ def manifest(
 
 
 def budget(model: str, settings: KServeSettings, api_version: str = "policy/v1") -> Json:
-    """Return the PodDisruptionBudget of a model's pods, of all versions together."""
+    """Return the PodDisruptionBudget of a model's pods of all versions."""
     return {
         "apiVersion": api_version,
         "kind": "PodDisruptionBudget",
@@ -238,7 +233,7 @@ def budget(model: str, settings: KServeSettings, api_version: str = "policy/v1")
 
 
 def labels(model: str) -> dict[str, str]:
-    """Return the labels of everything that serves a model."""
+    """Return the labels of all objects that serve a model."""
     return {
         "app.kubernetes.io/name": model,
         "app.kubernetes.io/part-of": "roadworthy",
@@ -271,19 +266,19 @@ def service_name(now: Mapping[str, Any], version: int) -> str:
 
 
 def pods_of_challenger(live: Mapping[str, Any]) -> int:
-    """Return how many pods the challenger is to have in the mode `Standard`; 0 without one."""
+    """Return the challenger's number of pods in the mode `Standard`; 0 without one."""
     entries = [one.get("predictor") or {} for one in live["spec"].get("canary") or []]
     return sum(one.get("minReplicas", 0) for one in entries)
 
 
 def told_weight(live: Mapping[str, Any], mode: Mode) -> int | None:
-    """Return the percent that KServe says the newest version has; None if it says nothing."""
+    """Return the weight that KServe reports for the newest version, or None."""
     status = live.get("status") or {}
     if mode == "Standard":
         canaries = status.get("canaryStatuses") or []
         return int(canaries[0].get("trafficPercent", 0)) if canaries else None
-    # For a moment Knative may tell that the newest revision has nothing as such, and everything as
-    # the one that had everything before: so it is found by its name.
+    # For a moment Knative may list the newest revision twice: with no traffic as the newest, and
+    # with all of it as the one before. So it is found by its name.
     newest = newest_revision(live)
     parts = traffic(live)
     told = [int(one.get("percent", 0)) for one in parts if one.get("revisionName") == newest]
@@ -291,26 +286,23 @@ def told_weight(live: Mapping[str, Any], mode: Mode) -> int | None:
 
 
 def traffic(live: Mapping[str, Any]) -> list[Json]:
-    """Return how Knative says that it splits the traffic."""
+    """Return the traffic split that Knative reports."""
     return list(_component(live).get("traffic") or [])
 
 
 def newest_revision(live: Mapping[str, Any]) -> str:
-    """Return the name of the revision that Knative made last; nothing before the first."""
+    """Return the name of the newest revision; empty before the first."""
     return str(_component(live).get("latestCreatedRevision") or "")
 
 
 def follows(live: Mapping[str, Any]) -> Release | None:
-    """Return which version the predictor's followed; None if none."""
+    """Return the version before that of the predictor, or None."""
     found = _followed(live["spec"]["predictor"])
     return found if found.version and found.uri else None
 
 
 def applied(live: Mapping[str, Any]) -> Json:
-    """Return of a live object what was applied under our name: its other fields are others'.
-
-    Nothing, where nothing was.
-    """
+    """Return the fields of a live object that our field manager applied; empty if none."""
     for entry in live["metadata"].get("managedFields") or []:
         named = (entry.get("manager"), entry.get("operation"), entry.get("subresource", ""))
         if named == (MANAGER, "Apply", ""):
@@ -321,7 +313,7 @@ def applied(live: Mapping[str, Any]) -> Json:
 
 
 def applied_at(live: Mapping[str, Any]) -> str:
-    """Return when our part of a live object was changed last, by the cluster's clock."""
+    """Return when our fields of a live object were changed last, by the cluster's clock."""
     for entry in live["metadata"].get("managedFields") or []:
         if (entry.get("manager"), entry.get("operation")) == (MANAGER, "Apply"):
             return str(entry.get("time", ""))
@@ -344,20 +336,20 @@ class _Maker:
         # A canary has none of its own; one that was promoted is scaled like any champion.
         champion.setdefault("autoScaling", self._scaling()["autoScaling"])
         champion["model"].pop("name", None)
-        # What a rollout demanded is kept when it is rolled back: the autoscaler has seen a champion
-        # with little to do, and would take its pods in the moment when all the load is back.
+        # After a rollback the champion keeps its pods: the autoscaler has seen it with little
+        # load, and would remove pods at the moment when all the load is back.
         own = self._pods_of_champion(self._only(after))
         if after.challenger is None:
             champion |= self._bounds(own, 0)
-            # Said and not left out: what is left out stays, if somebody else wrote it too.
+            # Explicitly empty: an omitted field stays if another manager wrote it, too.
             return {"predictor": champion, "canary": []}
         predictor = self._kept(after.challenger, after.champion)
         for name in _SCALING:
             predictor.pop(name, None)
-        # Demanded by the schema, and refused by KServe unless it is empty.
+        # Required by the schema, and refused by KServe unless it is empty.
         predictor["model"]["name"] = ""
-        # A newer KServe takes the challenger's pods from the champion's when they are ready only:
-        # until then the champion may have more than it ever needed.
+        # A newer KServe takes the challenger's pods from the champion's only when they are ready:
+        # until then the champion may have more than it needs.
         own = max(own, min(ready, self._settings.max_replicas))
         pods = self._pods_of_challenger(after.challenger, own, max(after.weight, cover))
         predictor["minReplicas"] = pods
@@ -382,7 +374,7 @@ class _Maker:
         return found
 
     def _pods_of_champion(self, release: Release) -> int:
-        """Return how many pods a version is to have at least, beside those of a challenger."""
+        """Return the champion's minimum of pods, without those of a challenger."""
         predictor = (self._now.get("spec") or {}).get("predictor") or {}
         own = 0
         if predictor and _found(predictor) == release:
@@ -390,7 +382,7 @@ class _Maker:
         return max(self._settings.min_replicas, int(own))
 
     def _pods_of_challenger(self, release: Release, own: int, percent: int) -> int:
-        """Return the pods for a percentage of the traffic, never fewer than it has."""
+        """Return the challenger's pods for a weight, never fewer than it has."""
         entries = [one["predictor"] for one in (self._now.get("spec") or {}).get("canary") or []]
         now = [one.get("minReplicas", 0) for one in entries if _found(one) == release]
         return max(1, math.ceil(own * percent / _WHOLE), *map(int, now))
@@ -431,7 +423,7 @@ class _Maker:
             made.setdefault("annotations", {}).update(_following(after))
         key = settings.spread or ("kubernetes.io/hostname" if self._mode == "Standard" else "")
         alike = {SERVICE_LABEL: self._model, VERSION_LABEL: str(release.version)}
-        if self._mode == "Standard":  # Knative takes no affinity unless it is switched on there
+        if self._mode == "Standard":  # Knative refuses an affinity unless that is enabled
             made["affinity"] = _apart(alike)
         if key:
             made["topologySpreadConstraints"] = [
@@ -481,10 +473,10 @@ class _Maker:
                 "capabilities": {"drop": ["ALL"]},
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            # So that the last words of a pod that fails can be told.
+            # So that a diagnosis can show the last log line of a pod that failed.
             "terminationMessagePolicy": "FallbackToLogsOnError",
         }
-        if self._mode == "Standard":  # Knative probes a pod that starts by itself
+        if self._mode == "Standard":  # Knative probes starting pods itself
             made["startupProbe"] = {
                 "httpGet": _route("live"),
                 "periodSeconds": 2,
@@ -520,7 +512,7 @@ def _predictors(now: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def _found(predictor: Mapping[str, Any] | None) -> Release | None:
-    """Return the version that a predictor serves; None if it is not one of ours."""
+    """Return the version of a predictor; None if it is not one of ours."""
     container = (predictor or {}).get("model") or {}
     told = {one.get("name"): one.get("value", "") for one in container.get("env") or []}
     version = number(told.get(_VARIABLE))
@@ -564,7 +556,7 @@ def _knative(predictor: Mapping[str, Any], found: Release) -> Placed:
 
 
 def _following(before: Release) -> dict[str, str]:
-    """Return the annotations of a predictor that tell which version it follows."""
+    """Return the annotations of a predictor with the version before it."""
     told = {_FOLLOWS: str(before.version), _FOLLOWS_URI: before.uri}
     return told | {_FOLLOWS_RUNTIME: before.runtime}
 
@@ -577,7 +569,7 @@ def _followed(predictor: Mapping[str, Any]) -> Release:
 
 
 def _check_fields(model: str, spec: Mapping[str, Any], mode: Mode) -> None:
-    """Refuse a field that KServe ignores in this mode, in silence."""
+    """Refuse a field that KServe ignores in this mode without a warning."""
     other = "spec.canary" if spec.get("canary") and mode == "Knative" else ""
     if mode == "Standard":
         fields = (spec, *(entry for entry in spec.get("canary") or []))
@@ -586,7 +578,7 @@ def _check_fields(model: str, spec: Mapping[str, Any], mode: Mode) -> None:
     if other:
         raise RolloutError(
             f"The InferenceService {model} has {other}, which KServe ignores in the mode {mode}: "
-            f"its traffic is not what it says. Take the field out with `kubectl edit "
+            f"its traffic is not as specified. Remove the field with `kubectl edit "
             f"inferenceservice {model}`, and run again."
         )
 

@@ -1,4 +1,4 @@
-"""How versions are served on KServe, from the environment (``ROADWORTHY_KSERVE_...``)."""
+"""The settings of KServe, from the environment (``ROADWORTHY_KSERVE_...``)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from roadworthy.core import environment
 from roadworthy.rollout.engine.state import RolloutError
 
 Mode = Literal["Knative", "Standard"]
-"""How KServe makes pods of an InferenceService: by Knative, or by a Deployment of each version."""
+"""KServe's deployment mode: by Knative, or with a Deployment for each version."""
 MODES: dict[str, Mode] = {
     "Knative": "Knative",
     "Serverless": "Knative",
     "Standard": "Standard",
     "RawDeployment": "Standard",
 }
-"""The modes, by the names that they have and had."""
+"""The modes by their current and former names."""
 Metric = Literal["", "cpu", "memory", "concurrency", "rps"]
 
 _PREFIX = "ROADWORTHY_KSERVE_"
@@ -26,12 +26,12 @@ _METRICS: dict[Mode, tuple[str, ...]] = {
     "Knative": ("concurrency", "rps"),
     "Standard": ("cpu", "memory"),
 }
-"""What each mode's autoscaler can go by; the first one is its default."""
+"""The metrics of each mode's autoscaler; the first is the default."""
 _TARGETS = {"cpu": 70, "memory": 80, "concurrency": 20, "rps": 100}
 _WHOLE = 100
 _STARTUP_SECONDS = 120
 _LONGEST_DELAY = 3600
-"""Knative's autoscaler waits for at most an hour."""
+"""The longest delay of Knative's autoscaler."""
 
 
 class KServeSettings(BaseSettings):
@@ -102,12 +102,12 @@ class KServeSettings(BaseSettings):
         return self
 
     def check(self, mode: Mode) -> None:
-        """Refuse what a mode would ignore.
+        """Refuse settings that a mode ignores.
 
         Raises
         ------
         RolloutError
-            A setting means nothing in this mode.
+            A setting is not supported in the mode.
         """
         for field, means_nothing, instead in (
             (
@@ -154,15 +154,15 @@ class KServeSettings(BaseSettings):
 
     @property
     def startup(self) -> int:
-        """How long a pod may take to load a bundle, in seconds, in the mode `Standard`."""
+        """How long a pod may take to load a bundle [s], in the mode `Standard`."""
         return self.startup_seconds or _STARTUP_SECONDS
 
     def metric(self, mode: Mode) -> str:
-        """Return what the autoscaler goes by."""
+        """Return the metric of the autoscaler."""
         return self.scale_metric or _METRICS[mode][0]
 
     def target(self, mode: Mode) -> int:
-        """Return how much of that each pod is to have."""
+        """Return the autoscaler's target value of the metric."""
         return self.scale_target or _TARGETS[self.metric(mode)]
 
 

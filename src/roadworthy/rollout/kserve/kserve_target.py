@@ -1,4 +1,4 @@
-"""The cluster's target: KServe, in both of its modes."""
+"""The KServe target, for both deployment modes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from roadworthy.bundles import stores
 from roadworthy.bundles.bundle import Bundle, Golden
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import record
-from roadworthy.rollout.engine.analysis import Counts
+from roadworthy.rollout.engine.analysis import TrafficStats
 from roadworthy.rollout.engine.fetching import stored
 from roadworthy.rollout.engine.record import RollbackIntent
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError, Strategy
@@ -26,13 +26,13 @@ from roadworthy.rollout.kserve.cluster_records import ClusterRecords
 from roadworthy.rollout.kserve.inference_service import Placed, Release
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
 from roadworthy.rollout.kserve.placement import Placement
-from roadworthy.rollout.kserve.prometheus import Figures
+from roadworthy.rollout.kserve.prometheus import PrometheusStats
 from roadworthy.rollout.kserve.watcher import Watcher
 
 _WHOLE = 100
 _POLL_SECONDS = 1.0
 _SEEN = 10
-"""From this weight on, in percent, a version must be seen among the answers that customers get."""
+"""From this weight [percent] on, a version must be among those that answer clients."""
 
 log = logging.getLogger(__name__)
 
@@ -43,13 +43,13 @@ class KServeTarget:
     Parameters
     ----------
     settings
-        Where the bundles are published and the figures are read, and how long to wait.
+        The store of bundles, the address of Prometheus, and how long to wait.
     kserve
         How versions are served.
     cluster
         The cluster.
     digests
-        Returns the digest of a model's version, as the registry tells it.
+        Returns the digest of a model's version from the registry.
     """
 
     def __init__(
@@ -64,13 +64,19 @@ class KServeTarget:
         self._cluster = cluster
         self._watcher = Watcher(settings, kserve, cluster)
         self._digests = digests
+        self.metrics_source = "Prometheus"
+        self.metrics_remedy = (
+            f": name one in ROADWORTHY_PROMETHEUS_URL that answers and scrapes the model's pods "
+            f"more often than every {settings.stage_seconds:g} s, or unset it to roll out without "
+            f"metrics"
+        )
         self.records = ClusterRecords(kserve, cluster, settings.ready_seconds)
         self._placement = Placement(settings, kserve, cluster, digests, self._watcher, self.records)
-        self._figures: dict[str, Figures] = {}
+        self._figures: dict[str, PrometheusStats] = {}
 
     @classmethod
     def of(cls, settings: Settings, digests: Callable[[str, int], str]) -> Self:
-        """Return the target that the environment tells.
+        """Return the target of the environment.
 
         Raises
         ------
@@ -82,7 +88,7 @@ class KServeTarget:
         return cls(settings, kserve, cluster, digests)
 
     def check(self, strategy: Strategy) -> None:
-        """Refuse what KServe cannot do, and see that what a rollout needs is there."""
+        """Refuse what KServe does not support, and check what a rollout needs."""
         if strategy == "rolling":
             raise RolloutError(
                 "KServe gives each version pods of its own and moves the traffic between them, so "
@@ -100,7 +106,7 @@ class KServeTarget:
     def stage(
         self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
     ) -> None:
-        """Publish the bundle, put the version beside the champion, and wait until it answers."""
+        """Publish the bundle, deploy the version beside the champion, and wait until it answers."""
         model = rollout.model
         self._check_store()
         if rollout.champion:
@@ -124,7 +130,7 @@ class KServeTarget:
         )
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Apply the weight once there are pods for it, and wait until KServe tells it."""
+        """Apply the weight once there are pods for it, and wait until KServe reports it."""
         self._placement.cover(rollout.model, rollout.version, rollout.weight, meanwhile)
         self._placement.apply(rollout.model, lambda now: inference_service.projected(now, rollout))
         if rollout.plan:
@@ -137,7 +143,7 @@ class KServeTarget:
             )
 
     def verify(self, rollout: Rollout, golden: Golden) -> Verification:
-        """Ask the version itself, and where it has a weight as customers do, too."""
+        """Send the batch to the version itself and, if it has a weight, as clients do."""
         settings, model, version = self._settings, rollout.model, rollout.version
         try:
             live = self._watcher.live(model)
@@ -162,40 +168,40 @@ class KServeTarget:
             return shared
         try:
             endpoints.check_reached(common, model, settings.token, version, now.weight)
-        except NotYetError as error:  # a gateway may take a while to do as KServe tells
+        except NotYetError as error:  # a gateway may follow later than KServe reports
             return replace(shared, problem=str(error), unreachable=True)
         return shared
 
-    def observe(self, rollout: Rollout) -> Counts | None:
-        """Read Prometheus, if one is named: what nobody counts is not judged.
+    def observe(self, rollout: Rollout) -> TrafficStats | None:
+        """Query Prometheus, if one is configured: without metrics no traffic is analysed.
 
         Raises
         ------
         RolloutError
-            Somebody changed the InferenceService, or deleted it.
+            The InferenceService was changed or deleted by hand.
         """
         self._check_unchanged(rollout)
         url = self._settings.prometheus_url
         if not url:
-            return Counts(blind=True)
+            return TrafficStats(unavailable=True)
         counted = self._figures.setdefault(
-            rollout.model, Figures(url, self._kserve.namespace, rollout.model)
+            rollout.model, PrometheusStats(url, self._kserve.namespace, rollout.model)
         )
         return counted.count(rollout.champion, rollout.version)
 
     def promote(self, rollout: Rollout) -> None:
-        """Apply it as the only version, and wait until customers get its answers."""
+        """Apply it as the only version, and wait until it answers clients."""
         self._placement.hand_over(rollout.model, rollout.version)
         self._placement.apply(rollout.model, lambda now: inference_service.projected(now, rollout))
         self._watcher.wait(
             rollout.model,
-            lambda live: self._watcher.check_customers(live, rollout.version),
+            lambda live: self._watcher.check_clients(live, rollout.version),
             version=rollout.version,
             what=f"Version {rollout.version} of {rollout.model} did not get everything",
         )
 
     def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
-        """Apply the champion alone, unless a user rolls the model back."""
+        """Apply the champion alone, unless a rollback is pending."""
         self.records.read(rollout.model).check_undisturbed()
         first = rollout.champion == 0
         self._placement.take_off(rollout.model, {rollout.version}, first=first, finish=finish)
@@ -208,16 +214,16 @@ class KServeTarget:
         return now.champion, now.challenger
 
     def former(self, model: str) -> int:
-        """Leave it to MLflow."""
+        """Return 0: only MLflow knows it."""
         del model
         return 0
 
     def put_back(self, intent: RollbackIntent) -> None:
-        """Apply the champion beside what is deployed, and give it the traffic once it answers."""
+        """Deploy the champion beside the others, and shift the traffic once it answers."""
         model = intent.model
         now = self._watcher.seen(self._watcher.live(model))
         if now.champion is not None and now.champion.version == intent.champion:
-            # Its bundle is where its pods read it: that a rollout ends waits for no store.
+            # Its pods have its bundle: the end of a rollout does not wait for the store.
             record.leave(self.records, intent)
             self._placement.take_off(model, set(intent.taken_off), first=False, finish=True)
             return
@@ -227,16 +233,16 @@ class KServeTarget:
         record.leave(self.records, intent)
         try:
             self._placement.restore(model, Release(intent.champion, uri))
-        except (ClusterError, RolledBackError):  # what came of it is not known, or another knows
+        except (ClusterError, RolledBackError):  # the outcome is unknown, or of another rollback
             raise
-        except BaseException:  # Ctrl-C, too: nobody else knows that it was given up
+        except BaseException:  # Ctrl-C, too
             self._placement.withdraw(intent)
             raise
 
     def wait_for(self, intent: RollbackIntent) -> str:
-        """Ask the champion its golden batch at the model's address until it answers well.
+        """Send the golden batch to the model's address until the champion answers well.
 
-        That its pods are ready is not enough.
+        Ready pods alone are not enough.
         """
         settings, model, number = self._settings, intent.model, intent.champion
         with stored(settings, model, number, self._digests(model, number)) as kept:
@@ -263,21 +269,20 @@ class KServeTarget:
         except NotYetError as error:
             why = self.status(model).problem or f"{error}."
             raise RolloutError(
-                f"Version {number} of {model} was put back, but does not answer after "
-                f"{settings.ready_seconds:g} s: {why} What answered before goes on answering; "
+                f"Version {number} of {model} was deployed again, but does not answer after "
+                f"{settings.ready_seconds:g} s: {why} The versions deployed before still answer; "
                 f"`roadworthy status {model}` shows its state."
             ) from error
         return self.status(model).url
 
     def redo(self, intent: RollbackIntent) -> bool:
-        """Make the InferenceService as the intent says, or withdraw the intent."""
+        """Make the InferenceService follow the intent, or withdraw the intent."""
         now = self._watcher.placed(intent.model)
         known = (intent.champion, *intent.taken_off)
         try:
             if now.champion is not None and intent.champion and now.champion.version not in known:
                 raise RolloutError(  # noqa: TRY301
-                    f"Version {now.champion.version} of {intent.model} was deployed by somebody "
-                    f"since."
+                    f"Version {now.champion.version} of {intent.model} was deployed by hand since."
                 )
             self._placement.follow(intent)
         except (ClusterError, RolledBackError):
@@ -292,7 +297,7 @@ class KServeTarget:
         return True
 
     def status(self, model: str) -> Status:
-        """Read the InferenceService, and ask it."""
+        """Read the InferenceService, and send it a request."""
         place = f"{model} in the namespace {self._kserve.namespace}"
         try:
             live = self._cluster.service(model)
@@ -338,9 +343,9 @@ class KServeTarget:
             )
 
     def _check_free(self, model: str, release: Release) -> None:
-        """See that nobody else says what is to be said when the version is promoted.
+        """Check that no other field manager owns a field of the promoted version.
 
-        It would be known only then, when customers get its answers already.
+        Without this check it would be known only after clients get its answers.
         """
         live = self._cluster.service(model)
         if live is None:
@@ -356,13 +361,13 @@ class KServeTarget:
         self._cluster.check_service(made)
 
     def _check_unchanged(self, rollout: Rollout) -> None:
-        """See that the routing file is still as the rollout made it."""
+        """Check that the InferenceService still is as the rollout made it."""
         model, live = rollout.model, self._cluster.service(rollout.model)
-        # asked then: who rolls back changes the InferenceService after that
+        # in this order: a rollback changes the InferenceService after the record
         self.records.read(model).check_undisturbed()
         if live is None:
             raise RolloutError(
-                f"Somebody deleted the InferenceService {model} during the rollout of version "
+                f"The InferenceService {model} was deleted by hand during the rollout of version "
                 f"{rollout.version}."
             )
         self._watcher.check_kept(live)
@@ -371,7 +376,7 @@ class KServeTarget:
         if rollout.plan and (number, now.weight) != (rollout.version, rollout.weight):
             told = f"version {number} {now.weight} %" if number else "the champion alone everything"
             raise RolloutError(
-                f"Somebody changed the InferenceService {model}: it gives {told}, and the rollout "
-                f"version {rollout.version} {rollout.weight} %. Run the rollout again when nobody "
-                f"else changes it."
+                f"The InferenceService {model} was changed by hand: it gives {told}, and the "
+                f"rollout version {rollout.version} {rollout.weight} %. Stop those changes, and "
+                f"run the rollout again."
             )

@@ -1,9 +1,8 @@
-"""Deploys versions to an InferenceService, and removes them.
+"""Deploy versions to an InferenceService, and remove them.
 
-An InferenceService is applied, never deleted and made anew, and only as what was read of it before:
-two that change it at the same time do so one after the other. What else wants to say what one of
-our fields is, is told on the way forth, as somebody meant something by it; on the way back our word
-counts, as a bad version waits for nobody.
+An InferenceService is applied, never deleted and created again, and only with the resourceVersion
+that was read: concurrent changes are serialised. A field conflict fails a deployment, as somebody
+set the field on purpose; a removal takes the field over, as a bad version must not wait.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ log = logging.getLogger(__name__)
 
 
 class Placement:
-    """What is deployed of each model of one namespace.
+    """The deployed versions of the models of one namespace.
 
     Parameters
     ----------
     digests
-        Returns the digest of a model's version, as the registry tells it.
+        Returns the digest of a model's version from the registry.
     """
 
     def __init__(
@@ -56,12 +55,12 @@ class Placement:
         self._records = records
 
     def template(self) -> Json:
-        """Return the ServingRuntime of which a new version gets a copy.
+        """Return the ServingRuntime that is copied for a new version.
 
         Raises
         ------
         RolloutError
-            It is not there.
+            It does not exist.
         """
         name, namespace = self._kserve.runtime, self._kserve.namespace
         found = self._cluster.runtime(name)
@@ -72,7 +71,7 @@ class Placement:
         return found
 
     def runtime(self) -> str:
-        """Apply the copy that a new version gets, and return its name."""
+        """Apply the copy for a new version, and return its name."""
         made = serving_runtime.copied(self.template())
         self._cluster.apply_runtime(made)
         return str(made["metadata"]["name"])
@@ -85,26 +84,23 @@ class Placement:
         force: bool = False,
         cover: int | None = None,
     ) -> None:
-        """Apply what is made of what is deployed, unless that changes meanwhile: then again.
+        """Apply a change of the deployed versions; again, if they change meanwhile.
 
         Parameters
         ----------
         project
-            Returns what is to be deployed, of what is.
+            Returns the new versions from the deployed ones.
         force
-            Whether it is the way back: what others want of our fields does not count, nor does it
-            matter whether somebody rolls back.
+            Whether to take over fields of others, and to ignore a pending rollback.
         cover
-            For how many percent of the traffic a challenger is to have pods of those that the
-            champion has now, in the mode `Standard`; None for its weight of those it had.
+            The percent of the traffic for which a challenger gets pods, relative to the champion's
+            current pods, in the mode `Standard`; None for its weight, relative to the minimum.
         """
 
         @unless_stale(self._settings.ready_seconds)
         def once() -> None:
             live = self._cluster.service(model)
-            if (
-                not force
-            ):  # asked after the routing file was read: who rolls back changes it after that
+            if not force:  # in this order: a rollback changes the service after the record
                 self._records.read(model).check_undisturbed()
             mode = self._watcher.mode(live)
             before = inference_service.applied(live) if live else None
@@ -143,9 +139,9 @@ class Placement:
         *,
         force: bool = False,
     ) -> None:
-        """See that a challenger has the pods for a weight, in the mode `Standard`.
+        """Wait until a challenger has the pods for a weight, in the mode `Standard`.
 
-        Knative itself makes pods as they are needed, and keeps requests until then.
+        Knative makes pods as they are needed, and queues requests until then.
         """
         live = self._cluster.service(model)
         if live is None or not weight or self._watcher.mode(live) != "Standard":
@@ -163,9 +159,9 @@ class Placement:
         )
 
     def hand_over(self, model: str, version: int, *, force: bool = False) -> None:
-        """Give a challenger everything before the champion goes, in the mode `Standard`.
+        """Give a challenger all traffic before the champion is removed, in the mode `Standard`.
 
-        There KServe takes the champion's pods away as soon as it is not named any more.
+        There KServe deletes the champion's pods as soon as the spec does not name it.
         """
         live = self._cluster.service(model)
         if live is None or self._watcher.mode(live) != "Standard":
@@ -185,12 +181,12 @@ class Placement:
         )
 
     def take_off(self, model: str, off: set[int], *, first: bool, finish: bool) -> None:
-        """Let the champion alone answer; without one, nobody.
+        """Give the champion all traffic; without a champion, stop the version.
 
         Parameters
         ----------
         first
-            Whether there never was a champion before the version.
+            Whether there was no champion before the version.
         finish
             Whether to wait, in the mode `Knative`, for the champion's own newest revision.
         """
@@ -205,9 +201,9 @@ class Placement:
         if live is None and first:
             return
         if live is None or live["metadata"].get("deletionTimestamp"):
-            told = "There is no" if live is None else "Somebody is deleting the"
+            told = "does not exist" if live is None else "is being deleted"
             raise NotDeployedError(
-                f"{told} InferenceService {model}, so its champion answers nobody either: "
+                f"The InferenceService {model} {told}, so its champion is not deployed either: "
                 f"`roadworthy run {model}` deploys it again."
             )
         if self._watcher.mode(live) == "Standard" or first:
@@ -216,8 +212,8 @@ class Placement:
             return
         now = self._watcher.seen(live)
         if now.challenger is not None and now.challenger.version in off:
-            # Knative goes back to the revision before only while the newest one is the one that
-            # is bad. Another predictor is a newer one, which has to come up first.
+            # Knative returns to the revision before only while the bad one is the newest.
+            # Another predictor makes a newer revision, which must become ready first.
             self.apply(model, lambda now: replace(now, weight=0), force=True)
             self._watcher.wait_for_weight(model, 0)
             self.apply(model, lambda now: replace(without(now), pinned=True), force=True)
@@ -225,9 +221,9 @@ class Placement:
             self.unpin(model)
 
     def unpin(self, model: str) -> None:
-        """Let the champion's newest revision have everything, once it answers.
+        """Give the champion's newest revision all traffic, once it answers.
 
-        If it does not, the revision before goes on: that is no reason to fail.
+        If it does not, the revision before keeps the traffic, which is no failure.
         """
         now = self._watcher.placed(model)
         if not now.pinned or now.champion is None:
@@ -241,12 +237,12 @@ class Placement:
                 what=f"The newest revision of version {version} of {model} did not come up",
             )
         except RolloutError as error:
-            log.warning("%s The revision before it goes on to answer.", error)
+            log.warning("%s The revision before it keeps the traffic.", error)
             return
         self.apply(model, lambda now: replace(now, pinned=False), force=True)
 
     def restore(self, model: str, release: Release) -> None:
-        """Make a version the only one that is not deployed, or is one it follows."""
+        """Make another version the only deployed one."""
         live = self._watcher.live(model)
         now = self._watcher.seen(live)
         if self._watcher.mode(live) == "Knative" and self._has_returned(model, release, now, live):
@@ -268,13 +264,13 @@ class Placement:
         self.apply(model, lambda _: Placed(release), force=True)
         self._watcher.wait(
             model,
-            lambda live: self._watcher.check_customers(live, release.version),
+            lambda live: self._watcher.check_clients(live, release.version),
             version=release.version,
             what=what,
         )
 
     def _has_returned(self, model: str, release: Release, now: Placed, live: Json) -> bool:
-        """Return whether Knative still had the version's revision, and went back to it at once."""
+        """Return whether Knative still had the version's revision, and returned to it."""
         before = inference_service.follows(live)
         plain = now.champion is not None and now.challenger is None and not now.pinned
         if not plain or before is None or before.version != release.version:
@@ -284,13 +280,13 @@ class Placement:
         try:
             self._watcher.wait(
                 model,
-                lambda live: self._watcher.check_customers(live, release.version),
+                lambda live: self._watcher.check_clients(live, release.version),
                 version=release.version,
                 what=f"The revision of version {release.version} of {model} is not there any more",
                 seconds=min(self._kserve.patience_seconds, self._settings.ready_seconds),
             )
         except RolloutError as error:
-            log.warning("%s It is made anew.", error)
+            log.warning("%s It is created again.", error)
             self.apply(model, lambda _: Placed(bad), force=True)
             return False
         self.apply(model, lambda _: Placed(before, pinned=True), force=True)
@@ -298,7 +294,7 @@ class Placement:
         return True
 
     def have_champion(self, rollout: Rollout, meanwhile: Callable[[], None]) -> None:
-        """Put the registry's champion on a routing file that lost it, such as a new cluster's."""
+        """Deploy the registry's champion where it is missing, such as on a new cluster."""
         model, number = rollout.model, rollout.champion
         if number in (0, rollout.version) or self._watcher.placed(model).champion is not None:
             return
@@ -307,16 +303,16 @@ class Placement:
         self.apply(model, lambda now: now if now.champion else Placed(release))
         self._watcher.wait(
             model,
-            lambda live: self._watcher.check_customers(live, number),
+            lambda live: self._watcher.check_clients(live, number),
             meanwhile,
             version=number,
             what=f"Version {number} of {model}, its champion, did not come up",
         )
 
     def withdraw(self, intent: RollbackIntent) -> None:
-        """Remove an intent whose version does not come up: whoever comes next goes on.
+        """Remove an intent whose version does not become ready.
 
-        What is the champion already stays, and so does the intent: MLflow is still to be told.
+        If it is the champion already, it stays, and so does the intent until MLflow is updated.
         """
         try:
             now = self._watcher.placed(intent.model).champion
@@ -338,12 +334,12 @@ class Placement:
             self.take_off(intent.model, off, first=first, finish=False)
 
     def _release(self, model: str, version: int) -> Release:
-        """Return a version as the registry knows it."""
+        """Return the release of a version of the registry."""
         digest = self._digests(model, version)
         return Release(version, stores.address(self._settings.bundle_store, model, digest))
 
     def _runtime_of(self, release: Release, live: Json) -> str:
-        """Return what served a version before the one that is deployed, or serves new ones."""
+        """Return the ServingRuntime of the version before the deployed one, or that of new ones."""
         before = inference_service.follows(live)
         if before == release and before.runtime and self._cluster.runtime(before.runtime):
             return before.runtime

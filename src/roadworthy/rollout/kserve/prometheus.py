@@ -1,4 +1,4 @@
-"""What all pods of a model counted of two versions, as Prometheus tells it."""
+"""The traffic of two versions, summed over the pods of a model, from Prometheus."""
 
 from __future__ import annotations
 
@@ -11,61 +11,61 @@ import httpx
 
 from roadworthy.core.http import connect
 from roadworthy.rollout.engine import analysis
-from roadworthy.rollout.engine.analysis import Counts, Sample
+from roadworthy.rollout.engine.analysis import Sample, TrafficStats
 from roadworthy.rollout.engine.state import RolloutError
 
 _SERIES = "roadworthy_requests_total|roadworthy_request_seconds_bucket"
-"""Two pods do not compare their answers, so errors and times are all that is judged."""
+"""Pods do not compare their answers, so only errors and response times are analysed."""
 _HELD = "roadworthy_version"
-"""A series that every pod has from its start, also when nobody has asked it anything."""
+"""A series that every pod has from its start, also without requests."""
 _UNUSABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, IndexError)
-"""What comes of a place that is no Prometheus, or of one that is not there."""
+"""The errors of an address where no Prometheus answers."""
 
 
 def check(url: str) -> None:
-    """See that Prometheus answers.
+    """Check that Prometheus answers.
 
     Raises
     ------
-    FiguresError
+    MetricsError
         It does not.
     """
     try:
         with connect(url) as client:
             _ask(client, "vector(1)")
     except _UNUSABLE as error:
-        # Not in the client's words, which quote the address, and with it perhaps a password.
+        # Not the client's message: it quotes the address, perhaps with a password.
         told = type(error).__name__
         if isinstance(error, httpx.HTTPStatusError):
-            told = f"it said {error.response.status_code}"
-        raise FiguresError(
+            told = f"it answered {error.response.status_code}"
+        raise MetricsError(
             f"Prometheus does not answer at the address that ROADWORTHY_PROMETHEUS_URL names "
-            f"({told}): name one that does, or unset it to roll out without figures."
+            f"({told}): name one that does, or unset it to roll out without metrics."
         ) from None
 
 
-class FiguresError(RolloutError):
-    """Nobody tells the figures of versions."""
+class MetricsError(RolloutError):
+    """The metrics of versions cannot be read."""
 
 
-class Figures:
-    """The figures of one model, summed over its pods.
+class PrometheusStats:
+    """The traffic of one model, summed over its pods.
 
-    A pod that is gone tells nothing any more, and one that was made anew begins at 0. So what each
-    series grew by is added up here: a sum of the pods of the moment would shrink with their number.
+    A deleted pod has no series any more, and a restarted one begins at 0. So the growth of each
+    series is added up here: a sum over the current pods would shrink with their number.
 
     Parameters
     ----------
     url
-        Where Prometheus is.
+        The address of Prometheus.
     namespace, model
-        Whose series are read.
+        The model whose series are read.
     """
 
     def __init__(self, url: str, namespace: str, model: str) -> None:
         self._url = url
         of = f'namespace="{namespace}",model="{model}",version!=""'
-        # What a server did not foresee it counts under no version: in a pod there is one alone.
+        # A server counts unexpected errors under no version; a pod holds one version only.
         unforeseen = f'roadworthy_requests_total{{namespace="{namespace}",version="",status="500"}}'
         self._query = f'{{__name__=~"{_SERIES}",{of}}} or {unforeseen}'
         self._moments = f"timestamp({_HELD}{{{of}}})"
@@ -75,8 +75,8 @@ class Figures:
         self._last: dict[tuple[tuple[str, str], ...], float] = {}
         self._grown: dict[tuple[tuple[str, str], ...], float] = {}
 
-    def count(self, champion: int, challenger: int) -> Counts | None:
-        """Return what was counted of two versions; None if Prometheus does not tell."""
+    def count(self, champion: int, challenger: int) -> TrafficStats | None:
+        """Return the traffic of two versions; None if Prometheus does not answer."""
         try:
             with connect(self._url) as client:
                 moments, found = _ask(client, self._moments), _ask(client, self._query)
@@ -85,21 +85,21 @@ class Figures:
             self._note([(one["metric"], float(one["value"][1])) for one in moments])
         except _UNUSABLE:
             return None
-        counted = analysis.count(self._samples(), champion, challenger)
+        stats = analysis.count(self._samples(), champion, challenger)
         return replace(
-            counted,
+            stats,
             reads=self._reads[str(challenger)],
             champion_reads=self._reads[str(champion)],
         )
 
     def _note(self, moments: Sequence[tuple[Mapping[str, str], float]]) -> None:
-        """Note when the pods were read last, and which version each of them holds."""
+        """Note when the pods were scraped last, and the version of each."""
         oldest: dict[str, float] = {}
         for pod, moment in moments:
             version = pod["version"]
             self._holds[pod.get("pod", "")] = version
             oldest[version] = min(moment, oldest.get(version, moment))
-        # Each pod was read anew when the one that was read first is.
+        # All pods were scraped again when the one that was scraped first is.
         for version, moment in oldest.items():
             if moment > self._read_at.get(version, 0.0):
                 self._read_at[version] = moment

@@ -1,9 +1,8 @@
-"""The ServingRuntimes that serve versions: copies of the one that ``deploy/`` applies.
+"""The ServingRuntimes of versions: copies of the one that ``deploy/`` applies.
 
-KServe makes the pods of every version anew when its ServingRuntime changes, at once and unverified.
-So a version that is deployed gets a copy of the ServingRuntime as it is then, which never
-changes, as its name tells its content. Another serving image comes with the next version: it is
-verified and gets its weight with it, and goes with it if that is rolled back.
+KServe restarts the pods of all versions at once when their ServingRuntime changes. So each version
+gets a copy of the ServingRuntime at that time, named by its content, which never changes. A new
+serving image is deployed, verified and rolled back with the next version.
 
 Pure: nothing here asks a cluster.
 """
@@ -25,11 +24,11 @@ Json = dict[str, Any]
 def copied(template: Mapping[str, Any]) -> Json:
     """Return the copy of a ServingRuntime, as it is applied.
 
-    No InferenceService gets it that does not name it.
+    Only InferenceServices that name it use it.
     """
     spec = deepcopy(dict(template["spec"]))
     for one in spec.get("supportedModelFormats") or []:
-        # KServe refuses two that it might choose itself, and that have the same priority.
+        # KServe refuses two with automatic selection and the same priority.
         one["autoSelect"] = False
         one.pop("priority", None)
     told = json.dumps(spec, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""Looks at the InferenceServices of a namespace, and asks them, until they are as they must be."""
+"""Watch the InferenceServices of a namespace until they have an expected state."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from roadworthy.rollout.kserve.kserve_settings import MODES, KServeSettings, Mod
 
 _WHOLE = 100
 _SURE = 3
-"""So many answers one after the other are not chance."""
+"""The number of equal responses in a row that rule out chance."""
 
 
 class Watcher:
-    """Sees what is deployed of each model of one namespace.
+    """Reads the InferenceServices of one namespace.
 
-    What it is given as ``live`` is an InferenceService as the API server told it. A check raises a
-    :class:`NotYetError` while something is not as it must be.
+    The argument ``live`` is an InferenceService as the API server returned it. A check raises a
+    :class:`NotYetError` until the InferenceService has the expected state.
     """
 
     def __init__(self, settings: Settings, kserve: KServeSettings, cluster: Cluster) -> None:
@@ -42,7 +42,7 @@ class Watcher:
         Raises
         ------
         ClusterError
-            There is none, or somebody deletes it.
+            There is none, or it is being deleted.
         """
         live = self._cluster.service(model)
         if live is None:
@@ -54,23 +54,23 @@ class Watcher:
         return live
 
     def placed(self, model: str) -> Placed:
-        """Return what is deployed, as a rollback sees it."""
+        """Return the deployed versions, as a rollback needs them."""
         return self.seen(self._cluster.service(model))
 
     def seen(self, live: Json | None) -> Placed:
-        """Return what an InferenceService has deployed, as a rollback sees it."""
+        """Return the deployed versions of an InferenceService, as a rollback needs them."""
         if live is None or live["metadata"].get("deletionTimestamp"):
             return Placed()
         mode = self.mode(live)
         return inference_service.read(inference_service.ours(live, mode), mode)
 
     def mode(self, live: Json | None) -> Mode:
-        """Return how KServe makes pods of an InferenceService, or of one that is to be made.
+        """Return the deployment mode of an InferenceService, or of a new one.
 
         Raises
         ------
         RolloutError
-            In that mode nothing can be rolled out.
+            The mode does not support rollouts.
         """
         told = ""
         if live is not None:
@@ -86,7 +86,7 @@ class Watcher:
         return MODES[told]
 
     def problem(self, live: Json, now: Placed, model: str) -> str:
-        """Return what is wrong with what is deployed, in a sentence; nothing if nothing is."""
+        """Return what is wrong with the deployed versions, in a sentence; empty if nothing is."""
         try:
             told = endpoints.answering(
                 endpoints.common(live, self._kserve), model, self._settings.token
@@ -100,7 +100,7 @@ class Watcher:
         if now.pinned:
             return (
                 f"{model} answers with pods of an earlier revision, as the newest one has not come "
-                f"up: `kubectl describe inferenceservice {model}` tells why."
+                f"up: `kubectl describe inferenceservice {model}` shows why."
             )
         return ""
 
@@ -114,27 +114,27 @@ class Watcher:
         version: int = 0,
         seconds: float = 0,
     ) -> None:
-        """Look at the InferenceService until it is as it must be, or it is known that it will not.
+        """Wait until an InferenceService has the expected state, or cannot reach it.
 
         Parameters
         ----------
         check
-            Raises a :class:`NotYetError` until the InferenceService is as it must be.
+            Raises a :class:`NotYetError` until the InferenceService has the expected state.
         meanwhile
-            Called before each look.
+            Called before each check.
         what
-            What failed if it does not come to that, in words.
+            The failure, in words, if it does not reach that state.
         version
-            The version whose pods are looked at; 0 for none.
+            The version whose pods are diagnosed; 0 for none.
         seconds
-            For how long at most; 0 for ``settings.ready_seconds``.
+            The longest time; 0 for ``settings.ready_seconds``.
 
         Raises
         ------
         RefusedError
-            The version's pods show that it will not.
+            The version's pods have a permanent problem.
         RolloutError
-            It did not come to that in time.
+            It did not reach the state in time.
         """
         long = seconds or self._settings.ready_seconds
         patience = _Patience(self._kserve.patience_seconds)
@@ -161,73 +161,73 @@ class Watcher:
         except NotYetError as error:
             raise RolloutError(
                 f"{what} within {long:g} s ({error}). `kubectl describe inferenceservice {model}` "
-                f"tells more."
+                f"shows more."
             ) from error
 
     def wait_for_weight(self, model: str, weight: int | None) -> None:
-        """Wait until KServe tells that the newest version has no weight, or that it is gone."""
+        """Wait until KServe reports a weight for the newest version, or that it is removed."""
 
         def check(live: Json) -> None:
             told = inference_service.told_weight(live, self.mode(live))
             if told is not None and told != weight:
-                raise NotYetError(f"KServe tells a weight of {told} %")
+                raise NotYetError(f"KServe reports a weight of {told} %")
 
         what = f"KServe did not take the traffic from the newest version of {model}"
         self.wait(model, check, what=what)
 
     def check_kept(self, live: Json) -> None:
-        """See that nobody deletes the InferenceService."""
+        """Check that the InferenceService is not being deleted."""
         since = live["metadata"].get("deletionTimestamp")
         if since:
             name = live["metadata"]["name"]
             raise ClusterError(
-                f"The InferenceService {name} is being deleted by somebody since {since}: wait "
+                f"The InferenceService {name} is being deleted since {since}: wait "
                 f"until `kubectl get inferenceservice {name}` does not show it any more, and run "
                 f"`roadworthy run {name}`."
             )
 
     def check_answers(self, live: Json, version: int) -> None:
-        """See that a version answers at its own address."""
+        """Check that a version answers at its own address."""
         told = endpoints.answering(
             self.own(live, version), live["metadata"]["name"], self._settings.token, version
         )
         if told != version:
             raise NotYetError(f"version {told} answers at its address")
 
-    def check_customers(self, live: Json, version: int) -> None:
-        """See that customers get the answers of one version, and of no other."""
+    def check_clients(self, live: Json, version: int) -> None:
+        """Check that one version, and no other, answers clients."""
         where = endpoints.common(live, self._kserve)
         for _ in range(_SURE):
             told = endpoints.answering(where, live["metadata"]["name"], self._settings.token)
             if told != version:
-                raise NotYetError(f"customers still get answers of version {told}")
+                raise NotYetError(f"version {told} still answers clients")
 
     def check_pods(self, live: Json, release: Release) -> None:
-        """See that a challenger has as many ready pods as it is to have."""
+        """Check that a challenger has all its pods, and that they are ready."""
         wanted = inference_service.pods_of_challenger(live)
         ready = self.ready(live["metadata"]["name"], release)
         if ready < wanted:
             raise NotYetError(f"{ready} of its {wanted} pods are ready")
 
     def check_told(self, live: Json, weight: int) -> None:
-        """See that KServe tells a weight."""
+        """Check that KServe reports a weight."""
         told = inference_service.told_weight(live, self.mode(live))
         if told != weight:
-            raise NotYetError(f"KServe tells a weight of {told or 0} %")
+            raise NotYetError(f"KServe reports a weight of {told or 0} %")
 
     def check_weight(self, live: Json, rollout: Rollout) -> None:
-        """See that a rollout's version has its weight."""
+        """Check that the version of a rollout has its weight."""
         self.check_told(live, rollout.weight)
         if rollout.weight == _WHOLE:
-            self.check_customers(live, rollout.version)
+            self.check_clients(live, rollout.version)
 
     def ready(self, model: str, release: Release) -> int:
-        """Return how many pods of a version are ready."""
+        """Return the number of ready pods of a version."""
         found = self._cluster.pods(_selector(model, release.version))
         return sum(diagnosis.is_ready(pod) for pod in found)
 
     def own(self, live: Json, version: int) -> Address:
-        """Return where a version alone is asked."""
+        """Return the address of one version."""
         mode = self.mode(live)
         return endpoints.own(live, mode, version, self._kserve, self._cluster.address)
 
@@ -248,7 +248,7 @@ class Watcher:
 
 @dataclass
 class _Patience:
-    """Gives what may pass some time, as long as it is the same."""
+    """Gives a temporary problem some time, as long as it stays the same."""
 
     seconds: float
     _first: dict[str, float] = field(default_factory=dict)

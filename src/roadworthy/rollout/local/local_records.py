@@ -1,4 +1,4 @@
-"""The records of the models of this machine: one file each, changed under a lock."""
+"""The records of the models of this machine: one file for each, written under a lock."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class LocalRecords:
     Parameters
     ----------
     settings
-        Where the home directory is.
+        The settings with the home directory.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -43,7 +43,7 @@ class LocalRecords:
             if found.intent is None and former.exists():
                 file = former
                 found = replace(found, intent=record.decode_intent(file.read_bytes(), model))
-        except FileNotFoundError:  # it was there a moment ago
+        except FileNotFoundError:  # moved meanwhile
             return self.read(model)
         except (OSError, ValueError) as error:
             raise RolloutError(
@@ -81,7 +81,7 @@ class LocalRecords:
 
 @contextmanager
 def changing(settings: Settings, model: str) -> Iterator[None]:
-    """Let one process at a time change the traffic and the record of a model."""
+    """Hold the lock of a model's traffic and record."""
     settings.routing.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(settings.routing / f".{model}.lock"):
         yield

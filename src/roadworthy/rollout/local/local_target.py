@@ -1,4 +1,4 @@
-"""The local target: the model server on this machine, which watches the routing files."""
+"""The local target: the model server of this machine, which watches the routing files."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import tenacity
 
-from roadworthy.bundles import bundle as bundles
-from roadworthy.bundles.bundle import Bundle, BundleError, Golden
+from roadworthy.bundles.bundle import Bundle, Golden
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.http import connect
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import analysis, record, workers
-from roadworthy.rollout.engine.analysis import Counts
+from roadworthy.rollout.engine.analysis import TrafficStats
 from roadworthy.rollout.engine.record import RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import (
     RefusedError,
@@ -31,7 +29,7 @@ from roadworthy.rollout.engine.verification import Verification, verify
 from roadworthy.rollout.engine.workers import NotYetError
 from roadworthy.rollout.local import server
 from roadworthy.rollout.local.local_records import LocalRecords, changing
-from roadworthy.rollout.local.placement import place, placed
+from roadworthy.rollout.local.placement import is_whole, place, placed
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Release, Routing, RoutingError
 
@@ -40,37 +38,38 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.05
 _WORDS = {"staged": "staged", "ready": "verifying", "verified": "verifying", "shifting": "shifting"}
-"""What a state of a rollout is called in the routing file."""
+"""The names of a rollout's states in the routing file."""
 
 
 log = logging.getLogger(__name__)
 
 
 class LocalTarget:
-    """The model server on this machine.
+    """The model server of this machine.
 
     Parameters
     ----------
     settings
-        Where the routing, the bundles and the server are.
+        The directories of the routing files and bundles, and the server's address.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self.metrics_source, self.metrics_remedy = "the server", ""
         self.records: RecordStore = LocalRecords(settings)
 
     def check(self, strategy: Strategy) -> None:
-        """Refuse what one server cannot do."""
+        """Refuse what one server does not support."""
         if strategy == "rolling":
             raise RolloutError(
                 "One server on this machine has no replicas to replace one by one, so `rolling` "
-                "means nothing here: use `--strategy canary` or `--strategy blue-green`."
+                "is not supported: use `--strategy canary` or `--strategy blue-green`."
             )
 
     def stage(
         self, rollout: Rollout, bundle: Bundle, meanwhile: Callable[[], None] = nothing
     ) -> None:
-        """Place the bundle, write it into the routing file, and wait until the server holds it."""
+        """Copy the bundle, write the routing file, and wait until the server has loaded it."""
         self._write(rollout, place(self._settings, bundle, rollout.version))
         self._wait(
             rollout,
@@ -80,7 +79,7 @@ class LocalTarget:
         )
 
     def shift(self, rollout: Rollout, meanwhile: Callable[[], None] = nothing) -> None:
-        """Write the weight into the routing file, and wait until the server has it."""
+        """Write the weight to the routing file, and wait until the server applies it."""
         self._write(rollout)
         if rollout.plan:
             self._wait(
@@ -91,13 +90,13 @@ class LocalTarget:
             )
 
     def verify(self, rollout: Rollout, golden: Golden) -> Verification:
-        """Ask the server the golden requests."""
+        """Send the golden requests to the server."""
         settings = self._settings
         return verify(
             settings.serving_url, rollout.model, rollout.version, golden, token=settings.token
         )
 
-    def observe(self, rollout: Rollout) -> Counts | None:
+    def observe(self, rollout: Rollout) -> TrafficStats | None:
         """Read the server's ``/metrics``."""
         self._check_undisturbed(rollout)
         try:
@@ -109,12 +108,12 @@ class LocalTarget:
             return None
 
     def promote(self, rollout: Rollout) -> None:
-        """Write it into the routing file as the champion."""
+        """Write the version to the routing file as the champion."""
         self._write(rollout)
 
     def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
-        """Write the routing file without it."""
-        del finish  # nothing here takes long
+        """Write the routing file without the version."""
+        del finish  # nothing here is slow
         self._write(rollout)
 
     def deployed(self, model: str) -> tuple[int, int]:
@@ -123,9 +122,9 @@ class LocalTarget:
         return _number(now.champion), _number(now.challenger)
 
     def former(self, model: str) -> int:
-        """Read the routing file, where the champion followed a version whose bundle is whole."""
+        """Read the champion before from the routing file, if its bundle is whole."""
         found = routes.read(self._settings.routing, model).previous
-        return found.version if found is not None and _is_whole(found) else 0
+        return found.version if found is not None and is_whole(found.bundle, found.digest) else 0
 
     def put_back(self, intent: RollbackIntent) -> None:
         """Write the routing file with the champion alone."""
@@ -134,7 +133,7 @@ class LocalTarget:
         self._follow(intent, release)
 
     def wait_for(self, intent: RollbackIntent) -> str:
-        """Ask every process of the server which version it answers with."""
+        """Ask every process of the server which version answers."""
         settings, model = self._settings, intent.model
         url = server.address(settings)
         end = time.monotonic() + settings.ready_seconds
@@ -153,14 +152,14 @@ class LocalTarget:
         )
 
     def redo(self, intent: RollbackIntent) -> bool:
-        """Write the routing file as the intent says, unless it is so."""
+        """Make the routing file follow the intent."""
         champion, challenger = self.deployed(intent.model)
         if champion in intent.taken_off or challenger in intent.taken_off:
             self._follow(intent, self._release(intent) if intent.champion else None)
         return True
 
     def status(self, model: str) -> Status:
-        """Read the routing file, and ask the server that watches it what it makes of it."""
+        """Read the routing file, and compare it with the server."""
         url = server.address(self._settings)
         found = Status(model, f"the server at {url}" if url else "no server", url)
         try:
@@ -183,7 +182,7 @@ class LocalTarget:
         return replace(found, ready=bool(found.champion) and not problem, problem=problem)
 
     def _difference(self, now: Routing, url: str) -> str:
-        """Return in a sentence how the server differs from the routing file, or nothing."""
+        """Return how the server differs from the routing file, in a sentence; empty if not."""
         expected = [one for one in (now.champion, now.challenger) if one is not None]
         try:
             with connect(url, self._settings.token) as client:
@@ -191,9 +190,9 @@ class LocalTarget:
                     for one in expected:
                         _check_held(worker, one.version, one.digest)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return f"{url} gives no answer ({_cause(error)}). Start it with `roadworthy serve`."
+            return f"{url} does not answer ({_cause(error)}). Start it with `roadworthy serve`."
         except NotYetError as error:
-            return f"{url} is not what its routing file says: {error}. Look at the server's log."
+            return f"{url} differs from its routing file: {error}. Look at the server's log."
         return ""
 
     def _write(self, rollout: Rollout, release: Release | None = None) -> None:
@@ -210,23 +209,24 @@ class LocalTarget:
             routes.write(self._settings.routing, put_back(now, intent, release))
 
     def _release(self, intent: RollbackIntent) -> Release:
-        """Return the release of an intent's champion, its bundle whole and in its place."""
+        """Return the release of an intent's champion, with its bundle on this machine."""
         now = routes.read(self._settings.routing, intent.model)
         if now.champion is not None and now.champion.version == intent.champion:
-            return now.champion  # which answers: its bundle need not be read
+            return now.champion  # deployed, so its bundle need not be read
         before = now.previous
-        if before is not None and before.version == intent.champion and _is_whole(before):
+        number = before.version if before else 0
+        if before and number == intent.champion and is_whole(before.bundle, before.digest):
             return before
         return placed(self._settings, self._version(intent.model, intent.champion))
 
     def _version(self, model: str, number: int) -> Version:
-        # Imported here: it takes seconds, and what the routing file has needs no registry.
+        # here: MLflow takes seconds to import, and is needed only without a routing file
         from roadworthy.tracking.registry import Registry
 
         return Registry.of(self._settings).version(model, number)
 
     def _answering(self, url: str, model: str) -> set[int]:
-        """Return the versions that answer requests for none, whichever process is asked."""
+        """Return the versions with a weight in any process of the server."""
         try:
             with connect(url, self._settings.token) as client:
                 told = workers.ask(client, model)
@@ -236,7 +236,7 @@ class LocalTarget:
             return set()
 
     def _routing(self, rollout: Rollout) -> tuple[Routing, bool]:
-        """Return the routing file and whether it was lost: then it has the registry's champion."""
+        """Return the routing file, and whether it was lost and has the registry's champion."""
         model, settings = rollout.model, self._settings
         try:
             now = routes.read(settings.routing, model)
@@ -251,7 +251,7 @@ class LocalTarget:
         except RoadworthyError as error:
             if rollout.state != "rolled back":
                 raise
-            # the rollout is to end all the same; `roadworthy serve` tries again
+            # the rollout must end all the same; `roadworthy serve` tries again
             log.error("The champion of %s is not deployed: %s", model, error)  # noqa: TRY400
             return now, False
 
@@ -266,7 +266,7 @@ class LocalTarget:
         *,
         what: str,
     ) -> None:
-        """Ask until every process that answers at the server's address is as it must be."""
+        """Wait until every process of the server passes a check."""
         settings, model = self._settings, rollout.model
 
         @tenacity.retry(
@@ -294,7 +294,7 @@ class LocalTarget:
             ) from error
 
     def _refusal(self, rollout: Rollout) -> str:
-        """Return why the server refuses the version; nothing if it does not, or tells nothing."""
+        """Return why the server refuses the version; empty if it does not."""
         try:
             with connect(self._settings.serving_url, self._settings.token) as client:
                 entries = client.post("/v2/repository/index").raise_for_status().json()
@@ -311,12 +311,12 @@ class LocalTarget:
 
 
 def projected(now: Routing, rollout: Rollout, release: Release | None = None) -> Routing:
-    """Return the routing file that a rollout stands for.
+    """Return the routing file of a rollout.
 
     Parameters
     ----------
     now
-        The routing file as it is.
+        The current routing file.
     release
         The version's release, where it is not deployed yet.
 
@@ -362,12 +362,12 @@ def projected(now: Routing, rollout: Rollout, release: Release | None = None) ->
 
 
 def put_back(now: Routing, intent: RollbackIntent, release: Release | None) -> Routing:
-    """Return the routing file once a rollback is done.
+    """Return the routing file after a rollback.
 
     Parameters
     ----------
     now
-        The routing file as it is.
+        The current routing file.
     release
         The release of the intent's champion; None where none was released before.
     """
@@ -376,7 +376,7 @@ def put_back(now: Routing, intent: RollbackIntent, release: Release | None) -> R
     before = now.champion
     if before is not None and before.version == release.version:
         return Routing(intent.model, champion=before, previous=now.previous)
-    # Back from a bad version there is no way forth to it; to a later one there is a way back.
+    # After a rollback from a bad version it is no target of another one; a later one is.
     later = before is not None and release.version > before.version
     champion = replace(release, since=intent.at)
     return Routing(intent.model, champion=champion, previous=before if later else None)
@@ -386,27 +386,20 @@ def _number(release: Release | None) -> int:
     return 0 if release is None else release.version
 
 
-def _is_whole(release: Release) -> bool:
-    try:
-        return bool(bundles.read(Path(release.bundle), release.digest))
-    except BundleError:
-        return False
-
-
 def _check_held(worker: Any, version: int, digest: str) -> None:
     try:
         held = str(worker["versions"].get(str(version), ""))
     except (KeyError, TypeError, AttributeError) as error:
-        raise NotYetError(f"it tells no versions: {str(worker)[:100]!r}") from error
+        raise NotYetError(f"its response has no versions: {str(worker)[:100]!r}") from error
     if held != digest:
         told = f"the bundle {held[:12]}" if held else "no such version"
-        raise NotYetError(f"it holds {told}, not {digest[:12]}")
+        raise NotYetError(f"it has {told}, not {digest[:12]}")
 
 
 def _check_weight(worker: Any, rollout: Rollout) -> None:
     weights = workers.weights(worker)
     if weights.get(rollout.version) != rollout.weight:
-        raise NotYetError(f"it tells the weights {weights}")
+        raise NotYetError(f"it has the weights {weights}")
 
 
 def _cause(error: Exception) -> str:

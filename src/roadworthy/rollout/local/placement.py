@@ -1,4 +1,4 @@
-"""Where the server of this machine finds the bundles of its versions."""
+"""The bundles of the server of this machine."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
 
 
 def place(settings: Settings, staged: Bundle, version: int) -> Release:
-    """Copy a bundle to where the server reads it, whole or not at all.
+    """Copy a bundle to the server's directory, whole or not at all.
 
-    A copy that is there is kept if it is whole, and replaced if it was damaged.
+    A copy that is there is kept, or replaced if it is damaged.
 
     Raises
     ------
     BundleError
-        The bundle is not, or no more, what its manifest says.
+        The bundle does not match its manifest.
     RolloutError
         There is no space or no right to write.
     """
     target = settings.bundles / staged.digest
     try:
-        # One at a time: of two that find a damaged copy, the later would take the earlier's away.
+        # One at a time: of two that replace a damaged copy, one would remove the other's.
         with filelock.FileLock(settings.home / "bundles.lock"):
-            if not _is_whole(target, staged.digest):
+            if not is_whole(target, staged.digest):
                 _copy(staged, target)
     except OSError as error:
         raise RolloutError(
@@ -48,14 +48,14 @@ def place(settings: Settings, staged: Bundle, version: int) -> Release:
 
 
 def placed(settings: Settings, version: Version) -> Release:
-    """Return the release of a version, its bundle fetched and in its place.
+    """Return the release of a version, after fetching its bundle.
 
     Raises
     ------
     RoadworthyError
         It was not released, or cannot be fetched.
     """
-    # here alone: Git and DVC are imported, and a rollback to what is here does without them
+    # here: it imports Git and DVC, which a rollback to a bundle of this machine does not need
     from roadworthy.rollout.engine.fetching import fetched
 
     digest = version.tags.get("digest", "")
@@ -63,15 +63,16 @@ def placed(settings: Settings, version: Version) -> Release:
         return place(settings, released, version.number)
 
 
-def _is_whole(path: Path, digest: str) -> bool:
+def is_whole(path: Path | str, digest: str) -> bool:
+    """Return whether a directory has the bundle of a digest."""
     try:
-        return bundle.read(path, digest).digest == digest
+        return bundle.read(Path(path), digest).digest == digest
     except BundleError:
         return False
 
 
 def _copy(staged: Bundle, target: Path) -> None:
-    """Put a copy of a bundle in the target's place, after checking it."""
+    """Copy a bundle, check the copy, and move it to the target."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix="."))
     try:

@@ -1,20 +1,17 @@
-"""The routing files, written anew from the registry where they are lost."""
+"""Restore lost routing files from the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from roadworthy.bundles import bundle
-from roadworthy.bundles.bundle import BundleError
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
 from roadworthy.rollout.local import local_target
 from roadworthy.rollout.local.local_records import LocalRecords, changing
-from roadworthy.rollout.local.placement import placed
+from roadworthy.rollout.local.placement import is_whole, placed
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing, RoutingError
 
@@ -23,17 +20,16 @@ if TYPE_CHECKING:
 
 
 def restore(settings: Settings) -> Iterator[str]:
-    """Deploy each model again whose routing file is empty or damaged; yield what was done.
+    """Restore each routing file that is missing or damaged; yield what was done.
 
-    During a rollout that is the champion and the challenger with its weight. A file whose bundles
-    are there is left alone, but what a kill left half done is finished; when every model has one
-    and nothing was left, or no run ever made a registry, nothing is asked of it.
+    During a rollout that is the champion and the challenger with its weight. An interrupted rollout
+    or rollback of a model is finished. Without anything to do the registry is not opened.
 
     Raises
     ------
     RoadworthyError
-        No file is whole, and none could be written. As long as one is, the others' failures are
-        only told: what can be served is served.
+        No file is whole, and none could be written. As long as one is, other failures are only
+        yielded, so that the rest is served.
     """
     known = {*contract.available(), *routes.models(settings.routing)}
     whole = {model for model in known if _is_whole(settings, model)}
@@ -51,7 +47,7 @@ def restore(settings: Settings) -> Iterator[str]:
                 if model not in whole:
                     yield from _put_back(settings, registry, model)
                     whole.add(model)
-                if settings.target == "local":  # else a cluster's rollouts are not of here
+                if settings.target == "local":  # a cluster has its own records
                     target = local_target.LocalTarget(settings)
                     finalising.catch_up(settings, registry, target, model)
             except RoadworthyError as error:
@@ -81,17 +77,17 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
         return
     try:
         challenger = placed(settings, registry.version(model, rollout.version))
-    except RoadworthyError as error:  # not pushed yet, perhaps: the champion answers alone
-        yield f"Version {rollout.version} of {model}, which is rolled out, stays off: {error}"
+    except RoadworthyError as error:  # perhaps not pushed yet: the champion answers alone
+        yield f"Version {rollout.version} of {model}, which is rolled out, is not deployed: {error}"
         return
     with changing(settings, model):
         now = routes.read(settings.routing, model)
         routes.write(settings.routing, local_target.projected(now, rollout, challenger))
-    yield f"Put {rollout} beside it, as its rollout left it."
+    yield f"Put {rollout} beside it."
 
 
 def _is_open(settings: Settings, model: str) -> bool:
-    """Return whether a rollout is under way, or an end of one is not finished."""
+    """Return whether a rollout is under way or not finalised."""
     try:
         record = LocalRecords(settings).read(model)
         if record.intent is not None or routes.read(settings.routing, model).challenger is not None:
@@ -104,9 +100,8 @@ def _is_open(settings: Settings, model: str) -> bool:
 def _is_whole(settings: Settings, model: str) -> bool:
     try:
         now = routes.read(settings.routing, model)
-        for one in (now.champion, now.challenger):
-            if one is not None:
-                bundle.read(Path(one.bundle), one.digest)
-    except (RoutingError, BundleError):
+    except RoutingError:
         return False
-    return now.champion is not None
+    deployed = [one for one in (now.champion, now.challenger) if one is not None]
+    whole = all(is_whole(one.bundle, one.digest) for one in deployed)
+    return whole and now.champion is not None

@@ -1,4 +1,4 @@
-"""Which model server of this machine serves the routing files of a home directory."""
+"""Find the model server of a home directory on this machine."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 
 _PATIENCE_SECONDS = 1.0
-"""How long a server waits for one that is just ending."""
+"""How long a server waits for another one to end."""
 _GLANCE_SECONDS = 0.2
-"""How long a look at the lock waits for another look, which holds it for an instant."""
+"""How long a test of the lock waits for another test."""
 
 
 class AnnouncedError(RoadworthyError):
-    """A server serves these routing files already."""
+    """Another server serves these routing files."""
 
 
 @contextmanager
 def announce(home: Path, url: str) -> Iterator[None]:
-    """Tell runs in this home that a server is at an address, as long as this process lives.
+    """Announce the address of a server to runs in a home, as long as the block runs.
 
     Raises
     ------
     AnnouncedError
-        Another server told so.
+        Another server is announced.
     """
     home.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(home / "server.lock", timeout=_PATIENCE_SECONDS)
@@ -45,27 +45,27 @@ def announce(home: Path, url: str) -> Iterator[None]:
 
 
 def address(settings: Settings) -> str:
-    """Return the address of the server of these routing files; nothing if there is none."""
+    """Return the address of the server of the settings; empty if there is none."""
     if "serving_url" in settings.model_fields_set:
         return settings.serving_url
     return announced(settings.home)
 
 
 def announced(home: Path) -> str:
-    """Return the address of the server that serves this home, or nothing."""
+    """Return the address of the server of a home; empty if there is none."""
     try:
-        # The lock tells a server that lives from one that was killed and left its address.
+        # Only a live server holds the lock; a killed one leaves its address.
         lock = filelock.FileLock(home / "server.lock", timeout=_GLANCE_SECONDS)
         with lock.acquire(poll_interval=_GLANCE_SECONDS / 10):
             return ""
     except filelock.Timeout:
         return _url(home)
-    except FileNotFoundError:  # the home is not there
+    except FileNotFoundError:  # there is no home
         return ""
 
 
 def _url(home: Path) -> str:
     try:
         return (home / "server.url").read_text()
-    except FileNotFoundError:  # the server has not yet told
+    except FileNotFoundError:  # not written yet
         return ""

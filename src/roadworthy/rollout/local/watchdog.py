@@ -1,9 +1,8 @@
-"""Takes the traffic from a version whose rollout nobody drives any more.
+"""Take the traffic from the version of an abandoned rollout.
 
-A driver that fails removes its version from service itself. One that is killed cannot: then the
-server's own command, which outlives it, gives all traffic back to the champion. The version stays
-loaded, so that ``roadworthy rollout resume`` goes on at once, with the weight that the registry
-knows.
+A driver that fails removes its version from service. A driver that is killed cannot: then the
+command of the server gives all traffic back to the champion. The version stays loaded, so that
+``roadworthy rollout resume`` continues at once with the weight in the record.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing, RoutingError
 
 ABANDONED = "abandoned"
-"""What the routing file says of such a rollout."""
+"""The state of such a rollout in the routing file."""
 _LOOK_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Watchdog:
-    """Looks at the routing files for a rollout whose driver is dead.
+    """Looks for abandoned rollouts in the routing files.
 
     Parameters
     ----------
     settings
-        Where the routing files are, and for how long a dead driver is waited for.
+        The directory of the routing files, and how long to wait for a dead driver.
     clock
-        What time it is, in seconds.
+        Returns the time in seconds.
     """
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.monotonic) -> None:
@@ -51,7 +50,7 @@ class Watchdog:
         Returns
         -------
         list of str
-            The models that this happened to.
+            The models of these versions.
 
         Raises
         ------
@@ -61,7 +60,7 @@ class Watchdog:
         directory, now = self._settings.routing, self._clock()
         found = []
         for model in routes.models(directory):
-            with suppress(RoutingError):  # of which the server speaks
+            with suppress(RoutingError):  # which the server logs
                 found.append(routes.read(directory, model))
         dead = {(one.model, one.holder) for one in found if _is_unwatched(one)}
         self._dead = {one: self._dead.get(one, now) for one in dead}
@@ -72,14 +71,14 @@ class Watchdog:
     def _abandon(self, model: str, of: str) -> bool:
         with changing(self._settings, model):
             now = routes.read(self._settings.routing, model)
-            if now.holder != of or not _is_unwatched(now):  # it is driven again
+            if now.holder != of or not _is_unwatched(now):  # it has another driver
                 return False
             after = replace(now, weight=0, shadow=False, state=ABANDONED)
             routes.write(self._settings.routing, after)
         number = now.challenger.version if now.challenger else ""
         log.warning(
             "The driver of version %s of %s is dead (%s): the champion gets all traffic. "
-            "`roadworthy rollout resume %s` goes on, `roadworthy rollout abort %s` ends it.",
+            "`roadworthy rollout resume %s` continues, `roadworthy rollout abort %s` ends it.",
             *(number, model, of, model, model),
         )
         return True
@@ -87,7 +86,7 @@ class Watchdog:
 
 @contextmanager
 def watching(settings: Settings) -> Iterator[None]:
-    """Look at the routing files again and again while the block runs, in a thread of its own."""
+    """Check the routing files every second in a thread, as long as the block runs."""
     watchdog, ended = Watchdog(settings), threading.Event()
 
     def run() -> None:
@@ -95,7 +94,7 @@ def watching(settings: Settings) -> Iterator[None]:
             try:
                 watchdog.look()
             except (RoadworthyError, OSError) as error:
-                log.warning("Rollouts are not watched: %s", error)
+                log.warning("Abandoned rollouts are not detected: %s", error)
 
     thread = threading.Thread(target=run, name="watchdog", daemon=True)
     thread.start()

@@ -4,8 +4,8 @@ import httpx
 import pytest
 import tenacity
 
-from roadworthy.rollout.engine.analysis import Bounds, judge
-from roadworthy.rollout.kserve.prometheus import Figures, FiguresError, check
+from roadworthy.rollout.engine.analysis import Bounds, analyse
+from roadworthy.rollout.kserve.prometheus import MetricsError, PrometheusStats, check
 from tests.parts.answering import Reply
 from tests.rollout.controller import Servers
 
@@ -46,17 +46,17 @@ def test_the_pods_of_both_versions_are_summed(prometheus):
         seconds("a", 2, "+Inf", 90),
     ]
 
-    found = Figures(url, "roadworthy", "fuel").count(2, 3)
+    found = PrometheusStats(url, "roadworthy", "fuel").count(2, 3)
 
     assert (found.requests, found.failures, found.champion_requests) == (10, 4, 100)
     assert found.seconds == {0.1: 5, float("inf"): 6}
     assert "namespace%3D%22roadworthy%22" in asked[0]
-    assert "error" in judge(found, found, Bounds()).problem
+    assert "error" in analyse(found, found, Bounds()).problem
 
 
 def test_a_pod_that_goes_takes_nothing_away_and_one_made_anew_begins_at_none(prometheus):
     url, series, *_ = prometheus
-    figures = Figures(url, "roadworthy", "fuel")
+    figures = PrometheusStats(url, "roadworthy", "fuel")
     series[:] = [requests("a", 3, 200, 50), requests("b", 3, 200, 40)]
     before = figures.count(2, 3)
 
@@ -75,14 +75,14 @@ def test_what_a_pod_did_not_foresee_is_its_versions(prometheus):
         del labels["version"]
         series.append((labels, count))
 
-    found = Figures(url, "roadworthy", "fuel").count(2, 3)
+    found = PrometheusStats(url, "roadworthy", "fuel").count(2, 3)
 
     assert (found.requests, found.failures, found.champion_requests) == (4, 4, 4)
 
 
 def test_a_version_was_read_when_each_of_its_pods_was(prometheus):
     url, *_, moments = prometheus
-    figures = Figures(url, "roadworthy", "fuel")
+    figures = PrometheusStats(url, "roadworthy", "fuel")
     reads = []
     for first, second in ((100.0, 101.0), (100.0, 102.0), (103.0, 102.0)):
         moments[:] = [({"version": "3", "pod": "a"}, first), ({"version": "3", "pod": "b"}, second)]
@@ -93,12 +93,12 @@ def test_a_version_was_read_when_each_of_its_pods_was(prometheus):
 
 @pytest.mark.parametrize("answer", ["", '{"data": {"result": [{"metric": {}, "value": [0]}]}}'])
 def test_what_does_not_tell_is_none(answer, httpserver_of):
-    assert Figures(httpserver_of(answer), "roadworthy", "fuel").count(2, 3) is None
+    assert PrometheusStats(httpserver_of(answer), "roadworthy", "fuel").count(2, 3) is None
 
 
 @pytest.mark.parametrize("path", ["", "http://ada:secret@127.0.0.1:1", "nothing", "http://["])
 def test_what_is_no_prometheus_is_refused_in_a_sentence_without_its_address(path, httpserver_of):
-    with pytest.raises(FiguresError, match="unset it to roll out without figures") as caught:
+    with pytest.raises(MetricsError, match="unset it to roll out without metrics") as caught:
         check(path or httpserver_of("a page"))
 
     assert "secret" not in str(caught.value)
@@ -148,7 +148,7 @@ def test_a_real_prometheus_tells_what_real_servers_counted(
         scraper.read(f"127.0.0.1:{port}", namespace=place, pod=pod)
     scraper.read(f"127.0.0.1:{ports[1]}", namespace="another", pod="z")
     check(scraper.url)
-    figures = Figures(scraper.url, place, "fuel")
+    figures = PrometheusStats(scraper.url, place, "fuel")
     before = until(
         lambda: figures.count(1, 2), lambda found: found.reads and found.champion_requests == 3
     )
@@ -165,9 +165,9 @@ def test_a_real_prometheus_tells_what_real_servers_counted(
     grown = after.since(before)
     assert (grown.requests, grown.failures, grown.champion_requests) == (5, 0, 7)
     assert (grown.seconds[float("inf")], grown.champion_seconds[float("inf")]) == (5, 7)
-    judged = judge(grown, grown, Bounds(min_requests=5))
-    assert judged.problem == ""
-    assert 0 < judged.champion_p99_ms < 60_000
+    analysis = analyse(grown, grown, Bounds(min_requests=5))
+    assert analysis.problem == ""
+    assert 0 < analysis.champion_p99_ms < 60_000
     # and it is known how often that was read anew
     more = until(lambda: figures.count(1, 2), lambda found: found.reads > after.reads + 1)
     assert more.champion_reads > after.champion_reads
