@@ -49,7 +49,7 @@ def production(model: str, image: str = IMAGE) -> dsl.base_component.BaseCompone
         """
         ending = equipped(report(model=model, trigger=trigger))
         with dsl.ExitHandler(ending, name="Production"):
-            found = equipped(checkout(model=model, commit=commit, force=force))
+            found = equipped(checkout(model=model, commit=commit, force=force, strategy=strategy))
             with dsl.If(found.outputs["Output"] == True, name="Something is new"):  # noqa: E712
                 _train_and_release(model, trigger, strategy, found, equipped)
 

@@ -9,6 +9,7 @@ import pytest
 from roadworthy.data.git import GitError
 from roadworthy.rollout.engine import record
 from roadworthy.rollout.engine.lease import ConflictError
+from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.steps.checkout import checkout
 from roadworthy.tracking.registry import Registry
@@ -16,8 +17,8 @@ from roadworthy.tracking.registry import Registry
 
 @pytest.fixture
 def call(released_from):
-    def run(commit="", force=False):
-        return checkout(released_from, "fuel", commit=commit, force=force)
+    def run(commit="", force=False, **more):
+        return checkout(released_from, "fuel", commit=commit, force=force, **more)
 
     return run
 
@@ -61,6 +62,11 @@ def test_an_alias_that_was_moved_by_hand_is_a_conflict(call, released_from):
 
     with pytest.raises(ConflictError, match="names version 1 of fuel, but version 2 is deployed"):
         call()
+
+
+def test_a_strategy_that_the_place_cannot_do_is_refused_before_anything_is_trained(call):
+    with pytest.raises(RolloutError, match="use `--strategy canary`"):
+        call(strategy="rolling")
 
 
 def test_a_commit_that_the_remote_does_not_have_is_a_sentence(call):

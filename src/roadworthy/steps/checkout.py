@@ -12,6 +12,7 @@ from roadworthy.models import contract
 from roadworthy.rollout.actions import targets
 from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.lease import ConflictError
+from roadworthy.rollout.engine.state import Strategy
 from roadworthy.tracking.champion import champion
 
 
@@ -53,7 +54,9 @@ class Source:
         return f"commit {self.commit[:12]}, data {self.data_hash[:12]}, {told}"
 
 
-def checkout(settings: Settings, model: str, *, commit: str, force: bool) -> Source:
+def checkout(
+    settings: Settings, model: str, *, commit: str, force: bool, strategy: Strategy = "canary"
+) -> Source:
     """Return what a run is made of.
 
     Parameters
@@ -62,9 +65,13 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool) -> Sou
         A commit of the Git remote; empty for the tip of its branch.
     force
         Whether to call it new in any case.
+    strategy
+        How a new version is to be rolled out.
 
     Raises
     ------
+    RolloutError
+        There is something new, and the place where it is served cannot do the strategy.
     GitError
         The remote does not have the commit, or has other code there than that of the image which
         this runs in: what it makes would not be what the commit says.
@@ -77,7 +84,10 @@ def checkout(settings: Settings, model: str, *, commit: str, force: bool) -> Sou
         _check_code(repository, found, of_image=settings.commit, model=model)
         data_hash = dvc.content_hash(repository / pointer)
         source = compare(settings, model, repository, found, data_hash)
-    return replace(source, new=source.new or force)
+    source = replace(source, new=source.new or force)
+    if source.new:  # before anything is trained for nothing
+        targets.target(settings).check(strategy)
+    return source
 
 
 def compare(
