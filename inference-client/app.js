@@ -43,7 +43,6 @@ $("chart").addEventListener("pointermove", readAt);
 window.addEventListener("hashchange", () => {
   remember(address.name ?? model?.name);
   address = readAddress();
-  address.query ||= entered.get(address.name) ?? "";
   close();
   connection.now();
 });
@@ -146,7 +145,7 @@ function describe(name, former) {
   document.title = `${title} · Roadworthy`;
   $("figure").hidden = !model.figure;
   if (JSON.stringify(former?.request) === JSON.stringify(card.request)) return;
-  const query = form ? form.state() : new URLSearchParams(address.query);
+  const query = form ? form.state() : new URLSearchParams(address.query || entered.get(name));
   form = makeForm(fields, { onUnit: redraw });
   $("fields").replaceChildren(...form.nodes);
   if (model.examples.length) form.fill(model.examples[0]);

@@ -41,8 +41,8 @@ schema = pa.DataFrameSchema(
 criteria = tiny.criteria("accuracy", 0.9, error="error")
 _DARKER = Bound("changed_when_darker", "at most", 0.1, description="share of pictures")
 _EXAMPLE = (
-    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAHUlEQVR4nGNkYPjPgA8w4ZUdVTCqYFTBqIJhowAAPHMBHzZ"
-    "kMoQAAAAASUVORK5CYII="
+    "iVBORw0KGgoAAAANSUhEUgAAABAAAAAQCAAAAAA6mKC9AAAAG0lEQVR42mMUYWBgYGBgOGEBoRmYGNDAyBIAAC8T"
+    "ATRUKsOqAAAAAElFTkSuQmCC"
 )
 
 
