@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.routing import routes
@@ -39,16 +39,6 @@ def test_what_is_written_is_read(tmp_path_factory, written):
     assert routes.read(directory, "fuel") == written
 
 
-def test_writing_makes_the_directory_and_leaves_nothing_else(tmp_path):
-    directory = tmp_path / "deep" / "down"
-
-    routes.write(directory, Routing("fuel", ONE))
-    routes.write(directory, Routing("fuel", TWO, ONE))
-
-    assert [file.name for file in directory.iterdir()] == ["fuel.json"]
-    assert routes.read(directory, "fuel") == Routing("fuel", TWO, ONE)
-
-
 def test_models_are_listed_in_alphabetical_order(tmp_path):
     for name in ("outliers", "fuel", "direction"):
         routes.write(tmp_path, Routing(name))
@@ -68,17 +58,12 @@ WHOLE = {"model": "fuel", "champion": None, "challenger": None}
         b"",
         b"{",
         b"\xff\xfe",
-        b"null",
-        b"[]",
-        b"3",
         b"{}",
         json.dumps({"model": "fuel"}).encode(),
         json.dumps(WHOLE | {"champion": "one"}).encode(),
-        json.dumps(WHOLE | {"champion": {"version": 1}}).encode(),
         json.dumps(WHOLE | {"champion": vars(ONE) | {"version": "one"}}).encode(),
         json.dumps(WHOLE | {"challenger": vars(ONE) | {"bundle": None}}).encode(),
         json.dumps(WHOLE | {"weight": 101}).encode(),
-        json.dumps(WHOLE | {"weight": True}).encode(),
         json.dumps(WHOLE | {"shadow": "yes"}).encode(),
         json.dumps(WHOLE | {"state": None}).encode(),
     ],
@@ -102,21 +87,7 @@ def test_a_field_of_another_release_is_ignored_and_a_missing_one_has_its_default
     assert routes.read(tmp_path, "fuel") == Routing("fuel", ONE)
 
 
-@given(length=st.integers(0, 400))
-@settings(max_examples=50)
-def test_a_file_that_was_cut_off_is_refused(tmp_path_factory, length):
-    directory = tmp_path_factory.mktemp("routing")
-    routes.write(directory, Routing("fuel", ONE, TWO))
-    file = directory / "fuel.json"
-    content = file.read_bytes()
-    cut = content[: min(length, len(content) - 2)]
-    file.write_bytes(cut)
-
-    with pytest.raises(RoutingError):
-        routes.read(directory, "fuel")
-
-
-def test_a_reader_sees_the_road_before_or_after_and_never_a_part(tmp_path):
+def test_a_reader_sees_the_file_before_or_after_and_never_a_part(tmp_path):
     # given a reader that reads all the time
     routings = [Routing("fuel", ONE), Routing("fuel", TWO, ONE)]
     routes.write(tmp_path, routings[0])
@@ -144,38 +115,10 @@ def test_a_reader_sees_the_road_before_or_after_and_never_a_part(tmp_path):
     assert seen
 
 
-def test_two_writers_at_a_time_leave_one_of_their_roads(tmp_path):
-    routings = [Routing("fuel", ONE), Routing("fuel", TWO, ONE)]
-    failed = []
-
-    def write_on(written):
-        try:
-            for _ in range(200):
-                routes.write(tmp_path, written)
-        except OSError as error:
-            failed.append(error)
-
-    writers = [threading.Thread(target=write_on, args=(written,)) for written in routings]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-
-    assert failed == []
-    assert routes.read(tmp_path, "fuel") in routings
-    assert [file.name for file in tmp_path.iterdir()] == ["fuel.json"]
-
-
 @pytest.mark.parametrize("named", ["../boats", "boats"])
-def test_a_road_of_another_model_is_refused(tmp_path, named):
+def test_a_routing_file_of_another_model_is_refused(tmp_path, named):
     (tmp_path / "fuel.json").write_text(
         json.dumps({"model": named, "champion": None, "challenger": None})
     )
     with pytest.raises(RoutingError, match="it is of the model"):
-        routes.read(tmp_path, "fuel")
-
-
-def test_a_directory_in_its_place_is_refused(tmp_path):
-    (tmp_path / "fuel.json").mkdir()
-    with pytest.raises(RoutingError, match="Delete it"):
         routes.read(tmp_path, "fuel")

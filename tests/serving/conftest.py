@@ -1,4 +1,4 @@
-"""Two real bundles, an answering front without a network, and servers in processes of their own."""
+"""Two real bundles, the routes to models without a network, and servers in processes."""
 
 import asyncio
 import os
@@ -8,27 +8,31 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import orjson
 import pytest
+from starlette.responses import PlainTextResponse
 
 from roadworthy.bundles import bundle
 from roadworthy.models import fuel, tensors
 from roadworthy.routing import routes
-from roadworthy.serving.http.model_routes import Limits, ModelRoutes
+from roadworthy.serving.http.model_routes import ModelRoutes
 from roadworthy.serving.models.circuit_breaker import CircuitBreaker
 from roadworthy.serving.models.metrics import Metrics
 from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions, load
 from roadworthy.serving.models.traffic import Traffic
+from roadworthy.serving.settings import ServerSettings
 from tests import ports
 
 SINCE = "2026-01-02T03:04:05+00:00"
 CAR = {"weight_kg": 1200, "year": 1980}
+TOKEN = "T0ken-of.the~server+/=="
+ORIGIN = "https://cars.example.org"
 
 
 @pytest.fixture(scope="session")
@@ -59,80 +63,58 @@ def loaded(bundles, release) -> list[LoadedVersion]:
 
 
 @dataclass
-class Answer:
-    """What a front said."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return orjson.loads(self.body)
-
-
-@dataclass
-class Asking:
-    """A front that is asked without a network."""
+class Routes:
+    """The routes to models, without a network."""
 
     store: ModelStore
-    routes_app: ModelRoutes
-    passed_on: list[str] = field(default_factory=list)
+    app: ModelRoutes
 
     def __call__(
         self,
         path: str = "/v1/models/fuel:predict",
-        body: bytes | dict | None = b"",
+        body: bytes | dict | list[bytes] = b"",
         method: str = "POST",
-        chunks: list[bytes] | None = None,
         **headers: str,
-    ) -> Answer:
-        content = body if isinstance(body, bytes) else orjson.dumps(body)
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()],
-        }
-        return asyncio.run(self._answer(scope, chunks or [content]))
+    ) -> httpx.Response:
+        """Return the response to a request, whose body is sent in chunks if it is a list."""
+        return asyncio.run(self._send(path, body, method, headers))
 
-    async def _answer(self, scope: dict, chunks: list[bytes]) -> Answer:
-        sent: list[dict] = []
-        left = list(chunks)
+    async def _send(self, path: str, body: Any, method: str, headers: dict) -> httpx.Response:
+        async def chunks() -> AsyncIterator[bytes]:
+            for chunk in body:
+                yield chunk
 
-        async def receive() -> dict:
-            chunk = left.pop(0)
-            return {"type": "http.request", "body": chunk, "more_body": bool(left)}
-
-        async def send(message: dict) -> None:
-            sent.append(message)
-
-        await self.routes_app(scope, receive, send)
-        headers = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
-        return Answer(sent[0]["status"], headers, sent[1]["body"])
+        content = orjson.dumps(body) if isinstance(body, dict) else body
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            return await client.request(
+                method,
+                f"http://server{path}",
+                content=chunks() if isinstance(body, list) else content,
+                headers={k.replace("_", "-").encode(): v.encode() for k, v in headers.items()},
+            )
 
 
 @pytest.fixture
-def ask(loaded) -> Asking:
-    """A front over champion 1 and challenger 2, with small limits."""
+def ask(loaded) -> Routes:
+    """The routes to champion 1 and challenger 2, with small limits."""
     store = ModelStore()
-    champion, challenger = loaded
-    store.put(
-        ModelVersions("fuel", champion, challenger, breaker=CircuitBreaker(challenger.scorer))
-    )
+    breaker = CircuitBreaker(loaded[1].scorer)
+    store.put(ModelVersions("fuel", *loaded, breaker=breaker))
+    metrics = Metrics(store)
 
     async def others(scope: Any, receive: Any, send: Any) -> None:
-        asking.passed_on.append(scope["path"])
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        await PlainTextResponse(f"other: {scope['path']}")(scope, receive, send)
 
-    limits = Limits(max_body_bytes=20_000, max_rows=50)
-    metrics = Metrics(store)
-    routes_app = ModelRoutes(
-        others, store=store, limits=limits, traffic=Traffic(metrics), metrics=metrics, page=True
+    app = ModelRoutes(
+        others,
+        store=store,
+        limits=ServerSettings(routing=Path(), max_body_bytes=20_000, max_rows=50),
+        traffic=Traffic(metrics),
+        metrics=metrics,
+        page=True,
     )
-    asking = Asking(store, routes_app)
-    return asking
+    return Routes(store, app)
 
 
 @dataclass
@@ -143,11 +125,19 @@ class Running:
     process: subprocess.Popen
     log: Path
 
+    def __post_init__(self) -> None:
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+
     def get(self, path: str, **kwargs: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", **kwargs)
+        return self.client.get(f"{self.url}{path}", **kwargs)
 
     def post(self, path: str, **kwargs: Any) -> httpx.Response:
-        return httpx.post(f"{self.url}{path}", **kwargs)
+        return self.client.post(f"{self.url}{path}", **kwargs)
+
+    @property
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def stop(self, sign: int = signal.SIGTERM) -> int:
         self.process.send_signal(sign)
@@ -185,14 +175,20 @@ def start(command, tmp_path_factory) -> Iterator[Callable[..., Running]]:
 
     yield begin
     for running in started:
+        running.client.close()
         if running.process.poll() is None:
             running.stop()
 
 
 @pytest.fixture(scope="session")
 def client_directory(tmp_path_factory) -> Path:
-    """A page, and a file where the API is."""
+    """A page, a file in the place of the API, and files that are not for everyone."""
     directory = tmp_path_factory.mktemp("client")
+    (directory.parent / "secret").write_text("not for you")
+    (directory / "outside").symlink_to(directory.parent / "secret")
+    (directory / ".git").mkdir()
+    for name in (".hidden", ".git/config"):
+        (directory / name).write_text("not for you")
     (directory / "index.html").write_text("<!doctype html><title>A page</title>")
     (directory / "page.js").write_text("export {}")
     (directory / "v2").mkdir()
@@ -207,6 +203,21 @@ def server(bundles, release, start, client_directory, tmp_path_factory) -> Runni
     champion, challenger = (release(n + 1, one) for n, one in enumerate(bundles))
     routes.write(routings, routes.Routing("fuel", champion, challenger))
     return start("--routing", routings, "--client", client_directory, "--max-body-bytes", 100_000)
+
+
+@pytest.fixture(scope="session")
+def guarded(bundles, start, client_directory, tmp_path_factory) -> Running:
+    """A server of two processes with a token, allowed origins and gRPC."""
+    file = tmp_path_factory.mktemp("token") / "token"
+    file.write_text(f"{TOKEN}\n")
+    port = ports.free_port()
+    server = start(
+        *("--bundle", bundles[0].path, "--version", 1, "--client", client_directory),
+        *("--token-file", file, "--cors-origin", ORIGIN, "--cors-origin", "http://localhost:3000"),
+        *("--workers", 2, "--grpc-port", port),
+    )
+    server.grpc = f"127.0.0.1:{port}"
+    return server
 
 
 @pytest.fixture(scope="session")

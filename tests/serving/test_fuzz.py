@@ -1,4 +1,4 @@
-"""Ten thousand requests, valid and broken: each is answered 2xx or 4xx, the server stays small."""
+"""Thousands of requests, valid and broken: each gets 2xx or 4xx, and the server stays small."""
 
 import contextlib
 import gzip
@@ -7,8 +7,8 @@ import json
 import re
 import socket
 import struct
-import threading
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 
 import grpc
@@ -18,11 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kserve.protocol.grpc import grpc_predict_v2_pb2 as pb
 
-BATCH, BATCHES = 20, 500
+BATCH, BATCHES = 20, 150
 GROWTH_MIB = 16
-"""What a server may grow by while it answers 8000 requests: allocators keep some for later."""
-
-# --- what is sent -----------------------------------------------------------------------------
+"""The growth of memory that allocators may cause."""
 
 numbers = st.one_of(
     st.integers(-(10**20), 10**20),
@@ -85,63 +83,38 @@ def v1(batch: list[dict]) -> bytes:
     return json.dumps({"instances": batch}).encode()
 
 
-def columns(batch: list[dict]) -> dict[str, list]:
-    return {name: [car[name] for car in batch] for name in ("weight_kg", "year")}
-
-
 def v2(batch: list[dict]) -> bytes:
     tensors = [
-        {"name": name, "datatype": "INT64", "shape": [len(batch)], "data": data}
-        for name, data in columns(batch).items()
+        {"name": name, "datatype": "INT64", "shape": [len(batch)], "data": [c[name] for c in batch]}
+        for name in ("weight_kg", "year")
     ]
     return json.dumps({"inputs": tensors, "id": "1"}).encode()
 
 
-def spoilt(body: bytes) -> bytes:
-    """Return a V2 body with a year that is out of range."""
-    return body.replace(b"[19", b"[29", 1)
-
-
 def packed(batch: list[dict]) -> tuple[bytes, int]:
-    """Return a V2 body with its tensors as bytes, and the length of its JSON."""
-    found = columns(batch)
-    tensors = [
-        {
-            "name": name,
-            "datatype": "FP32",
-            "shape": [len(batch)],
-            "parameters": {"binary_data_size": 4 * len(batch)},
-        }
-        for name in found
-    ]
-    text = json.dumps({"inputs": tensors}).encode()
-    tail = b"".join(np.array(data, "<f4").tobytes() for data in found.values())
+    """Return a V2 body with binary tensors, and the length of its JSON."""
+    document = json.loads(v2(batch))
+    tail = b""
+    for tensor in document["inputs"]:
+        data = np.array(tensor.pop("data"), "<i8").tobytes()
+        tensor["parameters"] = {"binary_data_size": len(data)}
+        tail += data
+    text = json.dumps(document).encode()
     return text + tail, len(text)
 
 
 TEXTS = [
     b"",
-    b" ",
     b"null",
     b"[" * 3000,
-    b"[" * 1100 + b"]" * 1100,
     b'{"instances":' * 500 + b"1" + b"}" * 500,
-    b'{"instances": [' + b"[" * 900 + b"]" * 900 + b"]}",
     b'{"instances": [{"weight_kg": NaN, "year": 1980}]}',
-    b'{"instances": [{"weight_kg": -Infinity, "year": 1980}]}',
     b'{"instances": [{"weight_kg": 1e400, "year": 1980}]}',
     b'{"instances": [{"weight_kg": ' + b"9" * 5000 + b', "year": 1980}]}',
-    b'{"instances": [{"weight_kg": 0.' + b"0" * 5000 + b'1, "year": 1980}]}',
     b'{"instances": [{"weight_kg": 1200, "weight_kg": 1300, "year": 1980}]}',
-    b'{"instances": [], "instances": [{"weight_kg": 1200, "year": 1980}]}',
     b'{"instances": [{"weight_kg": 1200, "year": 1980, "origin": "\\ud800"}]}',
-    b'{"instances": [{"weight_kg": 1200, "year": 1980, "\\udfff": 1}]}',
     b'{"instances": [{"weight_kg": 1200, "year": 1980, "origin": "\xed\xa0\x80"}]}',
-    b'\xef\xbb\xbf{"instances": [{"weight_kg": 1200, "year": 1980}]}',
     '{"instances": [{"weight_kg": 1200, "year": 1980}]}'.encode("utf-16"),
-    b'{"instances": [[1200, 1980], [1200]]}',
-    b'{"instances": [1200, 1980]}',
-    b'{"inputs": [{"name": "a", "name": "year", "shape": [1], "datatype": "FP64", "data": [1]}]}',
     b'{"id": "a", "id": "b", "parameters": {"n": 1' + b"0" * 300 + b'}, "inputs": []}',
 ]
 
@@ -150,66 +123,39 @@ PATHS = [
     "/v2/models/fuel/infer",
     "/v2/models/fuel/versions/1/infer",
     "/v2/models/fuel/versions/9/infer",
-    "/v1/models/oil:predict",
     "/v1/models/fuel:explain",
-    "/v1/models/fuel:",
     "/v1/models/fuel",
-    "/v2/models/fuel",
     "/v2/models/fuel/card",
-    "/v2/models/fuel/ready",
     "/v2/repository/index",
-    "/v2/repository/models/fuel/load",
     "/v2/repository/models/fuel/unload",
     "/v2/repository/models/../unload",
-    "/v2/health/ready",
     "/metrics",
     "/openapi.json",
     "/",
-    "/page.js",
-    "/%00",
     "/%ff%fe",
     "/..%2f..%2fetc/passwd",
-    "/v2/models/%ed%a0%80/infer",
     "//v2/models/fuel",
-    "/docs",
 ]
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"]
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"]
 HEADERS = [
-    "content-type: application/json; charset=utf-8",
     "content-type: application/json; charset=latin-1",
-    "content-type: application/octet-stream",
     "content-type: multipart/form-data; boundary=x",
-    "content-type: text/plain",
-    "content-type: ",
     "content-encoding: gzip",
     "content-encoding: br",
-    "content-encoding: identity",
     "accept: text/html",
-    "accept: image/png;q=0",
-    "accept-encoding: gzip",
-    "range: bytes=0-3",
     "range: bytes=9-3,x",
-    "range: bytes=-99999999999999999999",
     "if-none-match: *",
-    "if-modified-since: yesterday",
     "expect: 100-continue",
     "expect: miracles",
     "connection: upgrade\r\nupgrade: h2c",
     "connection: close",
     "origin: https://evil.example.org",
-    "access-control-request-method: POST",
     "authorization: Bearer x",
-    "ce-specversion: 1.0\r\nce-id: 1\r\nce-source: x\r\nce-type: y",
-    "x-roadworthy-version: 1",
     "x-roadworthy-version: 7",
     "x-roadworthy-version: \xff",
-    "x-roadworthy-version: " + "1" * 500,
     "inference-header-content-length: 5",
-    "inference-header-content-length: -1",
     "inference-header-content-length: 999999999999",
     "cookie: " + "x=y;" * 200,
-    "x-forwarded-for: " + "1.2.3.4," * 50,
-    "host: evil.example.org",
 ]
 
 
@@ -225,85 +171,65 @@ class Sent:
 
 @st.composite
 def sound(draw) -> Sent:
-    usual = draw(st.integers(0, 3)) > 0  # most of what is sent gets as far as the body
+    usual = draw(st.integers(0, 3)) > 0  # most requests get as far as the body
     method = "POST" if usual else draw(st.sampled_from(METHODS))
     path = draw(st.sampled_from(PATHS[:3] if usual else PATHS))
+    batches = st.lists(cars, min_size=1, max_size=3)
     body = draw(
         st.one_of(
             st.sampled_from(TEXTS),
-            odd_v1.map(json.dumps).map(str.encode),
-            odd_v2.map(json.dumps).map(str.encode),
-            st.lists(cars, min_size=1, max_size=3).map(v1),
-            st.lists(cars, min_size=1, max_size=3).map(v2),
+            (odd_v1 | odd_v2).map(json.dumps).map(str.encode),
+            batches.map(v1) | batches.map(v2),
             st.lists(cars | rows, min_size=1, max_size=3).map(v1),
-            st.lists(cars, min_size=1, max_size=3).map(v2).map(spoilt),
+            batches.map(v2).map(lambda body: body.replace(b"[19", b"[29", 1)),
             st.binary(max_size=60),
-            st.lists(cars, min_size=1, max_size=2).map(v1).map(gzip.compress),
         )
     )
-    few = 1 if usual else 3
-    headers = draw(st.lists(st.sampled_from(HEADERS), max_size=few, unique=True))
-    if draw(st.booleans()):
-        return Sent(framed(method, path, headers, body), head=method == "HEAD")
-    return Sent(
-        chunked(method, path, headers, body, draw(st.integers(1, 500))), head=method == "HEAD"
-    )
+    headers = draw(st.lists(st.sampled_from(HEADERS), max_size=1 if usual else 3, unique=True))
+    size = draw(st.none() | st.integers(1, 500))
+    return Sent(framed(method, path, headers, body, size), head=method == "HEAD")
 
 
 @st.composite
 def good(draw) -> Sent:
     batch = draw(st.lists(cars, min_size=1, max_size=3))
     kind = draw(st.sampled_from(["v1", "v2", "raw", "gzip", "chunked"]))
+    path, header, body = "/v1/models/fuel:predict", [], v1(batch)
     if kind == "raw":
         body, length = packed(batch)
-        header = [f"inference-header-content-length: {length}"]
-        return Sent(framed("POST", "/v2/models/fuel/infer", header, body), good=True)
-    if kind == "v2":
-        return Sent(framed("POST", "/v2/models/fuel/infer", [], v2(batch)), good=True)
-    if kind == "chunked":
-        return Sent(chunked("POST", "/v1/models/fuel:predict", [], v1(batch), 7), good=True)
-    header, body = [], v1(batch)
-    if kind == "gzip":
+        path, header = "/v2/models/fuel/infer", [f"inference-header-content-length: {length}"]
+    elif kind == "v2":
+        path, body = "/v2/models/fuel/infer", v2(batch)
+    elif kind == "gzip":
         header, body = ["content-encoding: gzip"], gzip.compress(body)
-    return Sent(framed("POST", "/v1/models/fuel:predict", header, body), good=True)
+    return Sent(framed("POST", path, header, body, 7 if kind == "chunked" else None), good=True)
 
 
 LINES = [
     b"",
-    b"\r\n\r\n",
-    b"GET",
     b"GET /\r\n\r\n",
     b"GET / HTTP/1.0\r\n\r\n",
-    b"GET / HTTP/0.9\r\n\r\n",
-    b"GET / HTTP/2.0\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"get / http/1.1\r\n\r\n",
-    b"GET  / HTTP/1.1\r\n\r\n",
     b"GET http://[::1/ HTTP/1.1\r\n\r\n",
-    b"GET http:///x HTTP/1.1\r\nhost: x\r\n\r\n",
     b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n",
-    b"CONNECT x:1 HTTP/1.1\r\n\r\n",
     b"GET /\xff\xfe HTTP/1.1\r\nhost: x\r\n\r\n",
-    b"GET / HTTP/1.1\nhost: x\n\n",
     b"GET / HTTP/1.1\r\n: x\r\n\r\n",
-    b"GET / HTTP/1.1\r\nhost x\r\n\r\n",
-    b"GET / HTTP/1.1\r\nx: a\r\n b\r\n\r\n",
     b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 300 + b"\r\n",
     b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
     b"POST / HTTP/1.1\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nabcde",
-    b"POST / HTTP/1.1\r\ncontent-length: +5\r\n\r\nabcde",
-    b"POST / HTTP/1.1\r\ncontent-length: 5\r\n\r\nabc",
     b"POST / HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\nabc",
-    b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n0\r\n\r\n",
     b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
-    b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n-1\r\nx\r\n",
     b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03" + bytes(range(100)),
 ]
 
 
 @st.composite
 def broken(draw) -> Sent:
-    raw = draw(st.sampled_from(LINES) | st.binary(max_size=80) | (good() | sound()).map(_raw))
+    raw = draw(
+        st.sampled_from(LINES)
+        | st.binary(max_size=80)
+        | (good() | sound()).map(lambda sent: sent.raw)
+    )
     if raw and draw(st.booleans()):
         at = draw(st.integers(0, len(raw) - 1))
         raw = draw(
@@ -314,98 +240,63 @@ def broken(draw) -> Sent:
     return Sent(raw, sound=False)
 
 
-def _raw(sent: Sent) -> bytes:
-    return sent.raw
-
-
-def framed(method: str, path: str, headers: list[str], body: bytes) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "host: x", f"content-length: {len(body)}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-
-
-def chunked(method: str, path: str, headers: list[str], body: bytes, size: int) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "host: x", "transfer-encoding: chunked", *headers]
-    parts = [body[n : n + size] for n in range(0, len(body), size)]
-    text = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
-    return "\r\n".join([*lines, "", ""]).encode("latin-1") + text + b"0\r\n\r\n"
-
-
-# --- what comes back --------------------------------------------------------------------------
+def framed(method: str, path: str, headers: list[str], body: bytes, chunk: int | None) -> bytes:
+    """Return a request, with its length or in chunks of a size."""
+    if chunk is None:
+        framing = f"content-length: {len(body)}"
+    else:
+        framing = "transfer-encoding: chunked"
+        parts = [body[n : n + chunk] for n in range(0, len(body), chunk)] + [b""]
+        body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts)
+    lines = [f"{method} {path} HTTP/1.1", "host: x", framing, *headers, "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body
 
 
 class Wire:
-    """A connection that is made anew when the server ends it."""
+    """A connection that is made anew when the server closes it."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self._socket: socket.socket | None = None
 
     def ask(self, sent: Sent) -> list[int]:
-        """Return the statuses of the answers; of what is broken there may be none, or several."""
-        return [self._keep(sent)] if sent.sound else self._once(sent.raw)
+        """Return the statuses of the responses; a broken request may get none, or several."""
+        if not sent.sound:
+            return self._once(sent.raw)
+        if self._socket is None:
+            self._socket = socket.create_connection(self._address, timeout=30)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.sendall(sent.raw)
+        response = read(self._socket, "HEAD" if sent.head else "POST")
+        if response.getheader("connection") == "close":
+            self.close()
+        return [response.status]
 
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
 
-    def _connect(self) -> socket.socket:
-        connection = socket.create_connection(self._address, timeout=30)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
-
-    def _keep(self, sent: Sent) -> int:
-        if self._socket is None:
-            self._socket = self._connect()
-            self._file = self._socket.makefile("rb")
-        self._socket.sendall(sent.raw)
-        status, ends = read(self._file, head=sent.head)
-        if ends:
-            self.close()
-        return status
-
     def _once(self, raw: bytes) -> list[int]:
-        with self._connect() as connection, connection.makefile("rb") as file:
+        with socket.create_connection(self._address, timeout=30) as connection:
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
-            text = file.read()
+            text = connection.makefile("rb").read()
         found = [int(one) for one in re.findall(rb"^HTTP/1\.1 (\d+) ", text, re.MULTILINE)]
         return [status for status in found if status != 100]  # that one announces another
 
 
-def read(file, *, head: bool) -> tuple[int, bool]:
-    """Return the status of an answer that is checked, and whether the connection ends."""
-    status, headers = _head(file)
-    while status == 100:
-        status, headers = _head(file)
-    if head or status in (204, 304):
-        body = b""
-    elif headers.get("transfer-encoding") == "chunked":
-        body = b"".join(_chunks(file))
-    else:
-        body = file.read(int(headers["content-length"]))
-    if status >= 400 and not head and headers["content-type"] == "application/json":
+def read(connection: socket.socket, method: str = "POST") -> HTTPResponse:
+    """Return a response whose error, if it is one, is a sentence."""
+    response = HTTPResponse(connection, method=method)
+    response.begin()
+    body = response.read()
+    is_json = response.getheader("content-type") == "application/json"
+    if response.status >= 400 and method != "HEAD" and is_json:
         sentence = json.loads(body)["error"]
         assert sentence.endswith("."), sentence
         assert "allocate" not in sentence
-    return status, "close" in headers.get("connection", "")
-
-
-def _head(file) -> tuple[int, dict[str, str]]:
-    line = file.readline()
-    assert line.startswith(b"HTTP/1.1 "), f"no answer but {line!r}"
-    headers = {}
-    while (text := file.readline().decode("latin-1").rstrip("\r\n")) != "":
-        name, _, value = text.partition(": ")
-        headers[name] = value
-    return int(line.split()[1]), headers
-
-
-def _chunks(file):
-    while (size := int(file.readline(), 16)) > 0:
-        yield file.read(size)
-        file.readline()
-    file.readline()
+    return response
 
 
 def resident_mib(pid: int) -> float:
@@ -433,7 +324,7 @@ few = settings(max_examples=BATCHES, deadline=None, suppress_health_check=list(H
 
 
 @pytest.mark.slow
-def test_ten_thousand_requests_are_answered_with_2xx_or_4xx_and_leave_nothing_behind(fuzzed):
+def test_thousands_of_requests_get_2xx_or_4xx_and_leave_nothing_behind(fuzzed):
     wire = Wire(fuzzed.address)
     statuses: dict[int, int] = {}
     resident: list[float] = []
@@ -453,80 +344,38 @@ def test_ten_thousand_requests_are_answered_with_2xx_or_4xx_and_leave_nothing_be
             assert not sent.good or found == [200], (found, sent)
             for status in found:
                 statuses[status] = statuses.get(status, 0) + 1
-            if next(count) % 1000 == 0:
+            if next(count) % 300 == 0:
                 resident.append(resident_mib(fuzzed.process.pid))
 
     ask()
     wire.close()
 
     assert next(count) >= BATCH * BATCHES
-    assert statuses[200] > 1000
-    assert statuses[422] > 100
+    assert statuses[200] > 300
+    assert statuses[422] > 30
     assert {400, 404, 405, 415, 431} <= set(statuses)
     assert max(resident[3:]) < resident[2] + GROWTH_MIB, resident
 
 
 def test_large_bodies_are_refused_and_leave_nothing_behind(fuzzed):
-    def send(raw: bytes, size: int) -> int:
+    def send(head: bytes, body: bytes) -> int:
         with socket.create_connection(fuzzed.address, timeout=30) as connection:
-            connection.sendall(raw)
-            block = b" " * 65536
+            post = b"POST /v1/models/fuel:predict HTTP/1.1\r\nhost: x\r\n"
             with contextlib.suppress(ConnectionError):
-                for _ in range(size // len(block)):
-                    connection.sendall(block)
-            with connection.makefile("rb") as file:
-                return read(file, head=False)[0]
+                connection.sendall(post + head + b"\r\n\r\n" + body)
+            return read(connection).status
 
     size = 50_000_000
-    post = b"POST /v1/models/fuel:predict HTTP/1.1\r\nhost: x\r\n"
+    plain, bomb = b" " * size, gzip.compress(b" " * size)
     before = resident_mib(fuzzed.process.pid)
-    for _ in range(4):
-        assert send(post + b"content-length: %d\r\n\r\n" % size, size) == 413
-        assert send(post + b"transfer-encoding: chunked\r\n\r\n%x\r\n" % size, size) == 413
-        bomb = gzip.compress(b" " * size)
-        head = b"content-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(bomb)
-        assert send(post + head + bomb, 0) == 413
+    for _ in range(2):
+        assert send(b"content-length: %d" % size, plain) == 413
+        assert send(b"transfer-encoding: chunked\r\n\r\n%x" % size, plain) == 413
+        head = b"content-encoding: gzip\r\ncontent-length: %d" % len(bomb)
+        assert send(head, bomb) == 413
 
     assert resident_mib(fuzzed.process.pid) < before + GROWTH_MIB
 
-
-def test_slow_bodies_are_told_so_while_others_are_answered(fuzzed):
-    post = b"POST /v1/models/fuel:predict HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n\r\n"
-    statuses: list[int] = []
-
-    def drip() -> None:
-        with socket.create_connection(fuzzed.address, timeout=30) as connection:
-            connection.sendall(post)
-            done = threading.Event()
-
-            def send() -> None:
-                with contextlib.suppress(OSError):
-                    while not done.wait(0.05):
-                        connection.sendall(b" ")
-
-            sending = threading.Thread(target=send)
-            sending.start()
-            with connection.makefile("rb") as file:
-                statuses.append(read(file, head=False)[0])
-            done.set()
-            sending.join()
-
-    threads = [threading.Thread(target=drip) for _ in range(20)]
-    for thread in threads:
-        thread.start()
-    wire = Wire(fuzzed.address)
-    car = {"weight_kg": 1200, "year": 1980}
-    good_one = Sent(framed("POST", "/v1/models/fuel:predict", [], v1([car])))
-    answered = [wire.ask(good_one) for _ in range(50)]
-    for thread in threads:
-        thread.join()
-    wire.close()
-
-    assert answered == [[200]] * 50
-    assert statuses == [408] * 20
-
-
-# --- gRPC -------------------------------------------------------------------------------------
 
 contents = st.builds(
     pb.InferTensorContents,
@@ -553,16 +402,16 @@ messages = st.builds(
         st.binary(max_size=16) | st.just(struct.pack("<I", 2**32 - 1)), max_size=3
     ),
 )
-TOLD = {"INVALID_ARGUMENT", "NOT_FOUND"}
+CODES = {"INVALID_ARGUMENT", "NOT_FOUND"}
 
 
 @pytest.mark.slow
-def test_messages_of_grpc_are_answered_or_told_what_is_wrong(fuzzed):
-    told: set[str] = set()
+def test_grpc_messages_are_answered_or_refused(fuzzed):
+    text: set[str] = set()
     with grpc.insecure_channel(fuzzed.grpc) as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
 
-        @settings(few, max_examples=1000)
+        @settings(few, max_examples=300)
         @given(messages.map(pb.ModelInferRequest.SerializeToString) | st.binary(max_size=40))
         def ask(message: bytes) -> None:
             error = None
@@ -571,9 +420,9 @@ def test_messages_of_grpc_are_answered_or_told_what_is_wrong(fuzzed):
             except grpc.RpcError as caught:
                 error = caught
             if error is not None:
-                told.add(error.code().name)
-                assert error.code().name in TOLD, error.details()
+                text.add(error.code().name)
+                assert error.code().name in CODES, error.details()
                 assert error.details()
 
         ask()
-    assert told == TOLD
+    assert text == CODES

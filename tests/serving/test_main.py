@@ -32,14 +32,12 @@ from roadworthy.serving.settings import ServerSettings, UsageError
         (["--bundle", "{d}", "--version", "1", "--port", "0"], 1, "is not a model bundle"),
     ],
 )
-def test_what_keeps_it_from_starting_is_told_in_one_line(
-    arguments, code, sentence, tmp_path, capsys
-):
+def test_an_error_at_the_start_is_one_line(arguments, code, sentence, tmp_path, capsys):
     assert main([argument.format(d=tmp_path) for argument in arguments]) == code
 
-    told = capsys.readouterr().err
-    assert sentence.format(d=tmp_path) in told
-    assert told.count("\n") == 1
+    text = capsys.readouterr().err
+    assert sentence.format(d=tmp_path) in text
+    assert text.count("\n") == 1
 
 
 def test_an_unknown_option_is_refused(capsys):

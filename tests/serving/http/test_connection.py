@@ -7,14 +7,17 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import uvicorn
 
-from roadworthy.serving.http.connection import REFUSAL, Connection, ConnectionLimits, Load, expire
+from roadworthy.serving.http.connection import REFUSAL, Connection, Load, expire
 from roadworthy.serving.http.guard import Guard
+from roadworthy.serving.settings import ServerSettings
 
-LIMITS = ConnectionLimits(
+LIMITS = ServerSettings(
+    routing=Path(),
     max_header_bytes=2000,
     max_headers=20,
     max_body_bytes=200_000,
@@ -101,7 +104,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    limits: ConnectionLimits = LIMITS, *, grace: int = 5, idle: int = 60
+    limits: ServerSettings = LIMITS, *, grace: int = 5, idle: int = 60
 ) -> AsyncIterator[Running]:
     app = App()
     config = uvicorn.Config(
@@ -130,7 +133,7 @@ async def running(
 
 
 def over_the_wire(
-    test: Callable[[Running], Awaitable[None]], limits: ConnectionLimits = LIMITS, **kwargs: int
+    test: Callable[[Running], Awaitable[None]], limits: ServerSettings = LIMITS, **kwargs: int
 ) -> None:
     async def run() -> None:
         async with running(limits, **kwargs) as server:
@@ -155,26 +158,20 @@ CHUNKED = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
         (b"GARBAGE\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 50, 400),
         (b"GET / HTTP/9.9\r\nhost: x\r\n\r\n", 400),
-        (b"GET /\x00 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         (b"CONNECT x:443 HTTP/1.1\r\nhost: x\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: x\r\nbad header: x\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nhost: x\r\nx: a\x01b\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nhost: x\r\n folded\r\n\r\n", 400),
         (post(b"", b"content-length: 5"), 400),
         (post(b"", b"transfer-encoding: chunked"), 400),
-        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1e3\r\n\r\n", 400),
         (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: " + b"9" * 60 + b"\r\n\r\n", 400),
-        (CHUNKED + b"zz\r\n", 400),
         (CHUNKED + b"5\r\nabcde1\r\n", 400),
-        (b"GET /" + b"x" * 3000 + b" HTTP/1.1\r\n\r\n", 431),
         (b"GET /" + b"x" * 3000, 431),
         (b"GET / HTTP/1.1\r\nx: " + b"y" * 3000, 431),
         (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 21 + b"\r\n", 431),
         (b"GET / HTTP/1.1\r\nx: " + b"y" * 1_000_000 + b"\r\n\r\n", 431),
     ],
 )
-def test_what_is_no_request_is_refused_in_json_and_the_connection_ends(text, status):
+def test_a_malformed_request_is_refused_in_json_and_the_connection_ends(text, status):
     async def test(server: Running) -> None:
         client = await server.connect()
         client.send(text)
@@ -201,55 +198,38 @@ def test_a_request_is_answered_however_it_is_cut_into_pieces():
     over_the_wire(test)
 
 
-def test_what_follows_a_body_in_chunks_is_no_header():
+def test_trailers_are_no_headers_and_have_a_limit():
     async def test(server: Running) -> None:
         client = await server.connect()
         client.send(CHUNKED + b"1\r\na\r\n0\r\nauthorization: Bearer secret\r\n\r\n")
-
         assert (await client.answer()).status == 200
         assert b"authorization" not in server.app.headers
 
-    over_the_wire(test)
-
-
-@pytest.mark.parametrize("line", [b"x: 1\r\n", b"x"])
-def test_what_follows_a_body_in_chunks_has_an_end(line):
-    async def test(server: Running) -> None:
-        client = await server.connect()
-        client.send(CHUNKED + b"1\r\na\r\n0\r\n" + line * (2_000_000 // len(line)))
-
-        assert (await client.answer()).status == 431
-        assert await client.ended()
+        for line in (b"x: 1\r\n", b"x"):
+            client = await server.connect()
+            client.send(CHUNKED + b"1\r\na\r\n0\r\n" + line * (2_000_000 // len(line)))
+            assert (await client.answer()).status == 431
+            assert await client.ended()
 
     over_the_wire(test)
 
 
-def test_requests_in_a_row_are_answered_in_a_row():
+def test_pipelined_requests_are_answered_in_order_up_to_a_broken_one():
     async def test(server: Running) -> None:
         client = await server.connect()
         paths = [b"/%d" % n for n in range(5)]
-        client.send(b"".join(post(b"x" * 9, path=path) for path in paths))
+        client.send(b"".join(post(b"x" * 9, path=path) for path in paths) + b"GARBAGE\r\n\r\n")
 
         found = [json.loads((await client.answer()).body)["path"].encode() for _ in paths]
 
         assert found == paths
-
-    over_the_wire(test)
-
-
-def test_a_request_before_one_that_is_none_is_answered():
-    async def test(server: Running) -> None:
-        client = await server.connect()
-        client.send(post(b"abc") + b"GARBAGE\r\n\r\n")
-
-        assert (await client.answer()).status == 200
         assert await client.ended()
 
     over_the_wire(test)
 
 
 @pytest.mark.parametrize("body", [b"", b"abc", b"x" * 100_000])
-def test_an_upgrade_that_there_is_not_is_left_out(body):
+def test_an_upgrade_is_ignored(body):
     async def test(server: Running) -> None:
         upgrade = (b"connection: Upgrade", b"upgrade: websocket", b"sec-websocket-key: eA==")
         client = await server.connect()
@@ -278,7 +258,7 @@ def test_a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not():
     over_the_wire(test)
 
 
-def test_who_sends_50_megabytes_is_refused_and_the_connection_goes_on():
+def test_50_megabytes_are_refused_and_the_connection_stays():
     async def test(server: Running) -> None:
         client = await server.connect()
         size = 50_000_000
@@ -295,7 +275,7 @@ def test_who_sends_50_megabytes_is_refused_and_the_connection_goes_on():
     over_the_wire(test)
 
 
-def test_who_asks_first_is_told_to_go_on_or_not():
+def test_expect_100_continue_is_answered():
     async def test(server: Running) -> None:
         client = await server.connect()
         client.send(post(b"", b"expect: 100-continue", length=3))
@@ -311,7 +291,7 @@ def test_who_asks_first_is_told_to_go_on_or_not():
 @pytest.mark.parametrize(
     "text", [b"GET / HT", b"POST / HTTP/1.1\r\nx: ", post(b"ab", length=9), CHUNKED + b"5\r\nab"]
 )
-def test_what_does_not_come_in_time_is_refused(text):
+def test_a_request_that_exceeds_its_time_out_is_refused(text):
     async def test(server: Running) -> None:
         client = await server.connect()
         client.send(text)
@@ -324,18 +304,21 @@ def test_what_does_not_come_in_time_is_refused(text):
     over_the_wire(test, QUICK)
 
 
-def test_what_comes_byte_by_byte_does_not_get_more_time():
+def test_slow_clients_get_no_more_time_and_others_are_answered():
     async def test(server: Running) -> None:
-        client = await server.connect()
-        client.send(post(length=100_000))
+        clients = [await server.connect() for _ in range(10)]
+        for client in clients:
+            client.send(post(length=100_000))
 
         async def drip() -> None:
-            while not client.writer.is_closing():
-                client.send(b"x")
+            while True:
+                for client in clients:
+                    client.send(b"x")
                 await asyncio.sleep(0.05)
 
         dripping = asyncio.create_task(drip())
-        assert (await client.answer()).status == 408
+        assert (await server.ask(post(b"abc"))).status == 200
+        assert {(await client.answer()).status for client in clients} == {408}
         dripping.cancel()
 
     over_the_wire(test, QUICK)
@@ -352,7 +335,7 @@ def test_an_answer_that_takes_too_long_ends_the_connection():
 
 
 @pytest.mark.parametrize("before", [b"", post(b"abc")])
-def test_a_connection_on_which_nothing_is_asked_is_closed(before):
+def test_an_idle_connection_is_closed(before):
     async def test(server: Running) -> None:
         client = await server.connect()
         client.send(before)
@@ -380,7 +363,7 @@ def test_a_client_that_sends_no_more_still_gets_its_answer():
     over_the_wire(test)
 
 
-def test_one_request_too_many_is_told_to_come_again_at_once():
+def test_more_requests_than_the_limit_get_503_at_once():
     async def test(server: Running) -> None:
         # given as many requests as there may be, and some that are not whole
         held = [await server.connect() for _ in range(FEW.max_in_flight)]
@@ -432,14 +415,14 @@ def test_requests_on_their_way_are_answered_when_the_server_stops():
         idle = await server.connect()
         await asyncio.sleep(0.1)
 
-        # when the server is told to stop, and what is missing comes
+        # when the server stops, and the rest of the requests arrives
         server.server.should_exit = True
         assert await idle.ended()
         clients[1].send(b"cd")
         clients[2].send(b"\r\n")
         server.app.may.set()
 
-        # then each is answered, and told that it is the last time
+        # then each is answered, for the last time on its connection
         answers = [await client.answer() for client in clients]
         assert [answer.status for answer in answers] == [200] * 3
         assert {answer.headers["connection"] for answer in answers} == {"close"}
@@ -449,7 +432,7 @@ def test_requests_on_their_way_are_answered_when_the_server_stops():
     over_the_wire(test, grace=20)
 
 
-def test_a_request_that_never_comes_whole_does_not_keep_the_server():
+def test_an_incomplete_request_does_not_keep_the_server_from_stopping():
     async def test(server: Running) -> None:
         clients = [await server.connect() for _ in range(2)]
         clients[0].send(post(b"ab", length=4))

@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from roadworthy.models.tensors import records
 from roadworthy.serving.http import protocol
-from roadworthy.serving.http.model_routes import Target, parse_path
 from roadworthy.serving.models.model_store import ModelVersions
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -33,23 +32,12 @@ def tensors(**columns: tuple) -> dict:
 TENSORS = tensors(weight_kg=("FP64", (1200.0,)), year=("INT64", (1980,)))
 
 
-def test_v1_answers_with_every_field_as_plain_numbers(ask):
-    answer = ask(PREDICT, {"instances": [CAR, CAR | {"origin": "japan", "horsepower": 80}]})
-
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["x-roadworthy-version"] == "1"
-    first, second = answer.json["predictions"]
-    assert first["l_per_100km_low"] < first["l_per_100km"] < first["l_per_100km_high"]
-    assert all(type(number) is float for number in (*first.values(), *second.values()))
-
-
 def test_the_golden_batch_is_answered_over_both_protocols_as_it_was_trained(ask, bundles):
     for version, bundle in enumerate(bundles, start=1):
         golden = bundle.golden
         pin = {"x_roadworthy_version": str(version)}
 
-        rows = ask(PREDICT, {"instances": golden.requests}, **pin).json["predictions"]
+        rows = ask(PREDICT, {"instances": golden.requests}, **pin).json()["predictions"]
         single = [
             ask(
                 INFER,
@@ -58,7 +46,7 @@ def test_the_golden_batch_is_answered_over_both_protocols_as_it_was_trained(ask,
                     | ({"origin": ("BYTES", (r["origin"],))} if "origin" in r else {})
                 ),
                 **pin,
-            ).json
+            ).json()
             for r in golden.requests
         ]
 
@@ -71,50 +59,45 @@ def test_the_golden_batch_is_answered_over_both_protocols_as_it_was_trained(ask,
 BAD_BODIES = [
     (b"", 400, "empty"),
     (b"weight=3", 400, "not JSON"),
-    (b"\xff\xfe", 400, "not JSON"),
     (b'{"instances": [{"weight_kg": "\\ud800", "year": 1980}]}', 400, "not JSON"),
     (b'{"instances": [{"weight_kg": NaN, "year": 1980}]}', 400, "not JSON"),
-    (b'{"instances": [{"weight_kg": Infinity, "year": 1980}]}', 400, "not JSON"),
-    (b'{"instances": [{"weight_kg": 1e999, "year": 1980}]}', 400, "not JSON"),
     (b"[" * 19_000, 400, "nested too deeply"),
-    (b"[" * 900 + b"]" * 900, 400, "not an object"),
+    (b'{"a":' * 2000 + b"1" + b"}" * 2000, 400, "nested too deeply"),
     (b"null", 400, "not an object"),
-    (b"{}", 400, "list of instances"),
-    (b'{"instances": {}}', 400, "list of instances"),
     (b'{"instances": [], "x": 1}', 400, "list of instances"),
     (b'{"instances": []}', 400, "at least one"),
     (b'{"instances": [{"weight_kg": 1, "weight_kg": 1200, "year": 1980}]}', 400, '"weight_kg"'),
     (b'{"instances": [3], "instances": [{"weight_kg": 1200, "year": 1980}]}', 400, '"instances"'),
     (json.dumps({"instances": [CAR] * 51}).encode(), 413, "at most 50"),
     (b" " * 20_001, 413, "at most 20000 bytes"),
+    ([b" " * 15_000] * 3, 413, "at most 20000 bytes"),
     (b'{"instances": [null]}', 422, "is null"),
     (b'{"instances": [[1200, 1980]]}', 422, "is not an object"),
     (b'{"instances": [{"weight_kg": 1' + b"0" * 300 + b', "year": 1980}]}', 422, "2400 kg"),
-    (b'{"instances": [{"weight_kg": 99999999999999999999, "year": 1980}]}', 422, "2400 kg"),
 ]
 
 
 @pytest.mark.parametrize(("body", "status", "words"), BAD_BODIES)
-def test_a_bad_v1_body_is_refused_in_words(ask, body, status, words):
+def test_a_bad_v1_body_is_refused_in_a_sentence(ask, body, status, words):
     answer = ask(PREDICT, body)
 
-    assert answer.status == status
-    assert words in answer.json["error"]
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
     assert answer.headers.get("x-roadworthy-version", "1") == "1"
 
 
-def test_a_word_with_a_colon_is_not_mistaken_for_a_key_said_twice(ask):
+def test_a_colon_in_a_string_does_not_make_a_key_duplicate(ask):
     answer = ask(PREDICT, {"instances": [CAR | {"origin": "a:b"}]})
 
-    assert answer.status == 422
-    assert answer.json["details"][0]["input"] == "a:b"
+    assert answer.status_code == 422
+    assert answer.json()["details"][0]["input"] == "a:b"
 
 
 def test_a_refused_field_is_named_with_row_bound_unit_and_input(ask):
     answer = ask(PREDICT, {"instances": [CAR, {"weight_kg": 50, "year": 1980}]})
 
-    assert answer.status == 422
-    assert answer.json == {
+    assert answer.status_code == 422
+    assert answer.json() == {
         "error": "In row 1, weight_kg is out of range: send 700 to 2400 kg.",
         "details": [
             {
@@ -129,73 +112,49 @@ def test_a_refused_field_is_named_with_row_bound_unit_and_input(ask):
     }
 
 
-def test_a_body_in_chunks_is_read_whole_or_refused_when_it_grows_too_large(ask):
+def test_a_body_in_chunks_is_answered(ask):
     body = orjson.dumps({"instances": [CAR]})
 
-    assert ask(PREDICT, chunks=[body[:9], body[9:]]).status == 200
-    assert ask(PREDICT, chunks=[b" " * 15_000] * 3).status == 413
-
-
-def test_a_declared_length_that_is_too_large_is_refused_before_reading(ask):
-    assert ask(PREDICT, chunks=[b"x"], content_length="20001").status == 413
-    assert ask(PREDICT, chunks=[b"x"], content_length="9" * 40).status == 413
+    assert ask(PREDICT, [body[:9], body[9:]]).status_code == 200
 
 
 def test_a_body_that_is_compressed_by_gzip_is_taken_within_the_limit(ask):
     body = json.dumps({"instances": [CAR]}).encode()
     plain, packed = ask(PREDICT, body), ask(PREDICT, gzip.compress(body), content_encoding="GZIP")
-    assert (packed.status, packed.body) == (200, plain.body)
+    assert (packed.status, packed.content) == (200, plain.content)
 
     bomb = gzip.compress(b" " * 10_000_000)
     assert len(bomb) < 20_000
-    assert ask(PREDICT, bomb, content_encoding="gzip").status == 413
+    assert ask(PREDICT, bomb, content_encoding="gzip").status_code == 413
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"\x1f\x8b", gzip.compress(b"{}", mtime=0)[:-1]])
-def test_what_is_said_to_be_gzip_and_is_not_is_refused(ask, body):
-    answer = ask(PREDICT, body, content_encoding="gzip")
+@pytest.mark.parametrize(
+    ("coding", "body", "status"),
+    [
+        ("gzip", b"", 400),
+        ("gzip", b"{}", 400),
+        ("gzip", gzip.compress(b"{}", mtime=0)[:-1], 400),
+        ("br", b"x", 415),
+    ],
+)
+def test_a_body_that_is_not_whole_gzip_is_refused(ask, coding, body, status):
+    answer = ask(PREDICT, body, content_encoding=coding)
 
-    assert answer.status == 400
-    assert "gzip" in answer.json["error"]
-
-
-def test_a_body_that_is_compressed_otherwise_is_refused(ask):
-    answer = ask(PREDICT, b"x", content_encoding="br")
-
-    assert answer.status == 415
-    assert answer.headers["accept-encoding"] == "gzip, identity"
-
-
-@pytest.mark.parametrize("path", [PREDICT, INFER])
-def test_a_body_that_is_nested_deeply_is_told_so(ask, path):
-    for body in (b"[" * 9000 + b"]" * 9000, b"[" * 9000, b'{"a":' * 2000 + b"1" + b"}" * 2000):
-        answer = ask(path, body)
-
-        assert answer.status == 400
-        assert "nested too deeply" in answer.json["error"]
+    assert answer.status_code == status
+    assert "gzip" in answer.json()["error"]
 
 
-def test_a_long_number_beside_a_key_that_is_said_twice_is_refused(ask):
-    text = '{"id": "a", "id": "b", "parameters": {"n": 1%s.0}, "inputs": []}' % ("0" * 300)
-    assert ask(INFER, text.encode()).status == 400
-    text = text.replace('"inputs": []', '"inputs": ' + json.dumps(TENSORS["inputs"]))
-    answer = ask(INFER, text.encode())
-
-    assert answer.status == 400
-    assert "is duplicate" in answer.json["error"]
-
-
-def test_who_hangs_up_gets_no_answer(ask):
+def test_a_client_that_disconnects_gets_no_answer(ask):
     sent = []
 
-    async def hung_up():
+    async def disconnected():
         return {"type": "http.disconnect"}
 
     async def send(message):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": []}
-    asyncio.run(ask.routes_app(scope, hung_up, send))
+    asyncio.run(ask.app(scope, disconnected, send))
 
     assert sent == []
 
@@ -203,20 +162,14 @@ def test_who_hangs_up_gets_no_answer(ask):
 def test_v2_answers_a_tensor_per_field_with_version_and_id(ask):
     answer = ask(INFER, TENSORS | {"id": "car 7"})
 
-    assert answer.status == 200
+    assert answer.status_code == 200
     assert answer.headers["x-roadworthy-version"] == "1"
-    document = answer.json
+    document = answer.json()
     assert (document["model_name"], document["model_version"]) == ("fuel", "1")
     assert document["id"] == "car 7"
     assert {(o["datatype"], *o["shape"]) for o in document["outputs"]} == {("FP64", 1)}
-    (predicted,) = ask(PREDICT, {"instances": [CAR]}).json["predictions"]
+    (predicted,) = ask(PREDICT, {"instances": [CAR]}).json()["predictions"]
     assert {o["name"]: o["data"][0] for o in document["outputs"]} == predicted
-
-
-def test_v2_gives_only_the_outputs_that_are_asked_for(ask):
-    answer = ask(INFER, TENSORS | {"outputs": [{"name": "mpg"}]})
-
-    assert [output["name"] for output in answer.json["outputs"]] == ["mpg"]
 
 
 def with_tensor(**changes: object) -> dict:
@@ -226,34 +179,24 @@ def with_tensor(**changes: object) -> dict:
 
 BAD_TENSORS = [
     ({}, 400, "list of inputs"),
-    ({"inputs": {}}, 400, "list of inputs"),
-    ({"inputs": []}, 400, "list of inputs"),
     (TENSORS | {"x": 1}, 400, "list of inputs"),
     (TENSORS | {"id": 3}, 400, "is not a string"),
     (TENSORS | {"outputs": {"name": "mpg"}}, 400, "not a list"),
     (TENSORS | {"outputs": [{"name": "km"}]}, 400, "l_per_100km"),
-    (TENSORS | {"outputs": [[]]}, 400, "l_per_100km"),
     ({"inputs": [3]}, 400, "not a tensor"),
     (with_tensor(x=1), 400, "not a tensor"),
     (with_tensor(name=None), 400, "no name"),
     (with_tensor(name="weight_lb"), 422, "weight_lb is not a field"),
     (with_tensor(name="year", data=[1980]), 400, "twice"),
     (with_tensor(datatype="BYTES"), 422, "none of FP64"),
-    (with_tensor(datatype=["FP64"]), 422, "none of FP64"),
     (with_tensor(shape=1), 400, "shape of weight_kg"),
-    (with_tensor(shape=[]), 400, "shape of weight_kg"),
     (with_tensor(shape=[1, 2]), 400, "shape of weight_kg"),
-    (with_tensor(shape=[True]), 400, "shape of weight_kg"),
     (with_tensor(shape=[-1]), 400, "shape of weight_kg"),
     (with_tensor(shape=[0], data=[]), 400, "at least one"),
     (with_tensor(shape=[51], data=[1200] * 51), 413, "at most 50"),
     (with_tensor(shape=[2]), 400, "has 1 values"),
-    (with_tensor(shape=[2], data=[1200, 1200]), 400, "as many"),
     (with_tensor(data=None), 400, "not a list"),
     (with_tensor(data=[[1200]]), 422, "is not a number"),
-    (with_tensor(data=["1200"]), 422, "is not a number"),
-    (with_tensor(data=[None]), 422, "is null"),
-    (with_tensor(data=[True]), 422, "is not a number"),
     (with_tensor(data=[12]), 422, "700 to 2400 kg"),
     (with_tensor(datatype="INT64", data=[1200.5]), 422, "not a whole number"),
     (with_tensor(data=None, parameters={"binary_data_size": 8}), 400, "bytes of weight_kg"),
@@ -262,20 +205,25 @@ BAD_TENSORS = [
 
 
 @pytest.mark.parametrize(("body", "status", "words"), BAD_TENSORS)
-def test_a_bad_v2_body_is_refused_in_words(ask, body, status, words):
+def test_a_bad_v2_body_is_refused_in_a_sentence(ask, body, status, words):
     answer = ask(INFER, body)
 
-    assert answer.status == status
-    assert words in answer.json["error"]
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
 
 
-def test_v2_refuses_a_key_said_twice_wherever_it_is(ask):
-    body = orjson.dumps(TENSORS).replace(b'"name":"year"', b'"name":"year","name":"year"')
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"name":"year"', b'"name":"year","name":"year"'),
+        (b'{"inputs"', b'{"id":"a","id":"b","parameters":{"n":1' + b"0" * 300 + b'.0},"inputs"'),
+    ],
+)
+def test_v2_refuses_a_duplicate_key_wherever_it_is(ask, old, new):
+    answer = ask(INFER, orjson.dumps(TENSORS).replace(old, new))
 
-    assert ask(INFER, body).status == 400
-    deep = b'{"a":' * 900 + b"1" + b"}" * 900
-    nested = orjson.dumps(with_tensor(parameters={"a": 1})).replace(b'{"a":1}', deep)
-    assert ask(INFER, nested).status in (200, 400)
+    assert answer.status_code == 400
+    assert "is duplicate" in answer.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -285,50 +233,34 @@ def test_v2_refuses_a_key_said_twice_wherever_it_is(ask):
         ("FP32", struct.pack("<f", 1200), 200, ""),
         ("INT32", struct.pack("<i", 1200), 200, ""),
         ("FP64", struct.pack("<d", math.nan), 422, "is not a finite number"),
-        ("FP64", struct.pack("<d", math.inf), 422, "is not a finite number"),
         ("FP64", struct.pack("<f", 1200), 400, "send 8 for each value"),
-        ("FP64", struct.pack("<dd", 1200, 1300), 400, "send 8 for each value"),
+        ("BYTES", b"\x03\0\0\0usa", 200, ""),
+        ("BYTES", b"\x03\0\0\0usb", 422, "one of usa, europe, japan"),
+        ("BYTES", b"\x03\0\0\0us", 400, "in the middle of a string"),
+        ("BYTES", b"\x02\0\0\0\xff\xff", 400, "is not UTF-8"),
+        ("BYTES", b"\x03\0\0\0usa\x03\0\0\0usa", 400, "has 2 values"),
     ],
 )
-def test_v2_takes_numbers_as_bytes(ask, kind, packed, status, words):
-    answer = ask_with_bytes(ask, "weight_kg", kind, packed)
+def test_v2_takes_tensors_as_bytes(ask, kind, packed, status, words):
+    name = "origin" if kind == "BYTES" else "weight_kg"
+    parameters = {"binary_data_size": len(packed)}
+    first = {"name": name, "shape": [1], "datatype": kind, "parameters": parameters}
+    others = [one for one in TENSORS["inputs"] if one["name"] != name]
+    text = orjson.dumps({"inputs": [first, *others]})
 
-    assert answer.status == status
-    assert words in answer.json.get("error", "")
+    answer = ask(INFER, text + packed, inference_header_content_length=str(len(text)))
 
-
-@pytest.mark.parametrize(
-    ("packed", "status", "words"),
-    [
-        (b"\x03\0\0\0usa", 200, ""),
-        (b"\x03\0\0\0usb", 422, "one of usa, europe, japan"),
-        (b"\x03\0\0\0us", 400, "in the middle of a string"),
-        (b"\x02\0\0\0\xff\xff", 400, "is not UTF-8"),
-        (b"\x03\0\0\0usa\x03\0\0\0usa", 400, "has 2 values"),
-        (b"", 400, "has 0 values"),
-    ],
-)
-def test_v2_takes_strings_as_bytes(ask, packed, status, words):
-    answer = ask_with_bytes(ask, "origin", "BYTES", packed, *TENSORS["inputs"][:1])
-
-    assert answer.status == status
-    assert words in answer.json.get("error", "")
+    assert answer.status_code == status
+    assert words in answer.json().get("error", "")
 
 
 def test_v2_refuses_bytes_that_no_tensor_claims_and_a_length_that_does_not_fit(ask):
     text = orjson.dumps(TENSORS)
     header = "inference_header_content_length"
 
-    assert "3 bytes follow" in ask(INFER, text + b"abc", **{header: str(len(text))}).json["error"]
+    assert "3 bytes follow" in ask(INFER, text + b"abc", **{header: str(len(text))}).json()["error"]
     for length in ("-1", "x", "99999", "9" * 30, ""):
-        assert "does not fit" in ask(INFER, text, **{header: length}).json["error"]
-
-
-def ask_with_bytes(ask, name: str, kind: str, packed: bytes, *others: dict):
-    parameters = {"binary_data_size": len(packed)}
-    first = {"name": name, "shape": [1], "datatype": kind, "parameters": parameters}
-    text = orjson.dumps({"inputs": [first, *others, TENSORS["inputs"][1]]})
-    return ask(INFER, text + packed, inference_header_content_length=str(len(text)))
+        assert "does not fit" in ask(INFER, text, **{header: length}).json()["error"]
 
 
 def test_an_answer_that_is_no_number_is_never_sent(ask, loaded, monkeypatch):
@@ -338,8 +270,8 @@ def test_an_answer_that_is_no_number_is_never_sent(ask, loaded, monkeypatch):
     for path, body in ((PREDICT, {"instances": [CAR]}), (INFER, TENSORS)):
         answer = ask(path, body)
 
-        assert answer.status == 422
-        assert "l_per_100km that is not a finite number" in answer.json["error"]
+        assert answer.status_code == 422
+        assert "l_per_100km that is not a finite number" in answer.json()["error"]
 
 
 def test_a_version_can_be_pinned_by_header_or_by_path(ask):
@@ -348,17 +280,17 @@ def test_a_version_can_be_pinned_by_header_or_by_path(ask):
     by_path = ask("/v2/models/fuel/versions/2/infer", TENSORS)
 
     assert pinned.headers["x-roadworthy-version"] == "2"
-    assert by_path.json["model_version"] == by_path.headers["x-roadworthy-version"] == "2"
-    assert pinned.json != champion.json
-    assert by_path.json["outputs"][0]["data"] == [pinned.json["predictions"][0]["l_per_100km"]]
+    assert by_path.json()["model_version"] == by_path.headers["x-roadworthy-version"] == "2"
+    assert pinned.json() != champion.json()
+    assert by_path.json()["outputs"][0]["data"] == [pinned.json()["predictions"][0]["l_per_100km"]]
 
 
 @pytest.mark.parametrize("version", ["3", "x", "1.0", "-1", "\u00e9"])
-def test_a_version_that_is_not_held_is_a_404_that_says_which_are(ask, version):
+def test_a_version_that_is_not_loaded_is_a_404_with_the_loaded_ones(ask, version):
     answer = ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version=version)
 
-    assert answer.status == 404
-    assert answer.json["error"].endswith("there is 1 and 2.")
+    assert answer.status_code == 404
+    assert answer.json()["error"].endswith("there is 1 and 2.")
 
 
 def test_without_a_champion_only_the_pinned_challenger_answers(ask, loaded):
@@ -366,30 +298,22 @@ def test_without_a_champion_only_the_pinned_challenger_answers(ask, loaded):
 
     answer = ask(PREDICT, {"instances": [CAR]})
 
-    assert answer.status == 503
+    assert answer.status_code == 503
     assert answer.headers["retry-after"] == "1"
-    assert "no champion deployed yet" in answer.json["error"]
-    assert "version 2" in answer.json["error"]
-    assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="2").status == 200
-    assert ask("/v2/models/fuel/ready", method="GET").status == 503
-
-
-def test_with_nothing_loaded_a_known_model_is_not_ready(ask):
-    ask.store.put(ModelVersions("fuel"))
-
-    assert ask(PREDICT, {"instances": [CAR]}).status == 503
-    assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="1").status == 404
-    assert ask("/v2/models/fuel", method="GET").json["inputs"] == []
+    assert "no champion deployed yet" in answer.json()["error"]
+    assert "version 2" in answer.json()["error"]
+    assert ask(PREDICT, {"instances": [CAR]}, x_roadworthy_version="2").status_code == 200
+    assert ask("/v2/models/fuel/ready", method="GET").status_code == 503
 
 
 @pytest.mark.parametrize(
     "path", ["/v1/models/oil:predict", "/v2/models/oil/infer", "/v2/models/oil"]
 )
-def test_an_unknown_model_is_a_404_that_says_which_there_are(ask, path):
+def test_an_unknown_model_is_a_404_with_the_known_ones(ask, path):
     answer = ask(path)
 
-    assert answer.status == 404
-    assert answer.json["error"] == 'There is no model "oil" here: there is fuel.'
+    assert answer.status_code == 404
+    assert answer.json()["error"] == 'There is no model "oil" here: there is fuel.'
 
 
 @pytest.mark.parametrize(
@@ -403,174 +327,65 @@ def test_an_unknown_model_is_a_404_that_says_which_there_are(ask, path):
 def test_a_wrong_method_is_a_405_that_names_the_right_one(ask, method, path, allowed):
     answer = ask(path, method=method)
 
-    assert answer.status == 405
+    assert answer.status_code == 405
     assert answer.headers["allow"] == allowed
-
-
-def test_what_a_model_cannot_do_is_a_404(ask):
-    assert ask("/v1/models/fuel:explain").status == 404
 
 
 def test_metadata_names_versions_inputs_and_outputs(ask):
     answer = ask("/v2/models/fuel", method="GET")
 
-    document = answer.json
+    document = answer.json()
     assert document["versions"] == ["1", "2"]
     inputs = {part["name"]: part["datatype"] for part in document["inputs"]}
     assert (inputs["weight_kg"], inputs["year"], inputs["origin"]) == ("FP64", "INT64", "BYTES")
     assert {part["name"] for part in document["outputs"]} >= {"l_per_100km", "mpg"}
 
 
-def test_the_card_tells_what_the_page_shows_and_is_sent_once(ask, bundles):
+def test_the_card_has_the_content_of_the_page_and_is_cached(ask, bundles):
     card = ask("/v2/models/fuel/card", method="GET")
 
-    told = card.json
-    assert (told["model"], told["version"], told["challenger"]) == ("fuel", 1, 2)
-    assert told["digest"] == bundles[0].digest
-    assert told["since"] == "2026-01-02T03:04:05+00:00"
-    assert told["candidate"] == bundles[0].manifest.candidate
-    assert told["request"]["properties"]["weight_kg"]["unit"] == "kg"
-    assert told["answer"]["properties"]["mpg"]["unit"] == "mpg"
-    assert told["page"] == bundles[0].profile["page"]
+    card_document = card.json()
+    assert (card_document["model"], card_document["version"], card_document["challenger"]) == (
+        "fuel",
+        1,
+        2,
+    )
+    assert card_document["digest"] == bundles[0].digest
+    assert card_document["since"] == "2026-01-02T03:04:05+00:00"
+    assert card_document["candidate"] == bundles[0].manifest.candidate
+    assert card_document["request"]["properties"]["weight_kg"]["unit"] == "kg"
+    assert card_document["answer"]["properties"]["mpg"]["unit"] == "mpg"
+    assert card_document["page"] == bundles[0].profile["page"]
     assert card.headers["cache-control"] == "no-cache"
     again = ask("/v2/models/fuel/card", method="GET", if_none_match=card.headers["etag"])
-    assert (again.status, again.body) == (304, b"")
+    assert (again.status, again.content) == (304, b"")
 
 
-def test_what_is_not_asked_of_a_model_is_passed_on(ask):
-    ask("/v2", method="GET")
-    ask("/", method="GET")
-    ask("/", method="GET", accept="text/html,*/*")
-
-    assert ask.passed_on == ["/v2", "/", "/index.html"]
+def test_other_requests_are_passed_on_and_browsers_get_the_page(ask):
+    assert ask("/v2", method="GET").text == "other: /v2"
+    assert ask("/", method="GET").text == "other: /"
+    assert ask("/", method="GET", accept="text/html,*/*").text == "other: /index.html"
 
 
-def test_the_figures_are_read_and_not_written(ask):
-    figures = ask("/metrics", method="GET")
+def test_metrics_are_read_and_not_written(ask):
+    metrics = ask("/metrics", method="GET")
     refused = ask("/metrics", {})
 
-    assert figures.headers["content-type"].startswith("text/plain; version=")
-    assert b'roadworthy_version{model="fuel",role="champion",version="1"} 1.0' in figures.body
-    assert (refused.status, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert metrics.headers["content-type"].startswith("text/plain; version=")
+    assert b'roadworthy_version{model="fuel",role="champion",version="1"} 1.0' in metrics.content
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
 
 
-def test_the_card_tells_how_the_versions_share(ask):
+def test_the_card_has_the_traffic_weights(ask):
     ask.store.put(replace(ask.store.models["fuel"], weight=10, state="shifting"))
 
-    card = ask("/v2/models/fuel/card", method="GET").json
+    card = ask("/v2/models/fuel/card", method="GET").json()
 
     assert card["state"] == "shifting"
     assert card["split"] == [
         {"version": 1, "role": "champion", "weight": 90, "share": 90},
         {"version": 2, "role": "challenger", "weight": 10, "share": 10},
     ]
-
-
-@pytest.mark.parametrize(
-    ("path", "asked"),
-    [
-        ("/v1/models/a:predict", Target("a", "predict", None)),
-        ("/v2/models/a", Target("a", "metadata", None)),
-        ("/v2/models/a/versions/3", Target("a", "metadata", "3")),
-        ("/v2/models/a/versions/3/infer", Target("a", "infer", "3")),
-        ("/v1/models/a", None),
-        ("/v2/models/a/b", None),
-        ("/v2/health/ready", None),
-    ],
-)
-def test_paths(path, asked):
-    assert parse_path(path) == asked
-
-
-KEYS = ("instances", "inputs", "outputs", "id", "parameters", "name", "shape", "datatype", "data")
-values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.sampled_from(["FP64", "INT64", "BYTES", "usa", "weight_kg", "year", "mpg"])
-    | st.text(max_size=4)
-    | st.sampled_from([1200, 1980, 1980.0, [1], [1, 1]]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(
-                [
-                    "instances",
-                    "inputs",
-                    "outputs",
-                    "id",
-                    "parameters",
-                    "name",
-                    "shape",
-                    "datatype",
-                    "data",
-                    "weight_kg",
-                    "year",
-                    "x",
-                ]
-            ),
-            inner,
-            max_size=4,
-        )
-    ),
-    max_leaves=15,
-)
-tensor = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(["weight_kg", "year", "origin"]) | values,
-        "shape": st.sampled_from([[1], [1, 1]]) | values,
-        "datatype": st.sampled_from(["FP64", "INT32", "BYTES"]) | values,
-        "data": st.sampled_from([[1200], [1980], ["usa"], [[1200]]]) | values,
-    },
-    optional={"parameters": values},
-)
-bodies = st.one_of(
-    values,
-    st.fixed_dictionaries({"instances": st.lists(values, max_size=3)}),
-    st.fixed_dictionaries(
-        {"inputs": st.lists(tensor, max_size=3)}, optional={"outputs": values, "id": values}
-    ),
-)
-
-
-@settings(
-    max_examples=300,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    body=bodies.map(orjson.dumps) | st.binary(max_size=60), path=st.sampled_from([PREDICT, INFER])
-)
-def test_whatever_is_sent_is_answered_with_2xx_or_4xx(ask, body, path):
-    answer = ask(path, body)
-
-    assert answer.status in (200, 400, 413, 422)
-    assert ("error" in answer.json) == (answer.status != 200)
-
-
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    tail=st.binary(max_size=24),
-    length=st.none() | st.integers(-2, 400).map(str) | st.text("0123456789ax", max_size=12),
-    size=values | st.integers(0, 24),
-    kind=st.sampled_from(["FP64", "FP32", "INT32", "BYTES"]),
-    name=st.sampled_from(["weight_kg", "origin"]),
-)
-def test_tensors_sent_as_bytes_are_answered_with_2xx_or_4xx(ask, tail, length, size, kind, name):
-    tensor = {
-        "name": name,
-        "shape": [1],
-        "datatype": kind,
-        "parameters": {"binary_data_size": size},
-    }
-    text = orjson.dumps({"inputs": [tensor, *TENSORS["inputs"][-1:]]})
-
-    answer = ask(INFER, text + tail, inference_header_content_length=length or str(len(text)))
-
-    assert answer.status in (200, 400, 422)
 
 
 @given(

@@ -67,21 +67,6 @@ def test_every_answer_is_counted_once(one, batches):
             assert below == sum(value <= edge for value in values)
 
 
-def test_what_is_refused_has_no_time_and_no_prediction(one):
-    metrics = Metrics(ModelStore())
-
-    answer(
-        metrics, [Observation(one, "v2", 422, 0.0, None), Observation(None, "v2", 404, 0.0, None)]
-    )
-
-    figures = read(metrics)
-    assert figures["roadworthy_requests_total"] == {
-        ("fuel", "v2", "422", "1"): 1,
-        ("", "v2", "404", ""): 1,
-    }
-    assert "roadworthy_request_seconds_count" not in figures
-
-
 def test_versions_with_different_bounds_are_one_family(one, loaded):
     metrics = Metrics(ModelStore())
     other = replace(loaded[1], predictions={"mpg": {"edges": [15.0]}})
@@ -94,25 +79,7 @@ def test_versions_with_different_bounds_are_one_family(one, loaded):
     assert asyncio.run(metrics.text()).count(b"# TYPE roadworthy_prediction histogram") == 1
 
 
-def test_what_is_in_flight_is_told_until_nothing_is():
-    asked = [3]
-
-    async def told(metrics: Metrics) -> float:
-        while (found := metrics.in_flight.collect()[0].samples[0].value) != asked[0]:
-            await asyncio.sleep(0.01)
-        return found
-
-    async def ask() -> list[float]:
-        metrics = Metrics(ModelStore(), lambda: asked[0])
-        metrics.refused("v1", 503)
-        first = await asyncio.wait_for(told(metrics), 10)
-        asked[0] = 0  # and nobody asks anything any more
-        return [first, await asyncio.wait_for(told(metrics), 10)]
-
-    assert asyncio.run(ask()) == [3, 0]
-
-
-def test_what_was_compared_is_told_of_both_and_as_a_difference(one, loaded):
+def test_compared_answers_are_observed_and_so_is_their_difference(one, loaded):
     metrics = Metrics(ModelStore())
 
     theirs, ours = answers(one, 20.0, 40.0, 0.0, 0.0), answers(one, 22.0, 40.0, 0.0, 1.0)
@@ -172,19 +139,7 @@ def test_labels_and_booleans_are_counted_by_label_and_lists_by_element(one, monk
     }
 
 
-def test_too_many_labels_are_told_as_one(one, monkeypatch):
-    monkeypatch.setattr(one.scorer, "outputs", ["label"])
-    metrics = Metrics(ModelStore())
-    many = {"label": np.array([f"label {n}" for n in range(150)], object)}
-
-    answer(metrics, [Observation(one, "v1", 200, 0.1, many)])
-
-    labels = read(metrics)["roadworthy_prediction_labels_total"]
-    assert len(labels) == 101
-    assert labels["other", "fuel", "label", "1"] == 50
-
-
-def test_what_is_held_is_told_with_role_share_and_age(loaded):
+def test_loaded_versions_have_role_weight_and_age(loaded):
     store = ModelStore()
     metrics = Metrics(store)
 
@@ -222,7 +177,7 @@ asyncio.run(answer())
 """
 
 
-def test_the_figures_of_several_processes_are_one(tmp_path):
+def test_the_metrics_of_several_processes_are_added_up(tmp_path):
     def answered(count: int) -> str:
         return subprocess.run(
             [sys.executable, "-c", _PROCESS, str(count)],
@@ -233,8 +188,8 @@ def test_the_figures_of_several_processes_are_one(tmp_path):
         ).stdout
 
     answered(3)
-    told = answered(4)
+    text = answered(4)
 
     labels = 'model="m",protocol="v1",status="200",version="1"'
-    assert f"roadworthy_requests_total{{{labels}}} 7.0" in told
-    assert 'roadworthy_prediction_bucket{le="2.0",model="m",output="y",version="1"} 7.0' in told
+    assert f"roadworthy_requests_total{{{labels}}} 7.0" in text
+    assert 'roadworthy_prediction_bucket{le="2.0",model="m",output="y",version="1"} 7.0' in text

@@ -1,11 +1,10 @@
-"""Who answers: the one that is asked for, the one whose turn it is, and never a bad challenger."""
+"""Which version answers: the requested one, or the one whose turn it is unless it fails."""
 
 import asyncio
 import logging
 from collections import Counter
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,7 +35,7 @@ def version(number: int, graph: bytes, most: int = 1000) -> LoadedVersion:
     return LoadedVersion(release, manifest, {}, PREDICTIONS, Scorer(graph), RequestSchema(schema))
 
 
-class Asking:
+class Requests:
     """Traffic over a champion that answers x, and a challenger."""
 
     def __init__(self, challenger: LoadedVersion | None = None, **routing) -> None:
@@ -63,9 +62,9 @@ class Asking:
         return asyncio.run(ask())
 
     def figures(self) -> dict[str, float]:
-        return asyncio.run(self.told())
+        return asyncio.run(self.samples())
 
-    async def told(self) -> dict[str, float]:
+    async def samples(self) -> dict[str, float]:
         families = text_string_to_metric_families((await self.metrics.text()).decode())
         return {
             " ".join([sample.name, *(f"{k}={v}" for k, v in sorted(sample.labels.items()))]): (
@@ -88,22 +87,22 @@ def test_each_hundred_requests_are_split_exactly_and_evenly(weight, turns):
 
 
 @pytest.mark.parametrize("weight", [0, 10, 50, 100])
-def test_the_challenger_answers_its_share_and_each_answer_names_its_version(weight):
-    asking = Asking(version(2, graphs.failing()), weight=weight)
+def test_the_challenger_answers_by_weight_and_each_response_names_its_version(weight):
+    requests = Requests(version(2, graphs.failing()), weight=weight)
 
-    answered = asking.many(*[float(n % 10) for n in range(100)])
+    answered = requests.many(*[float(n % 10) for n in range(100)])
 
     assert Counter(number for number, _ in answered) == Counter({1: 100 - weight, 2: weight})
     assert [values for _, values in answered] == [[float(n % 10)] for n in range(100)]
 
 
-def test_who_asks_for_a_version_gets_it_whatever_the_share():
-    asking = Asking(version(2, graphs.failing()), weight=50)
+def test_a_request_for_a_version_gets_it_whatever_the_weight():
+    requests = Requests(version(2, graphs.failing()), weight=50)
 
-    assert {number for number, _ in asking.many(*[1.0] * 10, pinned="1")} == {1}
-    assert {number for number, _ in asking.many(*[1.0] * 10, pinned="2")} == {2}
+    assert {number for number, _ in requests.many(*[1.0] * 10, pinned="1")} == {1}
+    assert {number for number, _ in requests.many(*[1.0] * 10, pinned="2")} == {2}
     with pytest.raises(Rejection, match='Version "3" of m is not loaded here: there is 1 and 2'):
-        asking.many(1.0, pinned="3")
+        requests.many(1.0, pinned="3")
 
 
 @pytest.mark.parametrize(
@@ -115,13 +114,13 @@ def test_who_asks_for_a_version_gets_it_whatever_the_share():
     ],
 )
 def test_where_the_challenger_fails_the_champion_answers(graph, x, reason, caplog):
-    asking = Asking(version(2, graph), weight=100)
+    requests = Requests(version(2, graph), weight=100)
 
     with caplog.at_level(logging.WARNING):
-        answered = asking.many(*[x] * 6)
+        answered = requests.many(*[x] * 6)
 
     assert answered == [(1, [x])] * 6
-    figures = asking.figures()
+    figures = requests.figures()
     # it is given up after some failures: then it is not even asked
     failures = figures[f"roadworthy_fallbacks_total model=m reason={reason} version=2"]
     given_up = figures["roadworthy_fallbacks_total model=m reason=breaker version=2"]
@@ -131,19 +130,11 @@ def test_where_the_challenger_fails_the_champion_answers(graph, x, reason, caplo
     assert caplog.messages[0].startswith("Version 2 of m did not answer, version 1 did: ")
 
 
-def test_the_champions_time_does_not_count_how_long_the_challenger_was_waited_for():
-    asking = Asking(version(2, graphs.looping(graphs.ENDLESS)), weight=100)
-
-    asking.many(1.0)
-
-    assert asking.figures()["roadworthy_request_seconds_sum model=m version=1"] < LIMITS.seconds
-
-
-def test_one_that_is_asked_for_and_fails_is_told_to():
-    asking = Asking(version(2, graphs.failing()))
+def test_a_request_for_a_challenger_that_fails_is_refused():
+    requests = Requests(version(2, graphs.failing()))
 
     with pytest.raises(RefusedError) as caught:
-        asking.many(20.0, pinned="2")
+        requests.many(20.0, pinned="2")
 
     assert caught.value.rejection.status == 503
     assert "The challenger, version 2 of m, does not answer this request" in str(caught.value)
@@ -151,112 +142,96 @@ def test_one_that_is_asked_for_and_fails_is_told_to():
 
 
 def test_a_request_that_only_the_challenger_refuses_is_answered_by_the_champion():
-    asking = Asking(version(2, graphs.failing(), most=5), weight=100)
+    requests = Requests(version(2, graphs.failing(), most=5), weight=100)
 
-    assert asking.many(7.0) == [(1, [7.0])]
-    assert asking.figures()["roadworthy_fallbacks_total model=m reason=error version=2"] == 1
+    assert requests.many(7.0) == [(1, [7.0])]
+    assert requests.figures()["roadworthy_fallbacks_total model=m reason=error version=2"] == 1
 
 
 def test_a_request_that_both_refuse_is_no_failure_of_the_challenger():
-    asking = Asking(version(2, graphs.failing()), weight=100)
+    requests = Requests(version(2, graphs.failing()), weight=100)
 
     with pytest.raises(RefusedError) as caught:
-        asking.many(2000.0)
+        requests.many(2000.0)
 
     assert caught.value.rejection.status == 422
-    asking.model = replace(asking.model, breaker=CircuitBreaker(Scorer(graphs.rooted()), LIMITS))
-    asking.model = replace(
-        asking.model, champion=replace(asking.champion, scorer=Scorer(graphs.rooted()))
+    requests.model = replace(
+        requests.model, breaker=CircuitBreaker(Scorer(graphs.rooted()), LIMITS)
+    )
+    requests.model = replace(
+        requests.model, champion=replace(requests.champion, scorer=Scorer(graphs.rooted()))
     )
     for _ in range(LIMITS.failures):
         with pytest.raises(RefusedError):
-            asking.many(-1.0)
-    assert asking.model.breaker is not None
-    assert not asking.model.breaker.is_open
-    figures = asking.figures()
-    requests = "roadworthy_requests_total model=m protocol=v1 status=422 version=1"
-    assert figures[requests] == 1 + LIMITS.failures
+            requests.many(-1.0)
+    assert requests.model.breaker is not None
+    assert not requests.model.breaker.is_open
+    figures = requests.figures()
+    name = "roadworthy_requests_total model=m protocol=v1 status=422 version=1"
+    assert figures[name] == 1 + LIMITS.failures
     assert not any(name.startswith("roadworthy_fallbacks_total ") for name in figures)
 
 
-def test_an_answer_of_the_champion_that_is_no_number_is_refused():
-    asking = Asking()
-    rooted = replace(asking.champion, scorer=Scorer(graphs.rooted()))
-    asking.model = ModelVersions("m", rooted)
-
-    with pytest.raises(RefusedError) as caught:
-        asking.many(-1.0)
-
-    assert caught.value.rejection.status == 422
-
-
-async def shadowed(asking: Asking, *values: float) -> dict[str, float]:
-    """Ask, and wait until each request was put to both versions."""
+async def shadowed(requests: Requests, *values: float) -> dict[str, float]:
+    """Send requests, and wait until both versions answered each."""
     for n, x in enumerate(values, start=1):
-        await asyncio.sleep(0.02)  # so many in a second are compared, and no more
-        await asking(x)
+        await asyncio.sleep(0.02)  # at most 100 are compared per second
+        await requests(x)
         for _ in range(1000):
-            told = await asking.told()
-            if sum(v for k, v in told.items() if k.startswith("roadworthy_shadow_total ")) == n:
+            samples = await requests.samples()
+            if sum(v for k, v in samples.items() if k.startswith("roadworthy_shadow_total ")) == n:
                 break
             await asyncio.sleep(0.01)
         else:
             pytest.fail("a request was not compared")
-    return await asking.told()
+    return await requests.samples()
 
 
 @pytest.mark.parametrize("weight", [0, 100])
 def test_both_versions_are_compared_on_the_same_requests(weight):
-    asking = Asking(version(2, graphs.failing()), weight=weight, shadow=True)
+    requests = Requests(version(2, graphs.failing()), weight=weight, shadow=True)
 
-    figures = asyncio.run(shadowed(asking, 1.0, 3.0, 5.0))
+    figures = asyncio.run(shadowed(requests, 1.0, 3.0, 5.0))
 
     assert figures["roadworthy_shadow_total challenger=2 model=m outcome=compared"] == 3
     for role in ("champion", "challenger"):
         labels = f"challenger=2 le=4.0 model=m output=y role={role}"
         assert figures[f"roadworthy_shadow_prediction_bucket {labels}"] == 2
     assert figures["roadworthy_shadow_difference_sum challenger=2 model=m output=y"] == 0
-    # what nobody asked for is not counted as answered
+    # the comparisons are not counted as responses
     asked = sum(v for k, v in figures.items() if k.startswith("roadworthy_requests_total "))
     assert asked == 3
 
 
 def test_a_challenger_that_answers_more_than_the_champion_has_not_failed():
-    asking = Asking(version(2, graphs.failing()), weight=100, shadow=True)
+    requests = Requests(version(2, graphs.failing()), weight=100, shadow=True)
     champion = version(1, graphs.looping(1), most=5)
-    asking.model = replace(asking.model, champion=champion)
+    requests.model = replace(requests.model, champion=champion)
 
-    figures = asyncio.run(shadowed(asking, 7.0))
+    figures = asyncio.run(shadowed(requests, 7.0))
 
     assert figures["roadworthy_shadow_total challenger=2 model=m outcome=skipped"] == 1
     assert figures["roadworthy_requests_total model=m protocol=v1 status=200 version=2"] == 1
 
 
-def test_a_challenger_that_fails_in_the_background_is_counted_and_harms_nobody():
-    asking = Asking(version(2, graphs.failing()), shadow=True)
+@pytest.mark.parametrize(
+    ("graph", "x", "outcome"),
+    [
+        (graphs.failing(), 20.0, "error"),
+        (graphs.looping(graphs.ENDLESS), 1.0, "timeout"),
+    ],
+)
+def test_a_challenger_that_fails_in_the_background_is_counted(graph, x, outcome):
+    requests = Requests(version(2, graph), shadow=True)
 
-    figures = asyncio.run(shadowed(asking, 20.0))
+    figures = asyncio.run(shadowed(requests, x))
 
-    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=error"] == 1
-
-
-def test_a_challenger_without_an_end_is_stopped_in_the_background():
-    asking = Asking(version(2, graphs.looping(graphs.ENDLESS)), shadow=True)
-
-    figures = asyncio.run(shadowed(asking, 1.0))
-
-    assert figures["roadworthy_shadow_total challenger=2 model=m outcome=timeout"] == 1
+    assert figures[f"roadworthy_shadow_total challenger=2 model=m outcome={outcome}"] == 1
 
 
-def test_nothing_is_compared_of_who_asks_for_a_version_or_without_a_shadow():
+def test_requests_for_a_version_and_without_shadow_are_not_compared():
     for routing, pinned in (({"shadow": True}, "1"), ({"shadow": False}, None)):
-        asking = Asking(version(2, graphs.failing()), **routing)
-        asking.many(1.0, 2.0, pinned=pinned)
-        told = asking.figures()
-        assert not any(name.startswith("roadworthy_shadow_total ") for name in told)
-
-
-def test_answers_are_as_the_graph_gives_them():
-    answer = version(1, graphs.looping(3)).scorer.score({"x": np.array([2.5])})
-
-    assert answer["y"].tolist() == [2.5]
+        requests = Requests(version(2, graphs.failing()), **routing)
+        requests.many(1.0, 2.0, pinned=pinned)
+        samples = requests.figures()
+        assert not any(name.startswith("roadworthy_shadow_total ") for name in samples)

@@ -18,6 +18,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from roadworthy.serving.models.rejection import Rejection, too_large, unavailable
+from roadworthy.serving.settings import ServerSettings
 
 LIGHT_PATHS = frozenset({"/v2/health/live", "/v2/health/ready", "/metrics"})
 """The paths of probes, which are answered under any load."""
@@ -30,31 +31,6 @@ _STOP_MARGIN_SECONDS = 0.3
 _EXPIRY_SECONDS = 0.25
 _FRAME = 8
 """The factor by which chunks may enlarge a body: a chunk of one byte takes six bytes."""
-
-
-@dataclass(frozen=True)
-class ConnectionLimits:
-    """The limits of requests.
-
-    Parameters
-    ----------
-    max_header_bytes
-        The largest request line with its headers, in bytes.
-    max_headers
-        The most headers of a request.
-    max_body_bytes
-        The largest body of a request, in bytes.
-    max_in_flight
-        The most requests in flight of all connections.
-    request_seconds
-        The time-out of a request, from its first byte to the last byte of its response.
-    """
-
-    max_header_bytes: int
-    max_headers: int
-    max_body_bytes: int
-    max_in_flight: int
-    request_seconds: float
 
 
 @dataclass
@@ -90,19 +66,18 @@ class Connection(HttpToolsProtocol):
     Parameters
     ----------
     limits
-        The limits of requests.
+        The settings with the limits of requests.
     load
         The load of the server, which all connections share.
     """
 
-    def __init__(self, *args: Any, limits: ConnectionLimits, load: Load, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, limits: ServerSettings, load: Load, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._limits = limits
         self._load = load
         self._since = self.loop.time()  # when the request, or the idle time, began
         self._arriving = False  # a request is incomplete
         self._head_bytes = 0  # of an incomplete head, -1 after it
-        self._trailer_bytes = 0  # after a body in chunks
         self._frame_bytes = 0  # received after a head, less the body
         self._chunk_bytes = 0
         self._waiting: Any = None  # the request without its body, and the application
@@ -176,7 +151,7 @@ class Connection(HttpToolsProtocol):
             self._since = self.loop.time()
         self._arriving = True
         self._large = False
-        self._head_bytes = self._trailer_bytes = self._frame_bytes = 0
+        self._head_bytes = self._frame_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header. Trailers, after a body in chunks, are ignored.
@@ -185,11 +160,6 @@ class Connection(HttpToolsProtocol):
         """
         if self._head_bytes >= 0:
             super().on_header(name, value)
-            return
-        self._trailer_bytes += len(name) + len(value)
-        if self._trailer_bytes > self._limits.max_header_bytes:
-            self._problem = _head_problem(f"more than {self._limits.max_header_bytes} bytes")
-            raise ValueError
 
     def on_headers_complete(self) -> None:
         """Take the head of a request."""

@@ -10,7 +10,6 @@ import asyncio
 import re
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from roadworthy.serving.models.metrics import CONTENT_TYPE, Metrics
 from roadworthy.serving.models.model_store import ModelStore, ModelVersions
 from roadworthy.serving.models.rejection import Rejection, too_large
 from roadworthy.serving.models.traffic import RefusedError, Request, Traffic, choose, find
+from roadworthy.serving.settings import ServerSettings
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -63,14 +63,6 @@ class Reply(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True)
-class Limits:
-    """The most bytes of a body, and rows, of one request."""
-
-    max_body_bytes: int
-    max_rows: int
-
-
 class ModelRoutes:
     """Answers the requests to a model.
 
@@ -81,7 +73,7 @@ class ModelRoutes:
     store
         The models.
     limits
-        The limits of a request.
+        The settings with the limits of a request.
     traffic
         Decides which version answers.
     metrics
@@ -95,7 +87,7 @@ class ModelRoutes:
         app: App,
         *,
         store: ModelStore,
-        limits: Limits,
+        limits: ServerSettings,
         traffic: Traffic,
         metrics: Metrics,
         page: bool = False,

@@ -14,6 +14,7 @@ import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,61 +78,48 @@ class Metrics:
         self._pending: list[Observation] = []
         self._flushing = threading.Lock()
         self._due = False
-        self._distributions: dict[tuple[str, ...], _Distribution] = {}
-        version = ("model", "version")
-        self._requests = Counter(
-            "roadworthy_requests",
-            "Requests that got a response.",
-            (*version, "protocol", "status"),
-            registry=self._registry,
+        self._distributions: dict[tuple[str, ...], _Bulk] = {}
+        self._known_labels: dict[tuple[str, str], set[str]] = {}
+        counter = partial(Counter, registry=self._registry)
+        histogram = partial(_Bulk, registry=self._registry)
+        version, pair = ("model", "version"), ("model", "challenger")
+        self._requests = counter(
+            "roadworthy_requests", "Requests that got a response.", (*version, "protocol", "status")
         )
-        self._seconds = _Bulk(
-            "roadworthy_request_seconds",
-            "Time from a request's body to its response.",
+        self._seconds = histogram(
+            *("roadworthy_request_seconds", "Time from a request's body to its response."),
             version,
             buckets=_LATENCIES,
-            registry=self._registry,
         )
-        self._fallbacks = Counter(
-            "roadworthy_fallbacks",
-            "Requests that the champion answered because the challenger did not.",
+        self._fallbacks = counter(
+            *("roadworthy_fallbacks", "Requests that the champion answered for the challenger."),
             (*version, "reason"),
-            registry=self._registry,
         )
-        self._shadow = Counter(
-            "roadworthy_shadow",
-            "Requests that both versions answered, or were to answer.",
-            ("model", "challenger", "outcome"),
-            registry=self._registry,
+        self._shadow = counter(
+            *("roadworthy_shadow", "Requests that both versions answered, or were to answer."),
+            (*pair, "outcome"),
         )
-        self._labels = Counter(
-            "roadworthy_prediction_labels",
-            "Answers that are labels.",
+        self._labels = counter(
+            *("roadworthy_prediction_labels", "Answers that are labels."),
             (*version, "output", "label"),
-            registry=self._registry,
         )
-        self._shadow_labels = Counter(
-            "roadworthy_shadow_labels",
-            "Labels that both versions answered to the same requests.",
-            ("model", "challenger", "output", "role", "label"),
-            registry=self._registry,
+        self._shadow_labels = counter(
+            *("roadworthy_shadow_labels", "Labels of both versions for the same requests."),
+            (*pair, "output", "role", "label"),
         )
-        self._known_labels: dict[tuple[str, str], set[str]] = {}
-        self._difference = _Bulk(
+        self._difference = histogram(
             "roadworthy_shadow_difference",
             "Relative difference of a challenger's answers from the champion's; of labels 0 or 1.",
-            ("model", "challenger", "output"),
+            (*pair, "output"),
             buckets=_DIFFERENCES,
-            registry=self._registry,
         )
         self.in_flight = Gauge(
-            "roadworthy_in_flight",
-            "Requests in flight.",
+            *("roadworthy_in_flight", "Requests in flight."),
             registry=self._registry,
             multiprocess_mode="livesum",
         )
         self._registry.register(_Distributions(self._distributions))
-        self._store = _VersionCollector(store)
+        self._versions = _VersionCollector(store)
 
     def observe(self, observation: Observation) -> None:
         """Count a response. Call this on the event loop."""
@@ -198,7 +186,7 @@ class Metrics:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-        return generate_latest(registry) + generate_latest(self._store)
+        return generate_latest(registry) + generate_latest(self._versions)
 
     def _flush_soon(self) -> None:
         if not self._due:
@@ -260,12 +248,11 @@ class Metrics:
         self, name: str, text: str, labels: Mapping[str, str], edges: tuple[float, ...]
     ) -> _Bulk:
         key = (name, *labels.values())
-        found = self._distributions.get(key)
-        if found is None:
+        if key not in self._distributions:
             # Each version has its own edges, which one histogram of the client cannot have.
             whole = _Bulk(name, text, tuple(labels), buckets=edges, registry=None)
-            found = self._distributions[key] = _Distribution(whole, whole.labels(**labels))
-        return found.part
+            self._distributions[key] = whole
+        return self._distributions[key].labels(**labels)
 
 
 class _Bulk(Histogram):
@@ -280,23 +267,16 @@ class _Bulk(Histogram):
         self._sum.inc(float(values.sum()))
 
 
-class _Distribution(NamedTuple):
-    """A histogram and its one child with labels."""
-
-    whole: _Bulk
-    part: _Bulk
-
-
 class _Distributions(Collector):
     """Exposes histograms with the same name as one family."""
 
-    def __init__(self, distributions: Mapping[tuple[str, ...], _Distribution]) -> None:
+    def __init__(self, distributions: Mapping[tuple[str, ...], _Bulk]) -> None:
         self._distributions = distributions
 
     def collect(self) -> Iterator[Metric]:
         families: dict[str, Metric] = {}
         for distribution in list(self._distributions.values()):
-            for found in distribution.whole.collect():
+            for found in distribution.collect():
                 family = families.setdefault(found.name, found)
                 if family is not found:
                     family.samples.extend(found.samples)

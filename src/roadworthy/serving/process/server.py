@@ -19,9 +19,9 @@ from typing import Protocol, cast
 import uvicorn
 
 from roadworthy.serving.http.app import application
-from roadworthy.serving.http.connection import Connection, ConnectionLimits, Load, expire
+from roadworthy.serving.http.connection import Connection, Load, expire
 from roadworthy.serving.http.guard import Guard
-from roadworthy.serving.http.model_routes import Limits, ModelRoutes
+from roadworthy.serving.http.model_routes import ModelRoutes
 from roadworthy.serving.http.openapi import document
 from roadworthy.serving.http.repository import Repository
 from roadworthy.serving.models.circuit_breaker import BreakerLimits
@@ -216,7 +216,7 @@ class Server:
         routes = ModelRoutes(
             app,
             store=self.store,
-            limits=Limits(settings.max_body_bytes, settings.max_rows),
+            limits=settings,
             traffic=self._traffic,
             metrics=self._metrics,
             page=settings.client is not None,
@@ -232,16 +232,9 @@ class Server:
 
 def uvicorn_config(settings: ServerSettings, app: Guard, load: Load) -> uvicorn.Config:
     """Return uvicorn's configuration, with the limits of the settings."""
-    limits = ConnectionLimits(
-        max_header_bytes=settings.max_header_bytes,
-        max_headers=settings.max_headers,
-        max_body_bytes=settings.max_body_bytes,
-        max_in_flight=settings.max_in_flight,
-        request_seconds=settings.request_seconds,
-    )
     return uvicorn.Config(
         app,
-        http=partial(Connection, limits=limits, load=load),  # type: ignore[arg-type]
+        http=partial(Connection, limits=settings, load=load),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,
