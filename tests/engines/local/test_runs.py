@@ -58,6 +58,7 @@ def test_runs_of_this_machine_come_the_latest_first(settings):
 @pytest.mark.parametrize(
     ("holder", "state", "seconds"),
     [(here(), "running", 60), (f"{socket.gethostname()}:{2**22 + 1}:1", "stopped", None)],
+    ids=["alive", "killed"],
 )
 def test_a_running_run_is_told_from_one_that_was_killed(settings, holder, state, seconds):
     ran(settings, "20261121-100000-aaaaaa", started="10:00:00", ended="10:00:05")
