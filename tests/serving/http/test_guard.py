@@ -167,6 +167,25 @@ def test_what_is_no_origin_is_refused(tmp_path, origin):
         ServerSettings(routing=tmp_path, cors_origins=(origin,))
 
 
+@pytest.mark.parametrize("path", ["/", "*", "/v2/health/ready", "/v2/models/fuel", PREDICT])
+def test_a_proxy_may_look_with_options(guarded, path):
+    # given a health check as `option httpchk` of haproxy sends it, without a token
+    asked = guarded.client.options("/", extensions={"target": path.encode()})
+
+    assert (asked.status_code, asked.content) == (204, b"")
+    assert asked.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/models", "/v2", "/v2/models", "/v2/health/ready", "/v2/models/fuel/ready"]
+)
+def test_what_is_read_by_get_has_a_head(server, path):
+    asked, got = server.client.head(path), server.get(path)
+
+    assert (asked.status_code, asked.content) == (got.status_code, b"")
+    assert asked.headers["content-length"] == str(len(got.content))
+
+
 def test_responses_have_security_headers(server):
     for path in ("/v2", "/nowhere", "/metrics", "/openapi.json"):
         headers = server.get(path).headers
@@ -205,9 +224,11 @@ def test_hidden_files_and_files_outside_are_not_given(server, path):
     assert answer.json()["error"]
 
 
-def test_before_a_stop_it_is_not_ready_and_still_answers(start, bundles, eventually):
+def test_before_a_stop_it_is_not_ready_and_still_answers(start, bundles, eventually, free_port):
     # given a server that drains
-    server = start("--bundle", bundles[0].path, "--version", 1, "--drain-seconds", 3)
+    port = free_port()
+    options = ("--version", 1, "--drain-seconds", 5, "--grpc-port", port)
+    server = start("--bundle", bundles[0].path, *options)
     with httpx.Client(base_url=server.url) as client:
         assert client.get("/v2/health/ready").status_code == 200
 
@@ -216,10 +237,20 @@ def test_before_a_stop_it_is_not_ready_and_still_answers(start, bundles, eventua
         eventually(lambda: client.get("/v2/health/ready").status_code == 503, "not being ready")
 
         # then it lives, is not ready, and answers, also on a new connection
-        for path in ("/v2/models/fuel/ready", "/v1/models/fuel"):
+        for path in (
+            "/v2/models/fuel/ready",
+            "/v2/models/fuel/versions/1/ready",
+            "/v1/models/fuel",
+        ):
             assert client.get(path).status_code == 503
         assert client.get("/v2/health/live").status_code == 200
-        assert client.post(PREDICT, json={"instances": [CAR]}).status_code == 200
+        answer = client.post(PREDICT, json={"instances": [CAR]})
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = GRPCInferenceServiceStub(channel)
+            assert not stub.ServerReady(pb.ServerReadyRequest(), wait_for_ready=True).ready
+            for version in ("", "1"):
+                assert not stub.ModelReady(pb.ModelReadyRequest(name="fuel", version=version)).ready
         assert httpx.post(server.url + PREDICT, json={"instances": [CAR]}).status_code == 200
 
     # and ends

@@ -254,6 +254,37 @@ def test_v2_takes_tensors_as_bytes(ask, kind, packed, status, words):
     assert words in answer.json().get("error", "")
 
 
+@pytest.mark.parametrize(
+    ("name", "datatype", "value"), [("horsepower", "FP64", 90), ("cylinders", "INT64", 4)]
+)
+def test_an_optional_value_that_one_row_of_a_v2_batch_lacks_is_null(ask, name, datatype, value):
+    rows = [CAR | {name: value}, CAR]
+    batch = tensors(
+        weight_kg=("FP64", (1200, 1200)),
+        year=("INT64", (1980, 1980)),
+        **{name: (datatype, (value, None))},
+    )
+
+    found = ask(INFER, batch).json()["outputs"][0]["data"]
+
+    expected = ask(PREDICT, {"instances": rows}).json()["predictions"]
+    assert found == [row["l_per_100km"] for row in expected]
+
+
+def test_nan_is_a_missing_value_in_binary(ask):
+    plain = [
+        {"name": name, "shape": [1], "datatype": "FP64", "parameters": {"binary_data_size": 8}}
+        for name in ("weight_kg", "year", "horsepower")
+    ]
+    text = orjson.dumps({"inputs": plain})
+    body = text + np.array([1200, 1980, np.nan]).tobytes()
+
+    answer = ask(INFER, body, inference_header_content_length=str(len(text)))
+
+    expected = ask(PREDICT, {"instances": [CAR]}).json()["predictions"][0]
+    assert answer.json()["outputs"][0]["data"] == [expected["l_per_100km"]]
+
+
 def test_v2_refuses_bytes_that_no_tensor_claims_and_a_length_that_does_not_fit(ask):
     text = orjson.dumps(TENSORS)
     header = "inference_header_content_length"

@@ -217,7 +217,8 @@ class _Methods:
         model = find(self._store, request.name)
         if request.version:
             choose(model, request.version)
-        return pb.ModelReadyResponse(ready=bool(request.version) or model.champion is not None)
+        loaded = bool(request.version) or model.champion is not None
+        return pb.ModelReadyResponse(ready=loaded and not self._store.stopping)
 
     async def ModelMetadata(self, request: Any, _: Any) -> Any:  # noqa: N802
         model = find(self._store, request.name)

@@ -24,9 +24,10 @@ from roadworthy.serving.http.model_routes import (
 )
 from roadworthy.serving.models.rejection import Rejection, unavailable
 
-OPEN_PATHS = re.compile(r"/v2/health/(live|ready)|/v2/models/[^/]+/ready")
+_MODEL_READY = r"/v2/models/[^/]+(?:/versions/[^/]+)?/ready"
+OPEN_PATHS = re.compile(rf"/v2/health/(live|ready)|{_MODEL_READY}")
 """The paths that need no token: liveness and readiness."""
-READY_PATHS = re.compile(r"/v2/health/ready|/v[12]/models/[^/:]+|/v2/models/[^/]+/ready")
+READY_PATHS = re.compile(rf"/v2/health/ready|/v[12]/models/[^/:]+|{_MODEL_READY}")
 """The paths of readiness."""
 HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -36,6 +37,7 @@ HEADERS: tuple[Header, ...] = (
 """The default headers of every response, which keep browsers from showing it as a page."""
 
 _NO_STORE = (b"cache-control", b"no-store")
+_ALLOW = (b"allow", b"GET, HEAD, OPTIONS, POST")
 _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (
@@ -100,8 +102,9 @@ class Guard:
             refusal = scope.get(REFUSAL) or self._refusal(scope)
             if refusal is not None:
                 await _refuse(refusal, answer)
-            elif self._origins and _is_preflight(scope):
-                await answer({"type": "http.response.start", "status": 204, "headers": []})
+            elif scope["method"] == "OPTIONS":
+                # also the health check of a proxy, which sends it for `/` or `*`
+                await answer({"type": "http.response.start", "status": 204, "headers": [_ALLOW]})
                 await answer({"type": "http.response.body", "body": b""})
             else:
                 await self._app(scope, receive, answer)
@@ -114,7 +117,7 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Rejection | None:
         path = scope["path"]
-        if self._token is not None and not _is_preflight(scope):
+        if self._token is not None and scope["method"] != "OPTIONS":
             header = dict(scope["headers"]).get(b"authorization")
             if not has_token(header, self._token) and not OPEN_PATHS.fullmatch(path):
                 return unauthorized(header)

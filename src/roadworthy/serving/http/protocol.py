@@ -571,5 +571,5 @@ def _pixels(field: FieldType, values: Any, loaded: LoadedVersion) -> npt.NDArray
 def _check_whole(name: str, column: npt.NDArray[Any], loaded: LoadedVersion) -> None:
     for row, values in enumerate(column.reshape(len(column), -1).tolist()):
         for value in values:
-            if value % 1:
+            if value % 1 and value == value:  # noqa: PLR0124 - NaN is a missing value
                 raise loaded.schema.refusal(row, name, "is not a whole number", value)

@@ -322,6 +322,7 @@ class _Uvicorn(uvicorn.Server):
         self._store.stopping = True
         if self._drain_seconds and sig == signal.SIGTERM and self._loop and not self._drains:
             self._drains = True
+            self._close_after_next_response()
             stop = partial(super().handle_exit, sig, frame)
             self._loop.call_soon_threadsafe(self._loop.call_later, self._drain_seconds, stop)
             return
@@ -355,14 +356,19 @@ class _Uvicorn(uvicorn.Server):
             stopping.append(self.grpc.stop())
         await asyncio.gather(*stopping)
 
+    def _close_after_next_response(self) -> None:
+        """Send clients elsewhere before connections end, so that no request meets a closed one."""
+        state = self.server_state
+        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+
     async def _leave(self) -> None:
         """Wait until clients have gone to the successor, at most for the idle time-out."""
         for server in self.servers:
             server.close()
         if self.grpc is not None:
             self.grpc.stop_listening()
+        self._close_after_next_response()
         state = self.server_state
-        state.default_headers = [*state.default_headers, (b"connection", b"close")]
         end = time.monotonic() + self.config.timeout_keep_alive
         # after the first sleep, a connection that was just accepted is among the others
         await asyncio.sleep(_TICK_SECONDS)
