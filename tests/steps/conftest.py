@@ -15,7 +15,7 @@ from roadworthy.steps.recording import Attempt
 from roadworthy.steps.release import register, release
 from roadworthy.tracking.registry import Registry
 
-SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "recipe-1"}
+SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "fingerprint-1"}
 VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True}]}
 
 

@@ -39,7 +39,9 @@ def test_the_champions_source_is_nothing_new_unless_forced(call, released_from):
     run = registry.log_candidate(
         "fuel", name="a", made_of=source.fingerprint, parameters={}, metrics={}, tags={}, figures={}
     )
-    version = registry.register("fuel", run_id=run, digest="d", tags={"recipe": source.fingerprint})
+    version = registry.register(
+        "fuel", run_id=run, digest="d", tags={"source_fingerprint": source.fingerprint}
+    )
     assert call().new, "a version that is no champion was not released"
     registry.set_alias(version, "champion")
 

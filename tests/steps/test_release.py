@@ -47,7 +47,10 @@ def test_a_registered_version_is_the_challenger_and_tells_its_origin(registered,
     assert registered.aliases() == ("challenger",)
     assert tags["digest"] == packed.digest
     assert (tags["commit"], tags["data_hash"]) == ("c1", "d1")
-    assert (tags["candidate"], tags["recipe"]) == (packed.manifest.candidate, "recipe-1")
+    assert (tags["candidate"], tags["source_fingerprint"]) == (
+        packed.manifest.candidate,
+        "fingerprint-1",
+    )
     assert (tags["gate"], tags["gate_reasons"]) == ("passed", "all 1 checks passed")
     assert (tags["trigger"], tags["pipeline_run"]) == ("manual", "run-1")
     artifacts = Path(registered.settings.mlflow_artifacts) / "fuel"

@@ -67,7 +67,7 @@ def test_an_interrupted_recording_is_finished_by_the_next(registry, client, step
     is_logged_once(client, registry.log_candidate("fuel", **CANDIDATE))
 
 
-def test_another_recipe_and_another_candidate_are_other_runs(registry, client, run):
+def test_another_source_and_another_candidate_are_other_runs(registry, client, run):
     registry.log_candidate("fuel", **CANDIDATE | {"made_of": "r2"})
     registry.log_candidate("fuel", **CANDIDATE | {"name": "ridge"})
 
@@ -94,13 +94,13 @@ def test_a_home_whose_name_has_spaces_and_signs_works(empty_registry, tmp_path):
 
 
 def test_one_digest_is_one_version_with_the_tags_of_the_first(registry, run):
-    first = registry.register("fuel", run_id=run, digest="abc", tags={"recipe": "r1"})
+    first = registry.register("fuel", run_id=run, digest="abc", tags={"source_fingerprint": "r1"})
 
-    again = registry.register("fuel", run_id=run, digest="abc", tags={"recipe": "r2"})
+    again = registry.register("fuel", run_id=run, digest="abc", tags={"source_fingerprint": "r2"})
 
     assert (first.number, first.git_tag, first.run_id) == (1, "fuel-v1", run)
     assert again == first
-    assert again.tags == {"digest": "abc", "recipe": "r1"}
+    assert again.tags == {"digest": "abc", "source_fingerprint": "r1"}
 
 
 def test_versions_come_newest_first_beyond_nine(registry, run):

@@ -213,7 +213,7 @@ def test_the_champion_is_looked_up_at_a_server(registry, model, mlflow):
     settings = Settings(mlflow_tracking_uri=mlflow.url)
     assert champion(settings, model) == (0, "")
     run = registry.log_candidate(model, **CANDIDATE)
-    made = registry.register(model, run_id=run, digest="d", tags={"recipe": "r"})
+    made = registry.register(model, run_id=run, digest="d", tags={"source_fingerprint": "r"})
     registry.set_alias(made, "champion")
 
     assert champion(settings, model) == (1, "r")

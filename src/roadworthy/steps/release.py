@@ -72,7 +72,7 @@ def register(
         registry.log_files(run_id, _files(candidate))
     told = {
         "candidate": candidate.manifest.candidate,
-        "recipe": attempt.source["fingerprint"],  # as the releases before named it
+        "source_fingerprint": attempt.source["fingerprint"],
         **attempt.outcome,
         **attempt.tags,
     }

@@ -56,8 +56,8 @@ class RegistryError(RoadworthyError):
 class Version:
     """One version of a model in the registry.
 
-    ``tags`` hold its origin and its history: ``digest``, ``commit``, ``data_hash``, ``recipe``,
-    ``candidate``, ``gate``, ``promoted_by``, ``promoted_at`` and more.
+    ``tags`` hold its origin and its history: ``digest``, ``commit``, ``data_hash``,
+    ``source_fingerprint``, ``candidate``, ``gate``, ``promoted_by``, ``promoted_at`` and more.
     """
 
     model: str
