@@ -17,7 +17,7 @@ from roadworthy.bundles import bundle
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.models import contract
 from roadworthy.steps.evaluate import evaluate
-from roadworthy.steps.prepare import prepare
+from roadworthy.steps.prepare import prepare_raw
 from roadworthy.steps.train import train
 
 NAMES = ("ripeness", "shapes", "spikes")
@@ -63,7 +63,7 @@ def made_of(installed_models: Path, once: Callable[..., Path]) -> Callable[[str]
             place.mkdir()
             model.generate(place / "raw")
             rows = {"train": place / "train", "test": place / "test"}
-            prepare(name, place / "raw", **rows)
+            prepare_raw(name, place / "raw", **rows)
             train(name, rows["train"], target=place / "trained")
             told = {"commit": "c" * 40, "data_hash": "d" * 32}
             evaluate(name, trained=place / "trained", **rows, **told, target=place / "bundle")
