@@ -28,6 +28,7 @@ TYPED = {
         (f"deploy/{place}/gateway.conf" for place in ("base/client", *OVERLAYS)),
         "which models the page lists, for whoever runs the cluster to change",
     ),
+    "notebooks/production-pipeline.ipynb": "runs the pipeline of one model, and shows its metrics",
     "src/roadworthy/cli/": "the examples of `--help`, which name no field",
 }
 """Where a model is named as an example, and why."""

@@ -214,15 +214,25 @@ def test_trailers_are_no_headers_and_have_a_limit():
     over_the_wire(test)
 
 
-def test_pipelined_requests_are_answered_in_order_up_to_a_broken_one():
+def test_pipelined_requests_are_answered_in_order():
     async def test(server: Running) -> None:
         client = await server.connect()
         paths = [b"/%d" % n for n in range(5)]
-        client.send(b"".join(post(b"x" * 9, path=path) for path in paths) + b"GARBAGE\r\n\r\n")
+        client.send(b"".join(post(b"x" * 9, path=path) for path in paths))
 
         found = [json.loads((await client.answer()).body)["path"].encode() for _ in paths]
 
         assert found == paths
+
+    over_the_wire(test)
+
+
+def test_a_request_before_a_broken_one_is_answered():
+    async def test(server: Running) -> None:
+        client = await server.connect()
+        client.send(post(b"abc") + b"GARBAGE\r\n\r\n")
+
+        assert (await client.answer()).status == 200
         assert await client.ended()
 
     over_the_wire(test)

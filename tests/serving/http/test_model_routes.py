@@ -121,7 +121,7 @@ def test_a_body_in_chunks_is_answered(ask):
 def test_a_body_that_is_compressed_by_gzip_is_taken_within_the_limit(ask):
     body = json.dumps({"instances": [CAR]}).encode()
     plain, packed = ask(PREDICT, body), ask(PREDICT, gzip.compress(body), content_encoding="GZIP")
-    assert (packed.status, packed.content) == (200, plain.content)
+    assert (packed.status_code, packed.content) == (200, plain.content)
 
     bomb = gzip.compress(b" " * 10_000_000)
     assert len(bomb) < 20_000
@@ -389,7 +389,7 @@ def test_the_card_has_the_content_of_the_page_and_is_cached(ask, bundles):
     assert card_document["page"] == bundles[0].profile["page"]
     assert card.headers["cache-control"] == "no-cache"
     again = ask("/v2/models/fuel/card", method="GET", if_none_match=card.headers["etag"])
-    assert (again.status, again.content) == (304, b"")
+    assert (again.status_code, again.content) == (304, b"")
 
 
 def test_other_requests_are_passed_on_and_browsers_get_the_page(ask):
