@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.ports import free_ports
 
 KINDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-SECONDS = 90
+SECONDS = 240
 """How long a busy machine may take to start a server."""
 
 

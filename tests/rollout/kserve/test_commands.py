@@ -28,7 +28,7 @@ from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
 from tests.rollout.controller import Controller, Gateway, Servers
 
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
 CONFIG = """
 apiVersion: v1
 kind: Namespace
