@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -265,6 +266,37 @@ def test_a_second_signal_stops_it_at_once(start, bundles, eventually):
     eventually(lambda: server.get("/v2/health/ready").status_code == 503, "not being ready")
 
     assert server.stop(signal.SIGTERM) == 0
+
+
+def test_more_idle_connections_than_files_lock_nobody_out(requires, command, bundles, tmp_path):
+    # given a server that may open 256 files
+    program = requires.program("prlimit", "apt-get install util-linux")
+    log = (tmp_path / "log").open("w+")
+    process = subprocess.Popen(
+        [
+            *(program, "--nofile=256:256"),
+            *(*command, "--bundle", bundles[0].path, "--version", "1", "--port", "0"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=log,
+        text=True,
+    )
+    with contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        url = httpx.URL(process.stdout.readline().split()[-1])
+        busy = stack.enter_context(httpx.Client(base_url=url))
+        assert busy.post(PREDICT, json={"instances": [CAR]}).status_code == 200
+
+        # when clients open 400 connections and send nothing
+        for _ in range(400):
+            stack.enter_context(socket.create_connection((url.host, url.port), timeout=10))
+
+        # then new clients are answered, and the log is not full of it
+        for _ in range(3):
+            answer = httpx.post(url.join(PREDICT), json={"instances": [CAR]}, timeout=5)
+            assert answer.status_code == 200
+        log.seek(0)
+        assert "Traceback" not in log.read()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

@@ -8,6 +8,8 @@ JSON, as all others.
 from __future__ import annotations
 
 import asyncio
+import resource
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -29,6 +31,8 @@ _LINGER_SECONDS = 2.0
 """How long a refused client's data is discarded, so that it can read the refusal."""
 _STOP_MARGIN_SECONDS = 0.3
 _EXPIRY_SECONDS = 0.25
+_OTHER_FILES = 96
+"""The descriptors that are left for models, metrics, gRPC and connections just accepted."""
 _FRAME = 8
 """The factor by which chunks may enlarge a body: a chunk of one byte takes six bytes."""
 
@@ -43,10 +47,23 @@ class Load:
         The complete requests without a response, except probes.
     refused
         Called with protocol and status of a request that the application does not see.
+    most_connections
+        With one more, the connection that has been idle longest is closed.
     """
 
     in_flight: int = 0
     refused: Callable[[str, int], object] = lambda *_: None
+    most_connections: int = sys.maxsize
+
+
+def raise_file_limit() -> int:
+    """Raise the limit of open files as far as it may be, and return how many connections fit.
+
+    Without a descriptor left a server accepts nothing, not even a probe.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return sys.maxsize if hard == resource.RLIM_INFINITY else max(hard - _OTHER_FILES, 1)
 
 
 def expire(connections: Iterable[Connection], loop: asyncio.AbstractEventLoop) -> None:
@@ -87,6 +104,26 @@ class Connection(HttpToolsProtocol):
         self._upgrades = False
         self._stops = False
         self._discards = False
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection; where there are too many, close the one that was idle longest."""
+        super().connection_made(transport)
+        if len(self.connections) > self._load.most_connections:
+            others: Iterable[Any] = self.connections - {self}
+            idle = [one for one in others if one.is_idle]
+            if idle:
+                min(idle, key=lambda one: one.idle_since).transport.close()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request arrives or is answered, and it is not being closed."""
+        busy = self._arriving or self._is_answering() or self._discards
+        return not busy and not self.transport.is_closing()
+
+    @property
+    def idle_since(self) -> float:
+        """When its last request ended, in the loop's time."""
+        return self._since
 
     def expire(self, now: float) -> None:
         """Close the connection if it exceeds a time-out."""

@@ -24,10 +24,11 @@ from roadworthy.serving.http.model_routes import (
 )
 from roadworthy.serving.models.rejection import Rejection, unavailable
 
-_MODEL_READY = r"/v2/models/[^/]+(?:/versions/[^/]+)?/ready"
-OPEN_PATHS = re.compile(rf"/v2/health/(live|ready)|{_MODEL_READY}")
+OPEN_PATHS = re.compile(r"/v2/health/(live|ready)|/v2/models/[^/]+/ready")
 """The paths that need no token: liveness and readiness."""
-READY_PATHS = re.compile(rf"/v2/health/ready|/v[12]/models/[^/:]+|{_MODEL_READY}")
+READY_PATHS = re.compile(
+    r"/v2/health/ready|/v[12]/models/[^/:]+|/v2/models/[^/]+(?:/versions/[^/]+)?/ready"
+)
 """The paths of readiness."""
 HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),

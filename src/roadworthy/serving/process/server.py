@@ -19,7 +19,7 @@ from typing import Protocol, cast
 import uvicorn
 
 from roadworthy.serving.http.app import application
-from roadworthy.serving.http.connection import Connection, Load, expire
+from roadworthy.serving.http.connection import Connection, Load, expire, raise_file_limit
 from roadworthy.serving.http.guard import Guard
 from roadworthy.serving.http.model_routes import ModelRoutes
 from roadworthy.serving.http.openapi import document
@@ -149,7 +149,7 @@ class Server:
         self._settings = settings
         self._listener = listener
         self._shares_ports = shares_ports
-        self._load = Load()
+        self._load = Load(most_connections=raise_file_limit())
         self._metrics = Metrics(self.store, lambda: self._load.in_flight)
         self._load.refused = self._metrics.refused
         self._traffic = Traffic(self._metrics)
