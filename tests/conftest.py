@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -36,6 +37,10 @@ ROOT = Path(__file__).parents[1]
 # A busy machine is slow; that is no failure.
 hypothesis.settings.register_profile("roadworthy", deadline=None)
 hypothesis.settings.load_profile("roadworthy")
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and what they start, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Requires:
