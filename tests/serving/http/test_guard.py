@@ -168,13 +168,22 @@ def test_what_is_no_origin_is_refused(tmp_path, origin):
         ServerSettings(routing=tmp_path, cors_origins=(origin,))
 
 
-@pytest.mark.parametrize("path", ["/", "*", "/v2/health/ready", "/v2/models/fuel", PREDICT])
-def test_a_proxy_may_look_with_options(guarded, path):
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        *(
+            (path, "GET, HEAD, OPTIONS")
+            for path in ("/", "*", "/v2/health/ready", "/v2/models/fuel")
+        ),
+        *((path, "OPTIONS, POST") for path in (PREDICT, "/v2/models/fuel/infer")),
+    ],
+)
+def test_a_proxy_may_look_with_options(guarded, path, methods):
     # given a health check as `option httpchk` of haproxy sends it, without a token
     asked = guarded.client.options("/", extensions={"target": path.encode()})
 
     assert (asked.status_code, asked.content) == (204, b"")
-    assert asked.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert asked.headers["allow"] == methods
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ HEADERS: tuple[Header, ...] = (
 """The default headers of every response, which keep browsers from showing it as a page."""
 
 _NO_STORE = (b"cache-control", b"no-store")
-_ALLOW = (b"allow", b"GET, HEAD, OPTIONS, POST")
+_POST_PATHS = re.compile(r"/v1/models/[^/]+:[^/]*|/v2/models/.+/infer|/v2/repository/.+")
 _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (
@@ -105,7 +105,9 @@ class Guard:
                 await _refuse(refusal, answer)
             elif scope["method"] == "OPTIONS":
                 # also the health check of a proxy, which sends it for `/` or `*`
-                await answer({"type": "http.response.start", "status": 204, "headers": [_ALLOW]})
+                is_post = _POST_PATHS.fullmatch(scope["path"])
+                allow = (b"allow", b"OPTIONS, POST" if is_post else b"GET, HEAD, OPTIONS")
+                await answer({"type": "http.response.start", "status": 204, "headers": [allow]})
                 await answer({"type": "http.response.body", "body": b""})
             else:
                 await self._app(scope, receive, answer)
