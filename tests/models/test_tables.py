@@ -77,6 +77,15 @@ def test_a_spelling_of_missing_is_a_string_among_strings_and_missing_among_numbe
     np.testing.assert_array_equal(found["power"], [1.5, np.nan, np.nan, np.nan])
 
 
+def test_values_of_any_length_and_words_of_truth_are_strings(file):
+    file.write_text(f"long,flag\n{'x' * 200_000},True\ny,\nz,False\n")
+
+    found = read_csv(file)
+
+    assert [len(value) for value in found["long"]] == [200_000, 1, 1]
+    assert found["flag"].fillna("").tolist() == ["True", "", "False"]
+
+
 def test_columns_of_strings_keep_what_looks_like_a_number(file):
     file.write_text("code,n\n007,1\nNA,?\n")
 

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 MISSING_NUMBERS = frozenset(
@@ -26,6 +27,8 @@ _COMPRESSED = {
 }
 _TAR = (257, b"ustar")
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_LONGEST_FIELD = 2**31 - 1
+"""A list of numbers may be longer than the csv module allows by default."""
 _SHOWN = 60
 
 
@@ -68,7 +71,9 @@ def read_csv(
         **_AS_WRITTEN,
     )
     for name in frame.columns:
-        if name in strings or any(isinstance(value, str) for value in frame[name]):
+        if name in strings or any(
+            isinstance(value, str | bool | np.bool_) for value in frame[name]
+        ):
             frame[name] = text[name]
     return frame
 
@@ -109,6 +114,7 @@ def check(path: Path) -> None:
         raise CsvError(f"{path.name} is compressed ({kind}): decompress it first")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            csv.field_size_limit(_LONGEST_FIELD)
             rows = csv.reader(file, strict=True)
             header = next(rows, [])
             _check_header(path.name, header)

@@ -162,6 +162,21 @@ def test_during_a_rollout_it_ends_that(settings, registry, released):
         held.move("ready")
 
 
+def test_a_rollout_that_the_release_before_left_ends_with_it(settings, registry, released):
+    # given version 2 beside version 1, as a driver of the release before left them when killed
+    held = beside(settings, registry, released, weight=50, state="shifting")
+    left = record.encode(record.Record("fuel", rollout=held.rollout))
+    registry.set_model_tag("fuel", "rollout", json.dumps(json.loads(left)["rollout"]))
+    (settings.home / "rollouts" / "fuel.json").unlink()
+
+    rollback.roll_back(settings, "fuel", why="it smokes").record()
+
+    # then no later command goes on with it
+    assert routes.read(settings.routing, "fuel") == Routing("fuel", champion=released[0])
+    assert not registry.model_tags("fuel")["rollout"]
+    assert written(settings).rollout.state == "rolled back"
+
+
 def test_a_damaged_record_is_told(settings, released):
     (settings.home / "rollouts").mkdir()
     (settings.home / "rollouts" / "fuel.json").write_text("{")

@@ -59,20 +59,33 @@ def carry_over(settings: Settings, registry: Registry, records: RecordStore, mod
     RolloutError
         It cannot be read.
     """
+    found = _former(registry, model)
+    if found is None:
+        return
+    if not found.ended and lease.is_alive(settings, found):
+        raise lease.refusal(found)
+    _keep(registry, records, found)
+
+
+def _former(registry: Registry, model: str) -> Rollout | None:
+    """Return the rollout that the release before kept in MLflow, or None."""
     told = registry.model_tags(model).get(_FORMER_TAG, "")
     if not told:
-        return
+        return None
     try:
-        found = record.decode_rollout(told)
+        return record.decode_rollout(told)
     except ValueError as error:
         raise RolloutError(
             f"The tag {_FORMER_TAG} of the model {model} in MLflow, where an earlier release kept "
             f"its rollout, cannot be read ({error}). Delete the tag in MLflow, and run again."
         ) from error
-    if not found.ended and lease.is_alive(settings, found):
-        raise lease.refusal(found)
-    record.change(records, model, lambda now: now if now.rollout else replace(now, rollout=found))
-    registry.set_model_tag(model, _FORMER_TAG, "")
+
+
+def _keep(registry: Registry, records: RecordStore, found: Rollout) -> None:
+    record.change(
+        records, found.model, lambda now: now if now.rollout else replace(now, rollout=found)
+    )
+    registry.set_model_tag(found.model, _FORMER_TAG, "")
 
 
 def promote(held: Lease, target: Target, registry: Registry) -> Rollout:
@@ -200,6 +213,9 @@ def _check_known(registry: Registry, target: Target, intent: RollbackIntent) -> 
 
 
 def _record(registry: Registry, target: Target, intent: RollbackIntent) -> None:
+    former = _former(registry, intent.model)
+    if former is not None:  # otherwise a later command would go on with it
+        _keep(registry, target.records, former)
     ended = _end(target.records, intent)
     for number in intent.taken_off:
         version = registry.version(intent.model, number)

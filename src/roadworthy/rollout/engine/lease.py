@@ -67,6 +67,8 @@ class Lease:
         before, after = self.rollout, replace(after, renewed=_now())
 
         def written(now: Record) -> Record:
+            if now.rollout == after:  # it was written, and only the response was lost
+                return now
             if now.rollout != before:
                 raise _lost(before, now.rollout)
             return replace(now, rollout=after, champion=champion or now.champion)
@@ -135,6 +137,8 @@ def begin(
     )
 
     def begun(now: Record) -> Record:
+        if now.rollout == rollout:  # it was written, and only the response was lost
+            return now
         now.check_undisturbed()
         if now.rollout is not None and not now.rollout.ended:
             raise refusal(now.rollout)

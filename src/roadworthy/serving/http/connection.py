@@ -48,7 +48,7 @@ class Load:
     refused
         Called with protocol and status of a request that the application does not see.
     most_connections
-        With one more, the connection that has been idle longest is closed.
+        With one more, the connection that has waited longest for a request is closed.
     """
 
     in_flight: int = 0
@@ -106,29 +106,33 @@ class Connection(HttpToolsProtocol):
         self._discards = False
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection; where there are too many, close the one that was idle longest."""
+        """Take a connection; where there are too many, close the one that has waited longest.
+
+        That is one without a request, then one whose request arrives, then this one.
+        """
         super().connection_made(transport)
         if len(self.connections) > self._load.most_connections:
             others: Iterable[Any] = self.connections - {self}
-            idle = [one for one in others if one.is_idle]
-            if idle:
-                min(idle, key=lambda one: one.idle_since).transport.close()
+            waiting = [one for one in others if one.is_waiting]
+            oldest = min(waiting, key=lambda one: one.waits_since, default=self)
+            oldest.transport.abort()
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no request arrives or is answered, and it is not being closed."""
-        busy = self._arriving or self._is_answering() or self._discards
-        return not busy and not self.transport.is_closing()
+    def is_waiting(self) -> bool:
+        """Whether it waits for a request or the rest of one, and is not being closed."""
+        return not self._is_answering() and not self.transport.is_closing()
 
     @property
-    def idle_since(self) -> float:
-        """When its last request ended, in the loop's time."""
-        return self._since
+    def waits_since(self) -> tuple[bool, float]:
+        """Whether a request arrives, and since when it waits, in the loop's time."""
+        return self._arriving, self._since
 
     def expire(self, now: float) -> None:
         """Close the connection if it exceeds a time-out."""
         seconds = now - self._since
         if self._discards:
+            if self._is_answering() and seconds > self._limits.request_seconds:
+                self.transport.abort()  # the client does not read the response before the refusal
             return
         if self._arriving:
             if seconds > self._limits.request_seconds:

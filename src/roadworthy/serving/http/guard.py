@@ -27,7 +27,7 @@ from roadworthy.serving.models.rejection import Rejection, unavailable
 OPEN_PATHS = re.compile(r"/v2/health/(live|ready)|/v2/models/[^/]+/ready")
 """The paths that need no token: liveness and readiness."""
 READY_PATHS = re.compile(
-    r"/v2/health/ready|/v[12]/models/[^/:]+|/v2/models/[^/]+(?:/versions/[^/]+)?/ready"
+    r"/v2/health/ready|/v1/models/[^/:]+|/v2/models/[^/]+(?:/versions/[^/]+)?/ready"
 )
 """The paths of readiness."""
 HEADERS: tuple[Header, ...] = (

@@ -358,8 +358,10 @@ class _Uvicorn(uvicorn.Server):
 
     def _close_after_next_response(self) -> None:
         """Send clients elsewhere before connections end, so that no request meets a closed one."""
-        state = self.server_state
-        state.default_headers = [*state.default_headers, (b"connection", b"close")]
+        close = (b"connection", b"close")
+        self.server_state.default_headers = [*self.server_state.default_headers, close]
+        # uvicorn makes the headers anew from these once a second
+        self.config.encoded_headers = [*self.config.encoded_headers, close]
 
     async def _leave(self) -> None:
         """Wait until clients have gone to the successor, at most for the idle time-out."""
