@@ -52,7 +52,8 @@ image: ## Build the two images of the commit (REGISTRY=host/path: before their n
 	@REGISTRY=$(REGISTRY) deploy/image
 
 lock: $(STAMP) ## Write the lock files anew from pyproject.toml
-	@$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra dev --extra docs --extra notebook $(LOCKING) \
+	@$(VENV)/bin/uv pip compile --quiet pyproject.toml --extra boosting --extra dev --extra docs --extra market --extra notebook \
+		$(LOCKING) \
 		--output-file requirements/dev.txt
 	@$(VENV)/bin/uv pip compile --quiet pyproject.toml $(LOCKING) \
 		--constraints requirements/dev.txt --output-file requirements/pipeline.txt
