@@ -91,9 +91,9 @@ def held(settings):
     )
 
 
-def drive(held, place):
+def drive(held, place, **more):
     golden = Golden([], [])
-    return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep)
+    return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep, **more)
 
 
 def say(held, verb):
@@ -108,10 +108,18 @@ def written(held):
 
 def test_with_clients_every_stage_takes_its_time(held, place):
     place.count = TrafficStats(requests=2, champion_requests=8, shadow={"compared": 9})
+    shown = []
 
-    found = drive(held, place).verify()
+    def tell(progress):
+        shown.append((written(held).live.progress, progress))
 
+    found = drive(held, place, tell=tell).verify()
+
+    assert {before for before, _ in shown} == {now for _, now in shown}
+    assert {now.partition(" % for ")[0] for _, now in shown} == {"0", "10", "50", "100"}
+    assert "82 of 410 requests, error_rate 0 of 0.01" in shown[-1][0]
     assert (found.state, found.weight, found.left) == ("shifting", 100, ())
+    assert found.live is None
     assert place.done == [0, 10, 50, 100]
     assert all(10 <= stage.seconds < 11 for stage in found.stages)
     assert all(stage.requests == pytest.approx(100, abs=5) for stage in found.stages)

@@ -58,6 +58,7 @@ class ModelStatus:
             "weight": f"{now.weight} %" if now.challenger else "",
             "ready": "yes" if now.ready else "no",
             "rollout": self._rollout(),
+            "stage": self.rollout.live.progress if self.rollout and self.rollout.live else "",
             "problem": now.problem,
         }
 
@@ -71,6 +72,7 @@ class ModelStatus:
                 "metrics_problem",
             )
             under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
+            under_way["live"] = None if rollout.live is None else asdict(rollout.live)
         found: dict[str, Any] = with_former_names(asdict(self.status) | {"rollout": under_way})
         return found
 
