@@ -233,6 +233,24 @@ def lineage(
 
 
 @app.command(
+    epilog="Examples:  roadworthy pull fuel:1 fuel-1    roadworthy pull fuel /tmp/champion",
+    rich_help_panel=MODELS,
+)
+def pull(
+    version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
+    directory: Annotated[Path, typer.Argument(help="A directory that does not exist yet.")],
+) -> None:
+    """Write the bundle of a version into a directory: graph, card, golden batch, estimator."""
+    from roadworthy.bundles import releases
+
+    model, reference = _reference(version)
+    settings = settings_here(Path.cwd())
+    found = _registry().find(model, reference)
+    pulled = releases.save(settings, model, found.git_tag, directory)
+    console.print(f"{directory}: {model}:{found.number}, bundle {pulled.digest[:12]}")
+
+
+@app.command(
     epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json",
     rich_help_panel=MODELS,
 )
