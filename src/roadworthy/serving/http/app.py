@@ -24,7 +24,7 @@ from roadworthy.serving.models.traffic import find
 
 NAME = "kserve"
 """The server's name in its metadata: that of the runtimes whose protocols it speaks."""
-EXTENSIONS = ("model_repository_extension",)
+EXTENSIONS = ("binary_tensor_data", "model_repository_extension")
 
 
 def metadata() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ class _Methods:
             Request(
                 "grpc",
                 lambda loaded: protocol.infer(document, tail, loaded, self._max_rows),
-                _response,
+                partial(_response, raw=bool(request.raw_input_contents)),
             ),
         )
         version = str(response.loaded.version)
@@ -297,17 +298,25 @@ def _document(request: Any) -> tuple[dict[str, Any], bytes]:
     return document, b"".join(packed)
 
 
-def _response(inference: protocol.Inference, answers: Columns, loaded: LoadedVersion) -> Any:
+def _response(
+    inference: protocol.Inference, answers: Columns, loaded: LoadedVersion, *, raw: bool
+) -> Any:
+    """Return an answer as a message: raw contents where the request has them, as clients expect."""
     response = pb.ModelInferResponse(
         model_name=loaded.manifest.model,
         model_version=str(loaded.version),
         id=inference.identity or "",
     )
     for output in protocol.outputs(inference, answers, loaded):
-        datatype, data = output["datatype"], output["data"]
-        values = [one.encode() for one in data] if datatype == "BYTES" else data
-        tensor = response.outputs.add(name=output["name"], datatype=datatype, shape=output["shape"])
-        getattr(tensor.contents, _CONTENTS[datatype]).extend(values)
+        name, datatype, shape, values = output
+        tensor = response.outputs.add(name=name, datatype=datatype, shape=shape)
+        if raw:
+            response.raw_output_contents.append(output.packed)
+            continue
+        data = values.tolist()
+        getattr(tensor.contents, _CONTENTS[datatype]).extend(
+            [one.encode() for one in data] if datatype == "BYTES" else data
+        )
     return response
 
 

@@ -48,7 +48,7 @@ _PREFLIGHT: tuple[Header, ...] = (
     ),
     (b"access-control-max-age", b"600"),
 )
-_EXPOSED = f"{VERSION_HEADER}, retry-after, etag".encode()
+_EXPOSED = f"{VERSION_HEADER}, retry-after, etag, inference-header-content-length".encode()
 
 log = logging.getLogger(__name__)
 

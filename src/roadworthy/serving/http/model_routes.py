@@ -167,26 +167,36 @@ class ModelRoutes:
             return found(loaded).read(scope["query_string"], newest, described)
 
         request = Request(
-            "http", parse, lambda parsed, answers, loaded: found(loaded).respond(parsed, answers)
+            "http",
+            parse,
+            lambda parsed, answers, loaded: protocol.Body(found(loaded).respond(parsed, answers)),
         )
         return await self._respond(scope, model, pinned, request)
 
     async def _respond(
-        self, scope: Scope, model: ModelVersions, pinned: str | None, request: Request[Any, bytes]
+        self,
+        scope: Scope,
+        model: ModelVersions,
+        pinned: str | None,
+        request: Request[Any, protocol.Body],
     ) -> Reply:
         try:
             response = await self._traffic.respond(model, pinned, request)
         except RefusedError as refusal:
             scope[COUNTED] = True
             return refused(refusal.rejection, refusal.loaded.header)
-        return _json(200, response.content, response.loaded.header)
+        content, json_length = response.content
+        if json_length is None:
+            return _json(200, content, response.loaded.header)
+        length = (protocol.JSON_LENGTH, str(json_length).encode())
+        return _reply(200, b"application/octet-stream", content, length, response.loaded.header)
 
     async def _request(
         self, verb: str, body: bytes, headers: Mapping[bytes, bytes]
-    ) -> Request[Any, bytes]:
+    ) -> Request[Any, protocol.Body]:
         rows = self._limits.max_rows
         if verb == "infer":
-            length = headers.get(b"inference-header-content-length")
+            length = headers.get(protocol.JSON_LENGTH)
             return Request(
                 "v2",
                 lambda loaded: protocol.read_v2(body, length, loaded, rows),
@@ -341,11 +351,15 @@ def _decompressed(body: bytearray, limit: int) -> bytes:
 
 
 def _json(status: int, body: bytes, *headers: Header) -> Reply:
+    return _reply(status, b"application/json", body, *headers)
+
+
+def _reply(status: int, kind: bytes, body: bytes, *headers: Header) -> Reply:
     length = str(len(body)).encode()
     return Reply(
         status,
         [
-            (b"content-type", b"application/json"),
+            (b"content-type", kind),
             (b"content-length", length),
             (b"x-content-type-options", b"nosniff"),
             *headers,
