@@ -45,6 +45,8 @@ _CONTENTS = {
     **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
 }
 """The field with a tensor's values, by datatype."""
+_MOST = (1 << 31) - 1
+"""The greatest number of an option."""
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.02
 
@@ -68,7 +70,7 @@ class GRPCServer:
     repository
         Loads and unloads models.
     load
-        The number of requests in flight.
+        The number of requests in flight, and the files for connections, of which it takes half.
     shared
         Whether other processes listen at the port as well.
     """
@@ -111,6 +113,7 @@ class GRPCServer:
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_metadata_size", settings.max_header_bytes),
                 ("grpc.so_reuseport", int(self._shared)),
+                ("grpc.max_allowed_incoming_connections", min(self._load.last_file // 2, _MOST)),
                 # gRPC varies the age by 10 %: all connections end within the idle time-out
                 ("grpc.max_connection_age_ms", settings.idle_seconds * 900),
                 ("grpc.max_connection_age_grace_ms", int(settings.request_seconds * 1000)),

@@ -39,24 +39,29 @@ Header = tuple[bytes, bytes]
 VERSION = VERSION_HEADER.encode()
 COUNTED = "roadworthy.counted"
 """The key of a scope whose refusal is counted as a version's."""
-VERBS = ("predict", "infer", "metadata", "ready", "card")
-"""The requests to a model."""
+_DOCUMENTS = ("metadata", "ready", "card")
+_PREDICTIONS = ("predict", "infer")
 
 _FORM = b"multipart/form-data"
 _MOST_PARTS = 100
 _PATH = re.compile(
-    r"/v1/models/(?P<model_v1>[^/]+):(?P<verb_v1>[^/:]*)"
+    r"/v1/models/(?P<model_v1>[^/:]+)(?::(?P<verb_v1>[^/:]*))?"
     r"|/v2/models/(?P<model_v2>[^/]+)(?:/versions/(?P<version>[^/]+))?"
     r"(?:/(?P<verb_v2>infer|ready|card))?"
 )
 
 
 class Target(NamedTuple):
-    """The model, verb and version of a path."""
+    """The model, verb and version of a path. The verb may be unknown."""
 
     model: str
     verb: str
     version: str | None
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it answers GET and HEAD. All others answer POST."""
+        return self.verb in _DOCUMENTS
 
 
 class Reply(NamedTuple):
@@ -131,12 +136,12 @@ class ModelRoutes:
         model = find(self._store, target.model)
         headers = dict(scope["headers"])
         pinned = target.version or headers.get(VERSION, b"").decode("latin-1").strip() or None
-        if target.verb not in VERBS:
-            known = ", ".join(VERBS)
-            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
-        if target.verb not in ("predict", "infer"):
+        if target.is_document:
             _check_method(scope, "GET", "HEAD")
             return _document(target.verb, model, pinned, headers)
+        if target.verb not in _PREDICTIONS:
+            known = ", ".join((*_PREDICTIONS, *_DOCUMENTS))
+            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
         _check_method(scope, "POST")
         choose(model, pinned)  # if no version can answer, the body does not matter
         body = await _body(headers, receive, self._limits.max_body_bytes)
@@ -229,7 +234,8 @@ def parse_path(path: str) -> Target | None:
     if found is None:
         return None
     if found["model_v1"] is not None:
-        return Target(found["model_v1"], found["verb_v1"], None)
+        verb = "ready" if found["verb_v1"] is None else found["verb_v1"]
+        return Target(found["model_v1"], verb, None)
     return Target(found["model_v2"], found["verb_v2"] or "metadata", found["version"])
 
 
