@@ -20,6 +20,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
+from roadworthy.models.routes import Latest, Route
+
 if TYPE_CHECKING:
     import onnx
     import pandas as pd
@@ -134,8 +136,8 @@ class Ingests(Protocol):
         """Return the raw rows from outside that ``raw`` may lack; known ones are left out later."""
         ...
 
-    def latest(self, raw: pd.DataFrame) -> Mapping[str, Any]:
-        """Return the newest request that the raw data holds."""
+    def latest(self, raw: pd.DataFrame) -> Latest:
+        """Return the newest request that the raw data holds, for :attr:`Model.routes`."""
         ...
 
 
@@ -190,32 +192,6 @@ class Resources:
     gpu: int = 0
     image: str = ""
     retries: int = 0
-
-
-@dataclass(frozen=True)
-class Route:
-    """A GET address below the model's own that the server answers with a prediction.
-
-    Parameters
-    ----------
-    path
-        E.g. ``"/today"``.
-    request
-        The request: ``"latest"`` for the newest that is known, or a mapping from its fields to
-        values, where ``"{name}"`` stands for the query parameter of that name.
-    answer
-        Which fields of the answer are given; all where there are none.
-    parameters
-        The JSON schema of each query parameter, with its bounds and its default.
-    description
-        For people.
-    """
-
-    path: str
-    request: Literal["latest"] | Mapping[str, Any] = "latest"
-    answer: Sequence[str] = ()
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    description: str = ""
 
 
 class Prepared(NamedTuple):
