@@ -53,7 +53,7 @@ class TestContentHash:
             dvc.content_hash(tmp_path / "data.csv.dvc")
 
 
-class TestIsEdited:
+class TestDifference:
     @pytest.mark.parametrize(
         ("text", "edited"), [(TEXT, False), ("a,b\n1,3\n", True), (None, False)]
     )
@@ -61,20 +61,41 @@ class TestIsEdited:
         if text is not None:
             (scratch / "data.csv").write_text(text)
 
-        assert dvc.is_edited(scratch, "data.csv.dvc") is edited
         told = "".join(dvc.warnings(scratch, "data.csv.dvc"))
+        assert ("was edited since it was added" in told) is edited
         assert ("`dvc add data.csv`" in told) is edited
+
+    def test_data_that_git_left_behind_is_that_of_a_commit(self, person):
+        # given two branches with other data each
+        person.put(".gitignore", "/data.csv\n")
+        commits = {}
+        for branch, text in (("spring", TEXT), ("summer", "a,b\n3,4\n")):
+            person.git("switch", "--quiet", "--create", branch)
+            person.put("data.csv", text)
+            dvc.add(person.root, "data.csv")
+            commits[branch] = person.commit(branch)
+
+        # when Git switches, then the data is told to be the other branch's, until DVC switches too
+        person.git("switch", "--quiet", "spring")
+        found = dvc.difference(person.root, "data.csv.dvc")
+        assert found is not None
+        assert found.told == f"is still that of the commit {commits['summer'][:12]}"
+        subprocess.run([sys.executable, "-m", *found.remedy.split()], cwd=person.root, check=True)
+        assert dvc.difference(person.root, "data.csv.dvc") is None
+        assert (person.root / "data.csv").read_text() == TEXT
 
     def test_a_directory_is_compared_file_by_file(self, scratch):
         dvc.configure(scratch, remote="embedded", url="")
         (scratch / "drawn").mkdir()
         (scratch / "drawn" / "a.txt").write_text("a")
         pointer = dvc.add(scratch, "drawn")
-        assert not dvc.is_edited(scratch, pointer)
+        assert dvc.difference(scratch, pointer) is None
 
         (scratch / "drawn" / "b.txt").write_text("b")
 
-        assert dvc.is_edited(scratch, pointer)
+        found = dvc.difference(scratch, pointer)
+        assert found is not None
+        assert found.remedy == "dvc add drawn"
 
 
 class TestPull:
