@@ -64,5 +64,3 @@ def test_data_is_not_in_git_and_its_pointer_is(root):
     ).stdout.splitlines()
     assert "data.csv.dvc" in listed
     assert "data.csv" not in listed
-    objects = [name for name in listed if name.startswith(".dvc/embedded/")]
-    assert len(objects) == 1
