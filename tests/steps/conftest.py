@@ -12,7 +12,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
 from roadworthy.steps import training
 from roadworthy.steps.recording import Attempt
-from roadworthy.steps.release import register, release
+from roadworthy.steps.release import challenge, release
 from roadworthy.tracking.registry import Registry
 
 SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "fingerprint-1"}
@@ -39,7 +39,7 @@ class Registered:
         return Attempt("fuel", self.trained, verdict, SOURCE, "manual", run)
 
     def again(self, packed=None, run="run-1"):
-        return register(self.settings, self.attempt(run), bundle.read(packed or self.packed))
+        return challenge(self.settings, self.attempt(run), bundle.read(packed or self.packed))
 
     def release(self):
         return release(self.settings, self.attempt(), packed=self.packed)

@@ -15,12 +15,14 @@ from roadworthy.bundles import bundle, releases
 from roadworthy.bundles.bundle import BundleError
 from roadworthy.core.errors import ExitCode
 from roadworthy.data import git
+from roadworthy.rollout.actions import steering
 from roadworthy.rollout.engine import finalising, lease
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import RolloutError, Stage
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
+from roadworthy.steps import training
 from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
 from roadworthy.steps.reject import reject
@@ -100,7 +102,7 @@ def test_a_rejected_candidate_is_no_version_and_its_run_says_why(candidate):
     verdict = {"passed": False, "reasons": ["r2 is 0.5", "mae is 9"], "checks": []}
 
     for _ in range(2):
-        reject(candidate.settings, candidate.attempt(verdict=verdict))
+        reject(candidate.settings, candidate.attempt(verdict=verdict), packed=candidate.packed)
 
     assert candidate.registry.versions("fuel") == []
     tags = chosen(candidate).data.tags
@@ -109,6 +111,28 @@ def test_a_rejected_candidate_is_no_version_and_its_run_says_why(candidate):
     candidate.again()
     assert chosen(candidate).data.tags["gate"] == "passed"
     assert candidate.aliases() == ("challenger",)
+
+
+def test_a_rejected_candidate_that_was_named_is_a_version_and_is_not_deployed(candidate, packed):
+    attempt = candidate.attempt(verdict={"passed": False, "reasons": ["r2 is 0.5"], "checks": []})
+    facts = training.read(attempt.trained)
+    training.write(attempt.trained, "estimator", replace(facts, named=True), {})
+
+    told = [reject(candidate.settings, attempt, packed=packed.path) for _ in range(2)]
+
+    assert told[0] == told[1]
+    assert str(told[0]) == "version 1 is registered, tag fuel-v1, and not deployed"
+    assert candidate.aliases() == ()
+    assert candidate.tags()["gate"] == "failed"
+    with releases.fetch(candidate.settings, "fuel", "fuel-v1") as fetched:
+        assert fetched.digest == packed.digest
+    # then nobody rolls it out
+    target = LocalTarget(candidate.settings)
+    with pytest.raises(RolloutError, match=r"refused version 1 of fuel \(r2 is 0.5\)"):
+        steering.start(candidate.settings, candidate.registry, target, "fuel", 1, strategy="canary")
+    # unless the same bundle passes later
+    candidate.again()
+    assert (candidate.tags()["gate"], candidate.aliases()) == ("passed", ("challenger",))
 
 
 def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figures(registered):
