@@ -16,7 +16,7 @@ from roadworthy.steps.release import challenge, release
 from roadworthy.tracking.registry import Registry
 
 SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "fingerprint-1"}
-VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True}]}
+VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True, "value": 0.87}]}
 
 
 @dataclass

@@ -29,6 +29,7 @@ from roadworthy.steps.reject import reject
 from roadworthy.steps.roll_back import roll_back
 from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
+from tests.steps.conftest import VERDICT
 
 
 def chosen(registered):
@@ -99,7 +100,7 @@ def test_a_bundle_that_is_damaged_is_not_registered(candidate, tmp_path):
 
 
 def test_a_rejected_candidate_is_no_version_and_its_run_says_why(candidate):
-    verdict = {"passed": False, "reasons": ["r2 is 0.5", "mae is 9"], "checks": []}
+    verdict = VERDICT | {"passed": False, "reasons": ["r2 is 0.5", "mae is 9"]}
 
     for _ in range(2):
         reject(candidate.settings, candidate.attempt(verdict=verdict), packed=candidate.packed)
@@ -107,6 +108,7 @@ def test_a_rejected_candidate_is_no_version_and_its_run_says_why(candidate):
     assert candidate.registry.versions("fuel") == []
     tags = chosen(candidate).data.tags
     assert (tags["gate"], tags["gate_reasons"]) == ("failed", "r2 is 0.5; mae is 9")
+    assert chosen(candidate).data.metrics == {"cv_r2": 0.89, "r2": 0.87}
     # when it passes later, against another champion, its run says so
     candidate.again()
     assert chosen(candidate).data.tags["gate"] == "passed"
@@ -150,8 +152,15 @@ def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figure
     artifacts = Path(registered.settings.mlflow_artifacts) / "fuel"
     assert [file.name for file in artifacts.glob("*/artifacts/figures/fit.png")] == ["fit.png"]
     assert "gate" not in other.tags
-    (data,) = runs["support_vectors"].inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("fuel", "d1")
+    # and MLflow's page has a source, a dataset and a model to show
+    for run in runs.values():
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("fuel", "d1")
+        assert run.data.tags["mlflow.source.git.commit"] == "c1"
+        assert run.data.tags["mlflow.source.name"] == registered.settings.git_remote
+    (shown,) = json.loads(best.tags["mlflow.log-model.history"])
+    client = MlflowClient(registered.settings.mlflow_tracking_uri)
+    assert client.get_model_version("fuel", "1").source.endswith(f"/{shown['artifact_path']}")
 
 
 def test_a_release_puts_the_bundle_under_the_tag_once(candidate, packed):

@@ -35,9 +35,9 @@ def reject(settings: Settings, attempt: Attempt, *, packed: Path) -> Rejected:
     """
     registry = Registry.of(settings)
     if not training.read(attempt.trained).named:
-        record(registry, attempt)
+        record(registry, attempt, repository=settings.git_remote)
         return Rejected()
     candidate = bundle.read(packed)
-    version = register(registry, attempt, candidate)
+    version = register(settings, registry, attempt, candidate)
     releases.publish(settings, candidate, version.git_tag)
     return Rejected(version.number, version.git_tag)

@@ -49,14 +49,16 @@ def release(
     return Released(version.number, version.git_tag, commit)
 
 
-def register(registry: Registry, attempt: Attempt, candidate: Bundle) -> Version:
+def register(
+    settings: Settings, registry: Registry, attempt: Attempt, candidate: Bundle
+) -> Version:
     """Return the version of the bundle, made if it does not exist.
 
     Every candidate is recorded as an MLflow run; the metrics and figures of the hold-out, the
     verdict, the manifest and the card are put beside the chosen one's, and the graph as a model
     that MLflow loads.
     """
-    run_id = record(registry, attempt)
+    run_id = record(registry, attempt, repository=settings.git_remote)
     registry.log_metrics(run_id, candidate.manifest.metrics)
     # A version is made after its files: where it is there, they are.
     known = {made.tags.get("digest") for made in registry.versions(attempt.model)}
@@ -82,7 +84,7 @@ def challenge(
         Another version of the model is being rolled out.
     """
     registry = Registry.of(settings)
-    version = register(registry, attempt, candidate)
+    version = register(settings, registry, attempt, candidate)
     # An earlier run may have registered it although the gate refused it.
     registry.tag(version, attempt.outcome)
     why = f"passed the gate and every stage of the rollout in run {attempt.run} ({attempt.trigger})"

@@ -39,6 +39,6 @@ def train(model: str, rows: Path, *, target: Path, candidate: str = "") -> Train
 
 
 def _tried(candidate: Candidate, validation: Validation) -> Tried:
-    checks = {check.name: check.value for check in validation.checks}
+    checks = {f"cv_{check.name}": check.value for check in validation.checks}
     failed = {FAILED_CHECKS: float(failed_checks(validation))}
     return Tried(dict(candidate.parameters), validation.metrics | failed | checks)
