@@ -302,12 +302,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the hold-out shows of one estimator. Figures are PNG files by name."""
+    """What the hold-out shows of one estimator. Figures are PNG files by name.
+
+    ``note`` says in Markdown what its users must know of it; the model card begins with it.
+    """
 
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
     checks: tuple[Check, ...]
     figures: dict[str, bytes] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
