@@ -10,15 +10,40 @@ from collections.abc import Mapping, Sequence
 
 import lazy_loader
 
-from roadworthy.models.contract import Resources, Route
+from roadworthy.models.contract import Resources
+from roadworthy.models.routes import Choice, Route
 
 name = "direction"
 title = "Direction of the next close"
 task = "classification"
 data = "data/direction.csv.dvc"
 key = ("trading_day",)
-extra = "market"
+extra = ""
 resources: Mapping[str, Resources] = {}
-routes: Sequence[Route] = ()
+routes: Sequence[Route] = (
+    Route(
+        "/predictionForTomorrow",
+        parameters={
+            "threshold": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 1,
+                "default": 0.5,
+                "description": "The call is UP where the probability of UP is above it.",
+            }
+        },
+        answer={
+            "prediction": Choice("probability_up", "{query.threshold}", "UP", "DOWN"),
+            "confidence": "{answer.probability_up}",
+            "threshold": "{query.threshold}",
+            "model_source": "mlflow",
+            "model_alias": "{model.alias}",
+            "model_version": "{model.version}",
+            "as_of": "{latest.as_of}",
+            "next_trading_day": "{latest.next_trading_day}",
+        },
+        description="Whether the next trading day closes up or down. It is near chance.",
+    ),
+)
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -11,17 +11,21 @@ import re
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from roadworthy.routing.routes import VERSION_HEADER
+from roadworthy.models.routes import Latest
+from roadworthy.routing import latest
+from roadworthy.routing.routes import VERSION_HEADER, RoutingError
 from roadworthy.serving.http import protocol
+from roadworthy.serving.models.get_route import GetRoute, RouteRequest
 from roadworthy.serving.models.metrics import CONTENT_TYPE, Metrics
-from roadworthy.serving.models.model_store import ModelStore, ModelVersions
-from roadworthy.serving.models.rejection import Rejection, too_large
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions
+from roadworthy.serving.models.rejection import Rejection, too_large, unavailable
 from roadworthy.serving.models.traffic import RefusedError, Request, Traffic, choose, find
 from roadworthy.serving.settings import ServerSettings
 
@@ -103,12 +107,15 @@ class ModelRoutes:
         """Answer one request."""
         path = scope["path"]
         target = parse_path(path)
-        if target is None and path != "/metrics":
+        model = None if target else self._with_route(path)
+        if target is None and model is None and path != "/metrics":
             await self._app(self._for_browsers(scope), receive, send)
             return
         try:
             if target is not None:
                 reply = await self._reply(target, scope, receive)
+            elif model is not None:
+                reply = await self._route(model, path, scope)
             else:
                 _check_method(scope, "GET", "HEAD")
                 reply = Reply(200, [(b"content-type", CONTENT_TYPE)], await self._metrics.text())
@@ -133,7 +140,40 @@ class ModelRoutes:
         _check_method(scope, "POST")
         choose(model, pinned)  # if no version can answer, the body does not matter
         body = await _body(headers, receive, self._limits.max_body_bytes)
-        request = await self._request(target.verb, body, headers)
+        return await self._respond(
+            scope, model, pinned, await self._request(target.verb, body, headers)
+        )
+
+    def _with_route(self, path: str) -> ModelVersions | None:
+        """Return the model with a route of that path, the first by name if there are several."""
+        models = sorted(self._store.models.items())
+        return next(
+            (m for _, m in models if any(path in one.routes for one in m.versions.values())), None
+        )
+
+    async def _route(self, model: ModelVersions, path: str, scope: Scope) -> Reply:
+        _check_method(scope, "GET", "HEAD")
+        pinned = dict(scope["headers"]).get(VERSION, b"").decode("latin-1").strip() or None
+        newest = _latest(self._limits.latest_directory, model.name)
+
+        def found(loaded: LoadedVersion) -> GetRoute:
+            if path not in loaded.routes:
+                raise Rejection(404, f"Version {loaded.version} of {model.name} has no {path}.")
+            return loaded.routes[path]
+
+        def parse(loaded: LoadedVersion) -> RouteRequest:
+            alias = "champion" if loaded is model.champion else "challenger"
+            described = {"name": model.name, "version": loaded.version, "alias": alias}
+            return found(loaded).read(scope["query_string"], newest, described)
+
+        request = Request(
+            "http", parse, lambda parsed, answers, loaded: found(loaded).respond(parsed, answers)
+        )
+        return await self._respond(scope, model, pinned, request)
+
+    async def _respond(
+        self, scope: Scope, model: ModelVersions, pinned: str | None, request: Request[Any, bytes]
+    ) -> Reply:
         try:
             response = await self._traffic.respond(model, pinned, request)
         except RefusedError as refusal:
@@ -206,6 +246,13 @@ def _document(
     if tag in headers.get(b"if-none-match", b""):
         return Reply(304, list(kept), b"")
     return _json(200, card, *kept)
+
+
+def _latest(directory: Path | None, model: str) -> Latest | None:
+    try:
+        return None if directory is None else latest.read(directory, model)
+    except RoutingError as error:
+        raise unavailable(str(error)) from error
 
 
 def _check_method(scope: Scope, *allowed: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roadworthy.models.routes import Route
 from roadworthy.models.tensors import FieldType
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http import protocol
@@ -206,7 +207,18 @@ def _version_paths(model: ModelVersions, loaded: LoadedVersion, max_rows: int) -
             if path == "/card":
                 operation["responses"]["304"] = {"description": "The card has not changed."}
             paths[f"/v2/models/{model.name}{prefix}{path}"] = {method: operation}
-    return paths
+    return paths | {path: {"get": _get(one.route)} for path, one in loaded.routes.items()}
+
+
+def _get(route: Route) -> Json:
+    operation = _operation(
+        route.description.rstrip(".") or "Answer a query", _ANY_OBJECT, None, _PINNED
+    )
+    operation["parameters"] += [
+        {"name": name, "in": "query", "required": "default" not in schema, "schema": schema}
+        for name, schema in route.parameters.items()
+    ]
+    return operation
 
 
 def _v2(loaded: LoadedVersion, max_rows: int) -> Json:
