@@ -227,6 +227,7 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         f"Trained on {trained} rows, evaluated on {held_out} that it never saw.",
         "",
+        *([evaluation.note, ""] if evaluation.note else []),
         f"- commit `{manifest.commit}`",
         f"- data `{manifest.data_hash}`",
         *(f"- {name} = {value}" for name, value in sorted(manifest.parameters.items())),

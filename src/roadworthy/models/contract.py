@@ -15,6 +15,7 @@ import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -132,8 +133,17 @@ class Model(Protocol):
 class Ingests(Protocol):
     """A model that gets new data from outside."""
 
-    def ingest(self, raw: pd.DataFrame) -> pd.DataFrame:
-        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later."""
+    def ingest(self, raw: pd.DataFrame, now: datetime) -> pd.DataFrame:
+        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later.
+
+        ``now`` is aware of its time zone, and may be that of a simulated clock.
+
+        Raises
+        ------
+        ValueError
+            The source does not answer, or its answer cannot be trusted. It says which and what to
+            do; the data stays as it is.
+        """
         ...
 
     def latest(self, raw: pd.DataFrame) -> Latest:
@@ -278,12 +288,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the hold-out shows of one estimator. Figures are PNG files by name."""
+    """What the hold-out shows of one estimator. Figures are PNG files by name.
+
+    ``note`` says in Markdown what its users must know of it; the model card begins with it.
+    """
 
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
     checks: tuple[Check, ...]
     figures: dict[str, bytes] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
