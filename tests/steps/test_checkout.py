@@ -14,8 +14,8 @@ from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.steps.checkout import checkout
 from roadworthy.tracking.registry import Registry
-from tests.conftest import SAMPLE
 from roadworthy.training.selection import NoCandidateError
+from tests.conftest import SAMPLE
 
 
 @pytest.fixture
