@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         return former if former.is_dir() and not made.is_dir() else made
 
     @property
+    def latest(self) -> Path:
+        """The directory with the newest request of each model, which the local server reads."""
+        return self.routing / "latest"
+
+    @property
     def bundles(self) -> Path:
         """The directory of the bundles that the local server reads, each named by its digest."""
         return self.home / "bundles"

@@ -54,6 +54,9 @@ class ServerSettings:
     routing: Annotated[Path | None, "directory of routing files to watch"] = None
     bundle: Annotated[Path | None, "one bundle to serve instead"] = None
     version: Annotated[int | None, "the version's number of that bundle"] = None
+    latest: Annotated[Path | None, "directory of the models' latest data (latest/ of routing)"] = (
+        None
+    )
     host: Annotated[str, "address"] = "127.0.0.1"
     port: Annotated[int, "port; 0 for a free one"] = 8080
     client: Annotated[Path | None, "directory of static files for /"] = None
@@ -114,6 +117,13 @@ class ServerSettings:
                     f"{origin!r} is not an origin: name a scheme, a host and perhaps a port, "
                     f"such as https://cars.example.org."
                 )
+
+    @property
+    def latest_directory(self) -> Path | None:
+        """The directory with the newest request of each model, if any."""
+        if self.latest is None and self.routing is not None:
+            return self.routing / "latest"
+        return self.latest
 
 
 def read_token(file: Path | None, environment: Mapping[str, str]) -> str | None:

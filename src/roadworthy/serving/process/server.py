@@ -150,7 +150,7 @@ class Server:
         self._settings = settings
         self._listener = listener
         self._shares_ports = shares_ports
-        self._load = Load(most_connections=raise_file_limit())
+        self._load = Load(last_file=raise_file_limit())
         self._metrics = Metrics(self.store, lambda: self._load.in_flight)
         self._load.refused = self._metrics.refused
         self._traffic = Traffic(self._metrics)
