@@ -14,7 +14,7 @@ from roadworthy.rollout.engine import analysis
 from roadworthy.rollout.engine.analysis import Sample, TrafficStats
 from roadworthy.rollout.engine.state import RolloutError
 
-_SERIES = "roadworthy_requests_total|roadworthy_request_seconds_bucket"
+_SERIES = "roadworthy_requests_total|roadworthy_model_seconds_bucket"
 """Pods do not compare their answers, so only errors and response times are analysed."""
 _HELD = "roadworthy_version"
 """A series that every pod has from its start, also without requests."""
