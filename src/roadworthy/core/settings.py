@@ -106,18 +106,19 @@ class Settings(BaseSettings):
         0.01, ge=0, le=1, description="The fraction of its requests that a challenger may fail."
     )
     max_p99_ratio: float = Field(
-        2.0, gt=0, description="Its 99th percentile may be so many times the champion's ..."
+        2.0,
+        gt=0,
+        description="Median and 99th percentile of its model time may be so many times "
+        "the champion's ...",
     )
-    p99_allowance_ms: float = Field(50.0, ge=0, description="... and so many milliseconds more.")
+    p99_allowance_ms: float = Field(0.005, ge=0, description="... and so many milliseconds more.")
     max_psi: float = Field(
         0.25, ge=0, description="The stability index of its predictions against the champion's."
     )
     max_difference: float = Field(
         0.25, ge=0, description="The mean relative difference from the champion's predictions."
     )
-    min_requests: int = Field(
-        20, ge=1, description="With fewer requests in a stage only errors are analysed."
-    )
+    min_requests: int = Field(20, ge=1, description="With fewer requests only errors are analysed.")
     lease_seconds: float = Field(
         15.0,
         gt=0,

@@ -30,7 +30,7 @@ def requests(pod, version, status, value):
 
 
 def seconds(pod, version, edge, value):
-    labels = {"__name__": "roadworthy_request_seconds_bucket", "pod": pod, "model": "fuel"}
+    labels = {"__name__": "roadworthy_model_seconds_bucket", "pod": pod, "model": "fuel"}
     return labels | {"version": str(version), "le": edge}, value
 
 

@@ -211,7 +211,7 @@ class Driver:
             last = now
             if now >= read_at:
                 stats = stats.plus(self._read())
-                found = analyse(stats, self._baseline(), self._bounds)
+                found = analyse(stats, self._all, self._bounds)
                 self._show(self._stage(weight, began, stats, found, ""))
                 inconclusive = found.inconclusive or self._unscraped(weight, stats)
                 if found.problem or (
@@ -288,13 +288,6 @@ class Driver:
         except RolloutError:
             self._lease.put(self._lease.rollout)  # raises another error if a user rolled it back
             raise
-
-    def _baseline(self) -> TrafficStats:
-        """Return the traffic of the rollout, with earlier response times where there are few."""
-        asked = max(self._all.champion_seconds.values(), default=0)
-        if asked >= self._bounds.min_requests or self._before is None:
-            return self._all
-        return replace(self._all, champion_seconds=self._before.champion_seconds)
 
     def _send_golden(self) -> str:
         """Send the golden batch; wait for a server that is being restarted."""

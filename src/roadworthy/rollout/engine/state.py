@@ -69,13 +69,13 @@ class MetricResult:
     Parameters
     ----------
     name
-        ``error_rate``, ``p99_ms``, ``psi`` or ``difference``.
+        ``error_rate``, ``median_ms``, ``p99_ms``, ``psi`` or ``difference``.
     value
         The value; None where there is none.
     limit
         The greatest value that is allowed.
     conclusive
-        Whether there was enough traffic to analyse.
+        Whether there was enough traffic for a result.
     passed
         Whether the value is allowed; an inconclusive one is.
     """
@@ -107,7 +107,8 @@ class Stage:
     golden
         The greatest relative difference of the golden batch; None where it was not answered.
     champion_p99_ms
-        The champion's 99th percentile over the rollout; None where it had no request.
+        The 99th percentile of the champion's model time over the rollout; None where it had no
+        request.
     metrics
         The metrics, each with its limit.
     problem
