@@ -47,7 +47,7 @@ def main() -> None:
         # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
         code = app(standalone_mode=False)
     except RoadworthyError as error:
-        aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+        _print_error(error)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
@@ -58,6 +58,14 @@ def main() -> None:
     if code == ExitCode.INTERRUPTED:
         aside.print("Stopped.")
     sys.exit(code)
+
+
+def _print_error(error: RoadworthyError) -> None:
+    aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+
+
+def _each_named(models: list[str] | None) -> list[str] | None:
+    return models and [named(model) for model in models]
 
 
 @app.command(
@@ -96,31 +104,57 @@ def run(
 
 
 @app.command(
-    epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000",
+    epilog="Examples:  roadworthy up fuel    roadworthy up --all    roadworthy up fuel --once",
     rich_help_panel=HERE,
 )
 def up(
-    model: ModelName,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="The models, e.g. fuel.", show_default=False, callback=_each_named),
+    ] = None,
     *,
+    all_models: Annotated[bool, typer.Option("--all", help="Every model there is.")] = False,
     port: Annotated[int, typer.Option(help="The port to serve at.")] = 8080,
     once: Annotated[bool, typer.Option(help="Stop after one sample request.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
 ) -> None:
-    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C."""
-    from roadworthy.cli.up import is_ready, sample, serving
+    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C.
 
-    known(model)
+    Several models are served by one server. If one fails, the others are served.
+    """
+    from roadworthy.cli.up import is_ready, sample, serving
+    from roadworthy.models import contract
+
+    if bool(models) == all_models:
+        raise typer.BadParameter("Name the models, or give --all.")
+    names = contract.available() if all_models else models or []
+    for model in names:
+        known(model)
     settings = settings_here(Path.cwd())
+    codes = []
     with serving(settings, port) as served:
-        report = _run(model, trigger="manual", force=False, verbose=verbose)
-        # A champion that was there before answers, whatever became of the new one.
-        if report.outcome == "failed" or not is_ready(served.url, model):
-            raise typer.Exit(report.exit_code)
-        _print_sample(served.url, model, sample(served.url, model, settings.token), once=once)
+        for model in names:
+            try:
+                report = _run(model, trigger="manual", force=False, verbose=verbose)
+                codes.append(report.exit_code)
+                # A champion that was there before answers, whatever became of the new one.
+                if report.outcome != "failed" and is_ready(served.url, model):
+                    sampled = sample(served.url, model, settings.token)
+                    _print_sample(served.url, model, sampled, once=once)
+            except RoadworthyError as error:
+                if len(names) == 1:
+                    raise
+                codes.append(error.exit_code)
+                _print_error(error)
+        failed = [model for model in names if not is_ready(served.url, model)]
+        if len(failed) == len(names) or codes == [ExitCode.FAILED]:
+            raise typer.Exit(max(codes))
+        if failed:
+            aside.print(f"[yellow]Warning:[/yellow] not served: {', '.join(failed)}")
         if not once:
             console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
             served.wait()
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(max(codes))
 
 
 @app.command(
