@@ -93,7 +93,8 @@ def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
     """Add a fitted column transformer: from the inputs of its columns to a matrix [N, n].
 
     Numbers go through a :class:`SimpleImputer`, strings through a :class:`OneHotEncoder`, in which
-    an unknown string is none of the known ones.
+    an unknown string is none of the known ones. A step with a method ``add_to``, such as
+    :class:`roadworthy.models.dates.Dates`, adds itself.
 
     Raises
     ------
@@ -105,7 +106,11 @@ def add_columns(graph: Graph, transformer: ColumnTransformer) -> str:
         if name == "remainder" or not len(columns):
             continue
         inputs = [graph.add("Unsqueeze", column, graph.integers(1)) for column in columns]
-        if isinstance(step, SimpleImputer):
+        if hasattr(step, "add_to"):
+            parts.append(step.add_to(graph, graph.add("Concat", *inputs, axis=1)))
+        elif isinstance(step, SimpleImputer):
+            # A boolean that every request has is no double yet.
+            inputs = [graph.add("Cast", value, to=TensorProto.DOUBLE) for value in inputs]
             parts += [
                 graph.add("Where", graph.add("IsNaN", value), graph.constant(instead), value)
                 for value, instead in zip(inputs, step.statistics_, strict=True)
