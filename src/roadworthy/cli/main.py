@@ -369,8 +369,8 @@ def compare(
 
 
 @app.command(
-    epilog="Examples:  roadworthy new boats --data boats.csv --target length_m    "
-    "roadworthy new iris --data iris.csv --target species",
+    epilog="Examples:  roadworthy new boats --data samples/boats.csv --target length_m    "
+    "roadworthy new iris --data iris.csv --target species --ignore photo",
     rich_help_panel=MODELS,
 )
 def new(
@@ -382,12 +382,32 @@ def new(
         Literal["regression", "classification"] | None,
         typer.Option(help="Whether TARGET is a number or a class.", show_default="what it holds"),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL,...", help="Columns not to learn from.", show_default=False),
+    ] = None,
+    identifier: Annotated[
+        str,
+        typer.Option(
+            "--id",
+            metavar="COL",
+            help="The column that says what a row is about, which is not learnt from.",
+            show_default="a column that numbers the rows",
+        ),
+    ] = "",
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL,...", help="Columns of prose, not to learn from.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a new model: package, notebook, data under DVC and compiled pipeline."""
-    from roadworthy.scaffolding import scaffold
+    from roadworthy.scaffolding import Roles, scaffold
 
-    started = scaffold(Path.cwd(), name, data, target, task)
+    roles = Roles(_columns(ignore), identifier, _columns(text))
+    started = scaffold(Path.cwd(), name, data, target, task, roles)
     chosen, reached = started.chosen, started.reached
     if as_json:
         facts = {"name": name, "task": chosen.task, "why": chosen.reason}
@@ -407,6 +427,11 @@ def new(
         *(f"  {number}. {step}" for number, step in enumerate(started.steps, start=1)),
     )
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _columns(named: list[str] | None) -> tuple[str, ...]:
+    """Return the columns of an option that may be repeated, or list several with commas."""
+    return tuple(name.strip() for part in named or () for name in part.split(",") if name.strip())
 
 
 @app.command(
