@@ -467,7 +467,7 @@ def _seen(trained_on: pd.DataFrame | str, held_out: pd.DataFrame) -> npt.NDArray
 def _key(value: Any) -> str:
     """Return a value as text. Numbers are rounded to 32 bits, as one side may have stored them."""
     if isinstance(value, np.ndarray):
-        return value.astype(np.float32).tobytes().hex()
+        return str(value.tolist()) if value.dtype == object else value.astype("f4").tobytes().hex()
     if pd.isna(value) or isinstance(value, str):
         return str(value)
     return str(np.float32(value))

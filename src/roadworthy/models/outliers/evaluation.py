@@ -63,8 +63,8 @@ criteria = Criteria(
 tolerance = {"score": Tolerance(relative=1e-6, absolute=1e-6)}
 
 _BEHAVIOUR = (
-    Bound("future_changes_score", "at most", 1e-6, "deviations", "another tomorrow, same today"),
-    Bound("stream_differs", "at most", 1e-6, "deviations", "a value with its memory alone"),
+    Bound("future_changes_score", "at most", 1e-6, "sd", "another tomorrow, same today"),
+    Bound("stream_differs", "at most", 1e-6, "sd", "a value with its memory alone"),
     Bound("spikes_missed", "at most", 0.1, description=f"of {_SPIKE:.0f} °C, one in each day"),
 )
 
