@@ -23,6 +23,7 @@ NEEDS_A_MODEL = ("tests/", "benchmarks/", ".dvc/")
 OVERLAYS = ("overlays/kind", "overlays/production", "overlays/staging")
 TYPED = {
     "README.md": "the first commands and the first request that a user types",
+    "LICENSE": "has its own words",
     "CHANGELOG.md": "tells users of this model what changed",
     "Makefile": "the model of `make run`; MODEL=NAME names another",
     "docs/": "commands, requests and addresses that a user types",

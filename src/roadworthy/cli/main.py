@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli import doctor, kubeflow, preview, rollout
-from roadworthy.cli.arguments import AsJson, ModelName, Trigger
+from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known
 from roadworthy.cli.rollout import named
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, aside, console, harmless, print_json
@@ -61,7 +61,9 @@ def main() -> None:
 
 
 @app.command(
-    epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v", rich_help_panel=HERE
+    epilog="Examples:  roadworthy run fuel    roadworthy run fuel --candidate ridge    "
+    "roadworthy run fuel --force -v",
+    rich_help_panel=HERE,
 )
 def run(
     model: ModelName,
@@ -69,13 +71,24 @@ def run(
     trigger: Annotated[Trigger, typer.Option(help="Why it is run.")] = "manual",
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
     strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
+    candidate: CandidateName = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the production pipeline of a model on this machine, from the commit you are at."""
-    _known(model)
+    """Run the production pipeline of a model on this machine, from the commit you are at.
+
+    A candidate that --candidate names becomes a version even if the gate refuses it, which is then
+    not deployed.
+    """
+    known(model, candidate)
     report = _run(
-        model, trigger=trigger, force=force, strategy=strategy, verbose=verbose, quiet=as_json
+        model,
+        trigger=trigger,
+        force=force,
+        strategy=strategy,
+        candidate=candidate,
+        verbose=verbose,
+        quiet=as_json,
     )
     if as_json:
         print_json(report.to_dict())
@@ -96,7 +109,7 @@ def up(
     """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C."""
     from roadworthy.cli.up import is_ready, sample, serving
 
-    _known(model)
+    known(model)
     settings = settings_here(Path.cwd())
     with serving(settings, port) as served:
         report = _run(model, trigger="manual", force=False, verbose=verbose)
@@ -230,6 +243,24 @@ def lineage(
     found["aliases"] = ", ".join(found["aliases"])
     console.print(facts((name, value) for name, value in found.items() if value != ""))
     console.print(facts((f"  {name}", f"{value:.4f}") for name, value in sorted(metrics.items())))
+
+
+@app.command(
+    epilog="Examples:  roadworthy pull fuel:1 fuel-1    roadworthy pull fuel /tmp/champion",
+    rich_help_panel=MODELS,
+)
+def pull(
+    version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
+    directory: Annotated[Path, typer.Argument(help="A directory that does not exist yet.")],
+) -> None:
+    """Write the bundle of a version into a directory: graph, card, golden batch, estimator."""
+    from roadworthy.bundles import releases
+
+    model, reference = _reference(version)
+    settings = settings_here(Path.cwd())
+    found = _registry().find(model, reference)
+    pulled = releases.save(settings, model, found.git_tag, directory)
+    console.print(f"{directory}: {model}:{found.number}, bundle {pulled.digest[:12]}")
 
 
 @app.command(
@@ -382,7 +413,7 @@ def compile_(
         raise typer.BadParameter("--output is the file of one model: name it.")
     root = inspect(Path.cwd()).root
     if model:
-        _known(model)
+        known(model)
     # What is committed names no image, whatever this machine has in its environment.
     image = image or ("" if check else settings_here(Path.cwd()).image)
     options = [*(["--check"] if check else []), *([f"--image={image}"] if image else [])]
@@ -417,6 +448,7 @@ def _run(
     trigger: str,
     force: bool,
     strategy: Strategy = "canary",
+    candidate: str = "",
     verbose: bool = False,
     quiet: bool = False,
 ) -> Report:
@@ -426,7 +458,11 @@ def _run(
     shown = Console(quiet=True) if quiet else console
     settings = settings_here(Path.cwd())
     with start(
-        settings, Path.cwd(), model, trigger=trigger, force=force, strategy=strategy
+        *(settings, Path.cwd(), model),
+        trigger=trigger,
+        force=force,
+        strategy=strategy,
+        candidate=candidate,
     ) as started:
         _print_start(shown, started)
         try:
@@ -559,27 +595,6 @@ def _headline(metrics: dict[str, float]) -> str:
     """Return a metric that is known of cross-validation and of the hold-out; the shortest name."""
     both = sorted((name for name in metrics if f"cv_{name}" in metrics), key=len)[:1]
     return ", ".join(f"{name} {metrics[name]:.4f}" for of in both for name in (f"cv_{of}", of))
-
-
-def _known(model: str) -> None:
-    from roadworthy.models.contract import UnknownModelError, load
-
-    try:
-        load(model)
-    except UnknownModelError as error:
-        if not _in_clone(model):
-            raise typer.BadParameter(str(error)) from error
-
-
-def _in_clone(model: str) -> bool:
-    """Return whether the clone one is in has the model, whatever is installed."""
-    from roadworthy.data.git import inspect_root
-
-    try:
-        root = inspect_root(Path.cwd())
-    except RoadworthyError:
-        return False
-    return (root / "src" / "roadworthy" / "models" / model / "__init__.py").is_file()
 
 
 if __name__ == "__main__":

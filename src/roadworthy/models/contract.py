@@ -15,10 +15,13 @@ import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+
+from roadworthy.models.routes import Latest, Route
 
 if TYPE_CHECKING:
     import onnx
@@ -130,12 +133,21 @@ class Model(Protocol):
 class Ingests(Protocol):
     """A model that gets new data from outside."""
 
-    def ingest(self, raw: pd.DataFrame) -> pd.DataFrame:
-        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later."""
+    def ingest(self, raw: pd.DataFrame, now: datetime) -> pd.DataFrame:
+        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later.
+
+        ``now`` is aware of its time zone, and may be that of a simulated clock.
+
+        Raises
+        ------
+        ValueError
+            The source does not answer, or its answer cannot be trusted. It says which and what to
+            do; the data stays as it is.
+        """
         ...
 
-    def latest(self, raw: pd.DataFrame) -> Mapping[str, Any]:
-        """Return the newest request that the raw data holds."""
+    def latest(self, raw: pd.DataFrame) -> Latest:
+        """Return the newest request that the raw data holds, for :attr:`Model.routes`."""
         ...
 
 
@@ -190,32 +202,6 @@ class Resources:
     gpu: int = 0
     image: str = ""
     retries: int = 0
-
-
-@dataclass(frozen=True)
-class Route:
-    """A GET address below the model's own that the server answers with a prediction.
-
-    Parameters
-    ----------
-    path
-        E.g. ``"/today"``.
-    request
-        The request: ``"latest"`` for the newest that is known, or a mapping from its fields to
-        values, where ``"{name}"`` stands for the query parameter of that name.
-    answer
-        Which fields of the answer are given; all where there are none.
-    parameters
-        The JSON schema of each query parameter, with its bounds and its default.
-    description
-        For people.
-    """
-
-    path: str
-    request: Literal["latest"] | Mapping[str, Any] = "latest"
-    answer: Sequence[str] = ()
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    description: str = ""
 
 
 class Prepared(NamedTuple):
@@ -302,12 +288,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the hold-out shows of one estimator. Figures are PNG files by name."""
+    """What the hold-out shows of one estimator. Figures are PNG files by name.
+
+    ``note`` says in Markdown what its users must know of it; the model card begins with it.
+    """
 
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
     checks: tuple[Check, ...]
     figures: dict[str, bytes] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)

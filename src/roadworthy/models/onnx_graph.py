@@ -25,6 +25,8 @@ from sklearn.svm import SVR
 from roadworthy.models.tensors import FieldType, parse
 
 OPSET = 20
+TREES, TREES_OPSET = "ai.onnx.ml", 3
+"""The domain of the operators of trees."""
 _ELEMENTS: dict[type, int] = {
     np.float64: TensorProto.DOUBLE,
     np.bool_: TensorProto.BOOL,
@@ -76,12 +78,16 @@ class Graph:
         inputs, outputs = _columns(request), _columns(answer)
         model = helper.make_model(
             helper.make_graph(self.nodes, name, inputs, outputs, self.initializers),
-            opset_imports=[helper.make_opsetid("", OPSET)],
+            opset_imports=[helper.make_opsetid(*one) for one in self._opsets()],
             ir_version=IR_VERSION,
             producer_name="roadworthy",
         )
         onnx.checker.check_model(model, full_check=True)
         return model
+
+    def _opsets(self) -> list[tuple[str, int]]:
+        trees = any(node.domain == TREES for node in self.nodes)
+        return [("", OPSET), *([(TREES, TREES_OPSET)] if trees else [])]
 
     def _initialize(self, value: npt.NDArray[Any]) -> str:
         name = f"Constant_{len(self.initializers)}"

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 MISSING_NUMBERS = frozenset(
@@ -62,19 +61,24 @@ def read_csv(
     OSError
         The file cannot be read.
     """
-    text = read_strings(path, missing=missing)
+    absent = ["", *missing]
     frame: pd.DataFrame = pd.read_csv(
         path,
         dtype=dict.fromkeys(strings, str),
-        na_values=["", *missing, *MISSING_NUMBERS],
+        na_values={
+            name: absent if name in strings else [*absent, *MISSING_NUMBERS] for name in check(path)
+        },
         float_precision="round_trip",
         **_AS_WRITTEN,
     )
-    for name in frame.columns:
-        if name in strings or any(
-            isinstance(value, str | bool | np.bool_) for value in frame[name]
-        ):
-            frame[name] = text[name]
+    found = [
+        name
+        for name in frame.columns
+        if name not in strings and frame[name].dtype.kind not in "iuf"
+    ]
+    if found:  # only now is it known that a spelling of missing is a string in these
+        text = pd.read_csv(path, dtype=str, usecols=found, na_values=absent, **_AS_WRITTEN)
+        frame[found] = text[found]
     return frame
 
 
@@ -100,8 +104,8 @@ _AS_WRITTEN: dict[str, Any] = {
 }
 
 
-def check(path: Path) -> None:
-    """Check that every row of a CSV file has the fields of its header.
+def check(path: Path) -> list[str]:
+    """Return the header of a CSV file, every row of which has its fields.
 
     Raises
     ------
@@ -120,6 +124,7 @@ def check(path: Path) -> None:
             _check_header(path.name, header)
             for row in _uneven(rows, len(header)):
                 raise CsvError(_uneven_row(path.name, rows.line_num, row, header))
+            return header
     except UnicodeDecodeError as error:
         raise CsvError(f"{path.name} is not in UTF-8 ({error}): save it in UTF-8") from error
     except csv.Error as error:

@@ -42,7 +42,8 @@ class Analysed:
         unknown = any(stage.metrics_unavailable for stage in stages)
         nothing = "requests not counted" if unknown else "no live request"
         asked = f"{live} live requests" if live else nothing
-        return f"{self.golden}; {asked} at {weights} %"
+        problem = self.rollout.metrics_problem
+        return f"{self.golden}; {asked} at {weights} %{f' ({problem})' if problem else ''}"
 
 
 def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Analysed:

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from roadworthy.models.contract import Candidate, Model, Validation
-from roadworthy.training.selection import FAILED_CHECKS, choose, failed_checks
+from roadworthy.training.selection import FAILED_CHECKS, choose, failed_checks, named
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """The chosen candidate, its fitted estimator, and how every candidate did."""
+    """The chosen candidate, its fitted estimator, and how every one that was tried did."""
 
     candidate: Candidate
     estimator: Any
@@ -26,15 +26,20 @@ class Fitted:
         return validation.metrics | {FAILED_CHECKS: float(failed_checks(validation))}
 
 
-def fit(model: Model, train: pd.DataFrame) -> Fitted:
+def fit(model: Model, train: pd.DataFrame, *, candidate: str = "") -> Fitted:
     """Return the candidate that is chosen, fitted to all rows.
+
+    Parameters
+    ----------
+    candidate
+        The name of the only candidate to try; empty to try them all and choose the best.
 
     Raises
     ------
     NoCandidateError
-        None has a metric that is a number.
+        There is no such candidate, or none has a metric that is a number.
     """
-    validations = {item.name: model.cross_validate(item, train) for item in model.candidates}
-    name = choose(validations, model.criteria)
-    candidate = next(item for item in model.candidates if item.name == name)
-    return Fitted(candidate, model.train(candidate, train), validations)
+    tried = [named(model.candidates, candidate)] if candidate else model.candidates
+    validations = {item.name: model.cross_validate(item, train) for item in tried}
+    chosen = named(tried, candidate or choose(validations, model.criteria))
+    return Fitted(chosen, model.train(chosen, train), validations)

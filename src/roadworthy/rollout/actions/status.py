@@ -66,7 +66,10 @@ class ModelStatus:
         rollout = self.rollout
         under_way = None
         if rollout is not None:
-            kept = ("version", "state", "weight", "paused", "strategy", "owner", "started")
+            kept = (
+                *("version", "state", "weight", "paused", "strategy", "owner", "started"),
+                "metrics_problem",
+            )
             under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
         found: dict[str, Any] = with_former_names(asdict(self.status) | {"rollout": under_way})
         return found
@@ -75,7 +78,9 @@ class ModelStatus:
         if self.rollout is None:
             return "none"
         dead = "" if self.alive else ", which is dead"
-        return f"{self.rollout}, by {self.rollout.owner}{dead}"
+        metrics = self.rollout.metrics_problem
+        blind = f"; only golden batches are analysed: {metrics}" if metrics else ""
+        return f"{self.rollout}, by {self.rollout.owner}{dead}{blind}"
 
 
 def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:

@@ -151,6 +151,8 @@ class Driver:
             if problem:
                 raise self._back(problem)
             self._lease.move("verified")
+        if self._lease.rollout.left:
+            self._check_metrics()
         self._read_at = self._began = self._clock()
         for weight in self._lease.rollout.left:
             self._apply_command()
@@ -158,6 +160,16 @@ class Driver:
                 return
             self._pass(weight)
         self._apply_command()
+
+    def _check_metrics(self) -> None:
+        """Note that the metrics cannot be read; remove the version if that is not allowed."""
+        problem = self._target.metrics_problem(self._lease.rollout)
+        if problem and self._settings.require_metrics:
+            raise self._back(f"metrics are required (ROADWORTHY_REQUIRE_METRICS): {problem}")
+        if problem:
+            log.warning("Only golden batches are analysed. %s", problem)
+        if problem != self._lease.rollout.metrics_problem:
+            self._lease.put(replace(self._lease.rollout, metrics_problem=problem))
 
     def _pass(self, weight: int) -> None:
         """Give the version a weight for a time; remove it if it fails."""

@@ -177,6 +177,8 @@ class Rollout:
         The results so far, without those of a stage that was interrupted.
     problem
         Why it was rolled back.
+    metrics_problem
+        Why its metrics cannot be read, so that only golden batches are analysed; empty if they can.
     by_hand
         The user who promoted it before all stages had passed, or empty.
     actor, why
@@ -198,6 +200,7 @@ class Rollout:
     paused: bool = False
     stages: tuple[Stage, ...] = ()
     problem: str = ""
+    metrics_problem: str = ""
     by_hand: str = ""
     actor: str = ""
     why: str = ""

@@ -26,6 +26,7 @@ from roadworthy.models.tensors import FieldType, SchemaError
 from roadworthy.routing import routes
 from roadworthy.routing.routes import VERSION_HEADER, Release, Routing
 from roadworthy.serving.models.circuit_breaker import DEFAULT_LIMITS, BreakerLimits, CircuitBreaker
+from roadworthy.serving.models.get_route import GetRoute, read_routes
 from roadworthy.serving.models.validation import RequestSchema
 
 _GOLDEN_SECONDS = 10.0
@@ -38,8 +39,9 @@ log = logging.getLogger(__name__)
 class LoadedVersion:
     """One version that is ready to answer. :func:`load` returns one.
 
-    ``page`` is the model's part of its page, ``points`` is the same in older bundles, and
-    ``predictions`` is the distribution of the training predictions by output.
+    ``page`` is the model's part of its page, ``points`` is the same in older bundles,
+    ``predictions`` is the distribution of the training predictions by output, and ``routes`` are
+    its GET addresses by path.
     """
 
     release: Release
@@ -49,6 +51,7 @@ class LoadedVersion:
     scorer: Scorer
     schema: RequestSchema
     page: Mapping[str, Any] = field(default_factory=dict)
+    routes: Mapping[str, GetRoute] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -349,7 +352,10 @@ def _load(model: str, release: Release, bundle: Bundle) -> LoadedVersion:
         points, predictions, page = (
             bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
         )
-        return LoadedVersion(release, bundle.manifest, points, predictions, scorer, schema, page)
+        return LoadedVersion(
+            *(release, bundle.manifest, points, predictions, scorer, schema, page),
+            routes=read_routes(bundle.manifest, schema),
+        )
     except RoadworthyError:
         raise
     except Exception as error:
