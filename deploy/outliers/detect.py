@@ -30,10 +30,10 @@ def report(series: Path, bundle: Path) -> Iterator[str]:
     count = 0
     for count, places in enumerate(runs, 1):
         worst = max(places, key=score.__getitem__)
-        first, last, peak = (_when(times[place]) for place in (places[0], places[-1], worst))
+        lasted = f", {len(places)} values from {_when(times[places[0]])}" if places[1:] else ""
         yield (
-            f"Outlier {count}: {first} to {last} UTC, {values[worst]:.1f} °C at {peak}, score "
-            f"{score[worst]:.1f}, {score[worst] / bound[worst]:.1f} times the bound."
+            f"Outlier {count}: {values[worst]:.1f} °C at {_when(times[worst])} UTC, score "
+            f"{score[worst]:.1f}, {score[worst] / bound[worst]:.1f} times the bound{lasted}."
         )
     if count:
         yield f"{count} outliers were detected."

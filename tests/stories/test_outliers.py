@@ -104,5 +104,5 @@ def test_one_pod_says_that_nothing_was_detected_and_the_other_which(
 
     assert "No outlier was detected" in first
     assert "outliers were detected" in second
-    assert "Outlier 1: 2024-0" in second
+    assert " °C at 2024-0" in second
     assert "times the bound" in second
