@@ -360,12 +360,17 @@ def compare(
         aside.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
     found = comparison.compare(settings, first, second)
     file = html or comparison.default_file(settings, found)
-    page = preview.save(found.to_html(), file, option="--html")
+    written = {"page": preview.save(found.to_html(), file, option="--html")}
+    if found.disagreements:
+        rows = found.disagreements.table.to_csv(index=False).encode()
+        written["csv"] = preview.save(rows, file.with_suffix(".csv"), option="--html")
     if as_json:
-        print_json(found.to_dict() | {"page": str(page)})
+        print_json(found.to_dict() | {name: str(path) for name, path in written.items()})
         return
     _print_comparison(found)
-    console.print(f"Page: {page}", soft_wrap=True, markup=False)
+    console.print(f"Page: {written['page']}", soft_wrap=True, markup=False)
+    if "csv" in written:
+        console.print(f"Disagreements: {written['csv']}", soft_wrap=True, markup=False)
 
 
 @app.command(

@@ -161,6 +161,16 @@ class Labels(Protocol):
         ...
 
 
+class Compares(Protocol):
+    """A model whose versions differ within a row, such as in some values of a list."""
+
+    def disagreements(
+        self, answers: Mapping[str, pd.DataFrame], rows: pd.DataFrame
+    ) -> Disagreements:
+        """Return where the answers of versions, by their name, to the same rows differ."""
+        ...
+
+
 class Dataset(Protocol):
     """How data is kept. Steps pass paths on and know no format."""
 
@@ -209,6 +219,16 @@ class Prepared(NamedTuple):
 
     frame: pd.DataFrame
     dropped: dict[str, int]
+
+
+class Disagreements(NamedTuple):
+    """Where versions of a model differ: a picture, and a table with a row for each difference.
+
+    The figure is an SVG element, see :func:`roadworthy.models.figures.svg`.
+    """
+
+    figure: str
+    table: pd.DataFrame
 
 
 FEWEST_ROWS = 10

@@ -9,6 +9,7 @@ from .detectors import train as train
 from .evaluation import behaviour as behaviour
 from .evaluation import criteria as criteria
 from .evaluation import cross_validate as cross_validate
+from .evaluation import disagreements as disagreements
 from .evaluation import evaluate as evaluate
 from .evaluation import page as page
 from .evaluation import score as score

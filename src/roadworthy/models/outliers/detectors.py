@@ -7,7 +7,7 @@ same score in a long window, in a short one, and one by one as the device sends 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -26,6 +26,8 @@ Booleans = npt.NDArray[np.bool_]
 
 ALLOWANCE = 0.1
 """The false alarms a day that the bound allows on the days that it is set on."""
+OTHER_ALLOWANCES = (0.02, 0.05, 0.2, 0.4, 0.8)
+"""Others, of which the bounds are kept to compare."""
 STILL = 24
 """A sensor that repeats a value so often is stuck, or its series constant."""
 STEP_TOLERANCE = 0.5
@@ -60,9 +62,12 @@ class Detector(BaseEstimator):  # type: ignore[misc]
     ----------
     bound_
         The highest score that is no outlier.
+    bounds_
+        The bound of each allowance, in false alarms a day; none where it is not set by one.
     """
 
     bound_: float
+    bounds_: Mapping[float, float]
 
     @property
     @abstractmethod
@@ -88,14 +93,16 @@ class Detector(BaseEstimator):  # type: ignore[misc]
         days = frame.sort_values("time_s")
         first = round(len(days) * (1 - _CALIBRATION))
         self.learn([values for values, _ in joined(days.iloc[:first])])
-        self.bound_ = self._bound(joined(days.iloc[first:]))
-        return self
-
-    def _bound(self, pieces: list[tuple[Floats, npt.NDArray[np.object_]]]) -> float:
+        pieces = joined(days.iloc[first:])
         scores = [self.deviations(values)[CONTEXT:] for values, _ in pieces]
         truth = [labels[CONTEXT:] != "" for _, labels in pieces]
-        days = sum(map(len, scores)) / VALUES_A_DAY
-        return bound_for(scores, truth, ALLOWANCE * days)
+        count = len(days) - first
+        self.bounds_ = {
+            allowance: bound_for(scores, truth, allowance * count)
+            for allowance in sorted((ALLOWANCE, *OTHER_ALLOWANCES))
+        }
+        self.bound_ = self.bounds_[ALLOWANCE]
+        return self
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the answer to each row of a frame of requests."""
@@ -157,7 +164,7 @@ class Global(Detector):
         """Learn mean and standard deviation."""
         values = np.concatenate(pieces)
         self.mean_, self.deviation_ = float(values.mean()), float(values.std()) + TINY
-        self.bound_ = self.sigmas
+        self.bound_, self.bounds_ = self.sigmas, {}
         return self
 
     def deviations(self, values: Floats) -> Floats:
@@ -195,9 +202,12 @@ class Robust(Detector):
         return SEASONS * self.period + self.window + 1
 
     def learn(self, pieces: Sequence[Floats]) -> Self:
-        """Learn the least deviation: a quarter of the median one."""
-        spreads = [self._centre_and_spread(values)[2] for values in pieces]
-        self.floor_ = float(np.median(np.concatenate(spreads))) / 4 + TINY
+        """Learn the least deviation: a quarter of the median one, or of that of a short series."""
+        spreads = np.concatenate([self._centre_and_spread(values)[2] for values in pieces])
+        if not len(spreads):
+            values = np.concatenate(pieces)
+            spreads = np.abs(values - np.median(values)) * MAD_TO_DEVIATION
+        self.floor_ = float(np.median(spreads)) / 4 + TINY
         return self
 
     def deviations(self, values: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from roadworthy.models.contract import (
     Candidate,
     Check,
     Criteria,
+    Disagreements,
     Evaluation,
     Scores,
     Validation,
 )
-from roadworthy.models.figures import png
+from roadworthy.models.figures import png, svg
 from roadworthy.models.outliers.detectors import Detector, train
 from roadworthy.models.outliers.metrics import Events, by_event, spans, vus_pr
 from roadworthy.models.outliers.table import CONTEXT, STEP_S, VALUES_A_DAY
@@ -63,8 +64,8 @@ criteria = Criteria(
 tolerance = {"score": Tolerance(relative=1e-6, absolute=1e-6)}
 
 _BEHAVIOUR = (
-    Bound("future_changes_score", "at most", 1e-6, "deviations", "another tomorrow, same today"),
-    Bound("stream_differs", "at most", 1e-6, "deviations", "a value with its memory alone"),
+    Bound("future_changes_score", "at most", 1e-6, "sd", "another tomorrow, same today"),
+    Bound("stream_differs", "at most", 1e-6, "sd", "a value with its memory alone"),
     Bound("spikes_missed", "at most", 0.1, description=f"of {_SPIKE:.0f} °C, one in each day"),
 )
 
@@ -80,7 +81,7 @@ def cross_validate(candidate: Candidate, train_rows: pd.DataFrame) -> Validation
     answers, rows = pd.concat(found), pd.concat(tested)
     metrics = score(answers, rows).metrics
     title = f"{candidate.name}: {len(rows)} days, each by a detector that never saw it"
-    figure = png(_drawn(title, answers, rows))
+    figure = png(_drawn(title, {"outlier": _own(answers["outlier"]).astype(bool)}, rows))
     return Validation(
         {f"cv_{name}": value for name, value in metrics.items()}, (), {"walk-forward": figure}
     )
@@ -116,8 +117,46 @@ def evaluate(estimator: Detector, test: pd.DataFrame) -> Evaluation:
     answers = estimator.predict(test[list(INPUTS)])
     found = score(answers, test)
     title = f"Hold-out: {len(test)} days, the labelled outliers shaded"
-    figures = {"series": png(_drawn(title, answers, test))}
+    figures = {
+        "series": png(_drawn(title, {"outlier": _own(answers["outlier"]).astype(bool)}, test))
+    }
     return Evaluation(found.metrics, found.slices, behaviour(estimator.predict, test), figures)
+
+
+def allowances(detector: Detector, answers: pd.DataFrame, test: pd.DataFrame) -> pd.DataFrame:
+    """Return what the bound of each allowance of false alarms finds on other days, a row for each.
+
+    The columns are ``allowed`` and ``false_alarms`` a day, ``bound``, ``recall`` and
+    ``delay_hours``.
+    """
+    scores, truth = _own(answers["score"]).astype(np.float64), _own(test["truth"]) != ""
+    rows = []
+    for allowed, bound in detector.bounds_.items():
+        found = by_event(truth, scores > bound)
+        hours = found.delay * STEP_S / 3600
+        rows.append((allowed, bound, found.false_alarms / len(test), found.recall, hours))
+    columns = ["allowed", "bound", "false_alarms", "recall", "delay_hours"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def disagreements(answers: Mapping[str, pd.DataFrame], rows: pd.DataFrame) -> Disagreements:
+    """Return the series with the verdicts of each version, and the values they disagree on."""
+    versions = {name: _own(found["outlier"]).astype(bool) for name, found in answers.items()}
+    named = pd.DataFrame(versions)
+    table = pd.DataFrame(
+        {
+            "time": _times(rows).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "value": _own(rows["values"]).astype(np.float64),
+            "kind": _own(rows["truth"]),
+        }
+    )
+    for name, found in answers.items():
+        table[f"{name} outlier"] = versions[name]
+        table[f"{name} score"] = _own(found["score"]).astype(np.float64).round(3)
+        table[f"{name} bound"] = _own(found["bound"]).astype(np.float64).round(3)
+    differ = named.nunique(axis=1) > 1
+    title = f"{len(rows)} days, the labelled outliers shaded"
+    return Disagreements(svg(_drawn(title, versions, rows)), table[differ].reset_index(drop=True))
 
 
 def behaviour(answer: Answerer, rows: pd.DataFrame) -> tuple[Check, ...]:
@@ -177,19 +216,39 @@ def _delay(found: Events) -> dict[str, float]:
     return {} if np.isnan(hours) else {"delay_hours": hours}
 
 
-def _drawn(title: str, answers: pd.DataFrame, rows: pd.DataFrame) -> Figure:
+def _times(rows: pd.DataFrame) -> pd.DatetimeIndex:
+    """Return when each of the days' own values was."""
+    offsets = STEP_S * np.arange(VALUES_A_DAY)
+    return pd.to_datetime(np.concatenate([time + offsets for time in rows["time_s"]]), unit="s")
+
+
+def _drawn(title: str, verdicts: Mapping[str, npt.NDArray[np.bool_]], rows: pd.DataFrame) -> Figure:
+    """Draw the series, its labels, and for each name its outliers [n] with a mark of its own."""
     from matplotlib.figure import Figure
 
-    times = pd.to_datetime(
-        np.concatenate([time + STEP_S * np.arange(VALUES_A_DAY) for time in rows["time_s"]]),
-        unit="s",
-    )
-    values, alarms = _own(rows["values"]).astype(np.float64), _own(answers["outlier"]).astype(bool)
+    times, values = _times(rows), _own(rows["values"]).astype(np.float64)
     figure = Figure(figsize=(10, 3.5), layout="constrained")
     axes = figure.subplots()
     axes.plot(times, values, lw=0.8, color="0.3")
     for start, stop in spans(_own(rows["truth"]) != ""):
         axes.axvspan(times[start], times[stop - 1], color="tab:orange", alpha=0.3)
-    axes.plot(times[alarms], values[alarms], "o", ms=3, color="tab:red")
+    for (name, marks), style in zip(verdicts.items(), ("rx", "b|", "g."), strict=False):
+        axes.plot(times[marks], values[marks], style, ms=7, label=f"{name}: {marks.sum()} values")
     axes.set(ylabel="°C", title=title)
+    axes.legend(loc="upper left")
+    return figure
+
+
+def _allowance_figure(table: pd.DataFrame) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3), layout="constrained")
+    recall, delay = figure.subplots(1, 2)
+    recall.plot(table["allowed"], table["recall"], "o-", label="recall")
+    recall.plot(table["allowed"], table["false_alarms"], "o-", label="false alarms a day")
+    recall.legend()
+    delay.plot(table["allowed"], table["delay_hours"], "o-")
+    delay.set(ylabel="mean delay, h")
+    for axes in (recall, delay):
+        axes.set(xlabel="allowed false alarms a day", ylim=(0, None))
     return figure

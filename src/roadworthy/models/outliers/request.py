@@ -49,11 +49,10 @@ class Answer(BaseModel):
         list[bool], numbers(0, LONGEST, "outlier", "Whether its score exceeds the bound.")
     ]
     score: Annotated[
-        list[float], numbers(0, LONGEST, "deviations", "How unusual it is; 0 if not judged.")
+        list[float],
+        numbers(0, LONGEST, "sd", "How unusual it is, in standard deviations; 0 if not judged."),
     ]
-    bound: Annotated[
-        list[float], numbers(0, LONGEST, "deviations", "The highest score that is no outlier.")
-    ]
+    bound: Annotated[list[float], numbers(0, LONGEST, "sd", "The highest score of no outlier.")]
     judged: Annotated[
         list[bool],
         numbers(

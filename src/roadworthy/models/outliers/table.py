@@ -187,7 +187,9 @@ def _strings(path: Path) -> pd.DataFrame:
 def _numbers(path: Path, text: pd.Series) -> pd.Series:
     stripped = text.str.strip()
     comma = stripped.str.rfind(",") > stripped.str.rfind(".")
-    pointed = stripped.where(~comma, stripped.str.replace(".", "").str.replace(",", "."))
+    pointed = stripped.str.replace(",", "").where(
+        ~comma, stripped.str.replace(".", "").str.replace(",", ".")
+    )
     missing = pointed.isin(["", *MISSING_NUMBERS])
     found = pd.to_numeric(pointed.where(~missing), errors="coerce")
     _check_read(path, "value", text, found.isna() & ~missing)
