@@ -9,8 +9,8 @@ import pytest
 from roadworthy.models import fuel
 from roadworthy.models.contract import ExportError, Validation
 from roadworthy.training import fitting
-from roadworthy.training.selection import NoCandidateError
 from roadworthy.training.fitting import CandidateExportError
+from roadworthy.training.selection import NoCandidateError
 
 
 def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):

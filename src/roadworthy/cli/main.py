@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from roadworthy.cli import doctor, kubeflow, preview, rollout
+from roadworthy.cli import cycle, doctor, kubeflow, preview, rollout
 from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known
 from roadworthy.cli.rollout import named
 from roadworthy.core.errors import ExitCode, RoadworthyError
@@ -488,7 +488,7 @@ def compile_(
     raise typer.Exit(done.returncode)
 
 
-for commands in (rollout, kubeflow, preview, doctor):
+for commands in (cycle, rollout, kubeflow, preview, doctor):
     commands.mount(app)
 
 
@@ -536,8 +536,24 @@ def _run(
                 follow(shown, started.watch())
         finally:  # also when a user stops it: every run has its report
             report = started.conclude()
+    if report.outcome != "failed":
+        _publish_latest(settings, model)
     _print_end(shown, started, report)
     return report
+
+
+def _publish_latest(settings: Settings, model: str) -> None:
+    """Publish the newest request that the data holds, for the routes of a model that has any."""
+    from roadworthy.data.git import inspect_root
+    from roadworthy.models import contract
+
+    if model in contract.available() and hasattr(contract.load(model), "latest"):
+        from roadworthy.steps.ingest import publish_known  # seconds
+
+        try:
+            publish_known(settings, model, inspect_root(Path.cwd()))
+        except RoadworthyError as error:  # the run used committed data, the clone has other
+            aside.print(f"[yellow]Warning:[/yellow] {escape(str(error))}", soft_wrap=True)
 
 
 def _print_start(shown: Console, started: Run) -> None:

@@ -151,6 +151,19 @@ class Ingests(Protocol):
         ...
 
 
+class TimeOrdered(Protocol):
+    """A model whose life can be simulated on known data: its rows have a date."""
+
+    time: str
+    """The column of raw and prepared rows with the date, ISO 8601, at which a row is known."""
+    windows: Windows
+    """The windows of a simulation."""
+
+    def losses(self, answers: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
+        """Return the loss of each answer, less is better, to compare two versions in pairs."""
+        ...
+
+
 class Labels(Protocol):
     """A model that learns from the true values of requests that it answered."""
 
@@ -212,6 +225,28 @@ class Resources:
     gpu: int = 0
     image: str = ""
     retries: int = 0
+
+
+@dataclass(frozen=True)
+class Windows:
+    """What a day of a simulation looks at, in calendar days.
+
+    Parameters
+    ----------
+    anchor_offset
+        How long before the end of the data the simulation begins.
+    training
+        How much is trained on. Each candidate is tried with each: a longer one may win.
+    evaluation
+        The last days, which are evaluated on. Training ends before them.
+    gap
+        How many dates are left out between the two, where an outcome lies that far ahead.
+    """
+
+    anchor_offset: int = 365
+    training: tuple[int, ...] = (30,)
+    evaluation: int = 7
+    gap: int = 1
 
 
 class Prepared(NamedTuple):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import lazy_loader
 
-from roadworthy.models.contract import Resources
+from roadworthy.models.contract import Resources, Windows
 from roadworthy.models.routes import Choice, Route
 
 name = "direction"
@@ -19,6 +19,8 @@ task = "classification"
 data = "data/direction.csv.dvc"
 key = ("trading_day",)
 extra = ""
+time = "trading_day"
+windows = Windows(anchor_offset=365, training=(30, 365), evaluation=7, gap=1)
 resources: Mapping[str, Resources] = {}
 routes: Sequence[Route] = (
     Route(

@@ -31,5 +31,7 @@ task: roadworthy.models.contract.Task
 data: str
 key: collections.abc.Sequence[str]
 extra: str
+time: str
+windows: roadworthy.models.contract.Windows
 resources: collections.abc.Mapping[str, roadworthy.models.contract.Resources]
 routes: collections.abc.Sequence[roadworthy.models.routes.Route]
