@@ -23,8 +23,8 @@ def png(figure: Figure) -> bytes:
 def svg(figure: Figure) -> str:
     """Return the figure as an SVG element, whose bytes are the same for the same figure.
 
-    It has no ground of its own. Of its colours :data:`FIRST`, :data:`SECOND` and :data:`TEXT`, which
-    is matplotlib's default of lines and words, become those of the page.
+    It has no ground of its own, and its colours :data:`FIRST`, :data:`SECOND` and :data:`TEXT`, the
+    default of lines and words, become those of the page.
     """
     import matplotlib as mpl
 
