@@ -6,9 +6,9 @@ adds the estimator to it with :func:`add_estimator`.
 
 Pipelines and column transformers are exported step by step, with numbers in double precision
 between the steps. A step with a method ``add_to(graph, value) -> str``, such as
-:class:`roadworthy.models.dates.Dates`, adds itself. Any other one computes in double precision where
-its converter and ONNX Runtime do, otherwise in float32, to which scikit-learn's own trees and
-forests round their inputs, too. A meta-estimator, such as a stack, is one step.
+:class:`roadworthy.models.dates.Dates`, adds itself. Any other one computes in double precision
+where its converter and ONNX Runtime do, otherwise in float32, to which scikit-learn's own trees
+and forests round their inputs, too. A meta-estimator, such as a stack, is one step.
 """
 
 from __future__ import annotations
