@@ -347,12 +347,17 @@ def test_answers_to_other_requests_that_are_alike_are_no_shift(seed, count):
 @pytest.mark.parametrize("edges", [VALUES, WIDE])
 def test_answers_to_other_requests_that_shifted_are_seen_unless_they_came_in_batches(edges):
     draw = random.Random(1).gauss
-    mine, theirs = [draw(38, 7) for _ in range(200)], [draw(26, 7) for _ in range(2000)]
+    mine, theirs = [draw(60, 7) for _ in range(200)], [draw(26, 7) for _ in range(2000)]
 
     assert "the distribution of its field mpg" in analysed(answered(theirs, mine, edges)).problem
     found = analysed(answered(theirs, mine, edges, batch=10))
     assert found.problem == ""
     assert not metric(found, "psi").conclusive
+
+
+def test_one_row_that_all_clients_send_may_be_answered_a_bin_apart():
+    assert analysed(answered([25.9] * 500, [26.1] * 500)).problem == ""
+    assert "field mpg" in analysed(answered([25.9] * 500, [40.0] * 500)).problem
 
 
 def test_labels_of_other_requests_are_compared():

@@ -423,23 +423,25 @@ def _live_shift(stats: TrafficStats, bounds: Bounds) -> tuple[MetricResult, str]
     """Analyse the distributions of both versions' answers, each to its own requests.
 
     Which version gets a request is chance, so the distributions of the requests differ by chance.
+    Answers may differ as much as those to the same rows: where all clients send the same row, a
+    small difference may be another bin, but is no shift.
     """
     worst = MetricResult("psi", None, bounds.max_psi, conclusive=False), ""
-    pairs = {
-        name: (sampling.bins(known), sampling.bins(sampling.aligned(stats.answers[name], known)))
-        for name, known in stats.champion_answers.items()
-        if sampling.total(known) and name in stats.answers
-    }
-    for name, known in stats.champion_answer_labels.items():
-        pairs[name] = _of_labels(known, stats.answer_labels.get(name, {}))
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    for name, known in stats.champion_answers.items():
+        if sampling.total(known) and name in stats.answers:
+            now = sampling.aligned(stats.answers[name], known, bounds.max_difference)
+            pairs[name] = sampling.bins(known), sampling.bins(now)
+    for name, labels in stats.champion_answer_labels.items():
+        pairs[name] = _of_labels(labels, stats.answer_labels.get(name, {}))
     excess = -math.inf
-    for name, (expected, now) in pairs.items():
+    for name, (expected, found) in pairs.items():
         rows = (
             sampling.effective(stats.champion_requests, math.fsum(expected)),
-            sampling.effective(stats.requests, math.fsum(now)),
+            sampling.effective(stats.requests, math.fsum(found)),
         )
-        value, enough = sampling.stability(expected, now), min(rows) >= bounds.min_requests
-        limit = bounds.max_psi + sampling.chance(len(now), harmonic_mean(rows))
+        value, enough = sampling.stability(expected, found), min(rows) >= bounds.min_requests
+        limit = bounds.max_psi + sampling.chance(len(found), harmonic_mean(rows))
         if value - limit > excess:
             excess, passed = value - limit, not enough or value <= limit
             conclusive = enough and (not passed or value <= bounds.max_psi)

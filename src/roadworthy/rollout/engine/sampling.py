@@ -149,17 +149,18 @@ def stability(expected: Sequence[float], found: Sequence[float]) -> float:
     return index
 
 
-def aligned(histogram: Histogram, like: Histogram) -> Histogram:
-    """Return a histogram with the edges of another one, as like to it as its own edges allow.
+def aligned(histogram: Histogram, like: Histogram, tolerance: float) -> Histogram:
+    """Return a histogram with the edges of another one, as like to it as possible.
 
-    Within a bin of its own the values may be anywhere, so the difference that is left is the least
-    that both histograms prove. With the same edges nothing changes.
+    Within a bin of its own a value may be anywhere, and each value may be another one within a
+    relative tolerance. So the difference that is left is the least that both histograms prove.
     """
     found: dict[float, float] = {}
     for edge in sorted(like):
         expected = like[edge] / total(like) * total(histogram)
-        least = max((histogram[own] for own in histogram if own <= edge), default=0.0)
-        most = min(histogram[own] for own in histogram if own >= edge)
+        slack = 0.0 if math.isinf(edge) else tolerance * abs(edge)
+        least = max((histogram[own] for own in histogram if own <= edge - slack), default=0.0)
+        most = min(histogram[own] for own in histogram if own >= edge + slack)
         found[edge] = min(max(expected, least), most)
     return found
 
