@@ -296,7 +296,7 @@ def test_v2_refuses_bytes_that_no_tensor_claims_and_a_length_that_does_not_fit(a
 
 def test_an_answer_that_is_no_number_is_never_sent(ask, loaded, monkeypatch):
     columns = {name: np.array([np.nan]) for name in loaded[0].scorer.outputs}
-    monkeypatch.setattr(loaded[0].scorer, "score", lambda _: columns)
+    monkeypatch.setattr(loaded[0].scorer, "score", lambda *_: columns)
 
     for path, body in ((PREDICT, {"instances": [CAR]}), (INFER, TENSORS)):
         answer = ask(path, body)

@@ -266,10 +266,8 @@ def analyse(stage: TrafficStats, rollout: TrafficStats, bounds: Bounds) -> Analy
     champion = sampling.quantile(rollout.champion_seconds, _QUANTILES["p99_ms"][1])
     told = None if champion is None else champion * 1000
     metrics = tuple(metric for metric, _ in found)
-    slow = all(metric.conclusive for metric, _ in times[:1])
-    return Analysis(
-        metrics, told, "; ".join(problems), _inconclusive(rollout, bounds, is_timed=slow)
-    )
+    inconclusive = _inconclusive(rollout, bounds, is_timed=times[0][0].conclusive)
+    return Analysis(metrics, told, "; ".join(problems), inconclusive)
 
 
 def _inconclusive(stats: TrafficStats, bounds: Bounds, *, is_timed: bool) -> str:
@@ -408,14 +406,15 @@ def _shift(
         return MetricResult("psi", None, bounds.max_psi, conclusive=False), ""
     value, limit, name = max(found, key=lambda one: one[0] - one[1])
     # Where all clients send the same row, a tiny difference may be another bin, but no shift.
-    passed = not enough or value <= limit or mean <= SMALLEST_DIFFERENCE
+    alike = value <= bounds.max_psi or mean <= SMALLEST_DIFFERENCE
+    passed = not enough or alike or value <= limit
     problem = (
         ""
         if passed
         else f"the distribution of its field {name} is another than the champion's on the same "
         f"requests: stability index {value:.2f}, {limit:.2f} is allowed"
     )
-    conclusive = enough and (not passed or value <= bounds.max_psi)
+    conclusive = enough and (alike or not passed)
     return MetricResult("psi", value, limit, conclusive, passed), problem
 
 
