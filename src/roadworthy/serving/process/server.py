@@ -149,7 +149,8 @@ class Server:
         self._settings = settings
         self._listener = listener
         self._shares_ports = shares_ports
-        self._load = Load(last_file=raise_file_limit())
+        protocols = 1 if settings.grpc_port is None else 2
+        self._load = Load(most_connections=max(raise_file_limit() // protocols, 1))
         self._metrics = Metrics(self.store, lambda: self._load.in_flight)
         self._load.refused = self._metrics.refused
         self._traffic = Traffic(self._metrics)
