@@ -14,7 +14,6 @@ import pytest
 from roadworthy.bundles import bundle
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
-from tests.loading import loaded_by
 from tests.serving.load import load
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -174,13 +173,6 @@ def test_a_request_that_is_under_way_is_answered_before_it_stops(start, bundles,
 
     assert connection.getresponse().status == 200
     assert server.process.wait(timeout=20) == 0
-
-
-def test_it_imports_nothing_that_trains(command):
-    loaded = loaded_by("import roadworthy.serving.process.server, roadworthy.serving.__main__")
-
-    heavy = {"sklearn", "mlflow", "dvc", "kfp", "kserve", "pandas", "PIL"}
-    assert not loaded & {*heavy, "roadworthy.models.contract"}
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
