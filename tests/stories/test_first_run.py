@@ -78,6 +78,21 @@ def test_a_release_is_made_again_byte_for_byte(released: Workplace) -> None:
     assert made["expected"] == released.json("lineage", "fuel:1")["bundle"]
 
 
+def test_a_candidate_that_is_named_is_registered_though_the_gate_refuses_it(
+    released: Workplace,
+) -> None:
+    # given a champion, when a candidate is named that is worse than it
+    done = released.roadworthy("run", "fuel", "--candidate", "polynomial")
+    # then the gate says no, and it is a version all the same, and the champion stays
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "version 2 is registered, tag fuel-v2, and not deployed" in done.stdout
+    named, champion = released.json("models")
+    assert (named["version"], named["candidate"], named["aliases"]) == (2, "polynomial", [])
+    assert (champion["version"], champion["aliases"]) == (1, ["champion"])
+    # and it is made again as it was named
+    assert released.json("reproduce", "fuel:2")["same"]
+
+
 def test_pipeline_and_package_give_the_same_estimator(released: Workplace, halves) -> None:
     # given the bundle that the compiled pipeline made
     digest = released.json("lineage", "fuel")["bundle"]

@@ -322,7 +322,7 @@ def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds(written):
     assert "0 % no live request 3.00e-15 ≤ 1.00e-05" in found
     assert "10 % failed 100 of 1000" in found
     assert "12 % ≤ 1 %" in found
-    assert "3.5 ms ≤ 54 ms, too few" in found
+    assert "3.5 ms ≤ 54 ms, inconclusive" in found
     assert "0.02 ≤ 0.31" in found
     assert "not a number ≤ 25 %" in found
 

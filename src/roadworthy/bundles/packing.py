@@ -35,6 +35,7 @@ PACKAGES = (
     "pydantic",
     "scikit-learn",
     "scipy",
+    "skl2onnx",
 )
 """The packages whose versions decide what training gives."""
 GOLDEN_ROWS = 20
@@ -227,6 +228,7 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         f"Trained on {trained} rows, evaluated on {held_out} that it never saw.",
         "",
+        *([evaluation.note, ""] if evaluation.note else []),
         f"- commit `{manifest.commit}`",
         f"- data `{manifest.data_hash}`",
         *(f"- {name} = {value}" for name, value in sorted(manifest.parameters.items())),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
@@ -88,30 +89,60 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
     chosen = contract.load(model)
     held_out = chosen.dataset.load(test)
     candidate = bundle.read(packed)
-    estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
-    scorer = Scorer(candidate.graph)
-    requests = from_frame(held_out, scorer.inputs)
-    answered = scorer.score(requests)
-    answers = to_frame(answered, held_out.index)
-    expected = estimator.predict(held_out[list(scorer.inputs)])
-    scores = chosen.score(answers, held_out)
     champion_scores, note = _champion(chosen, champion, number, held_out)
-    verdict = decide(
-        chosen.criteria,
+    judged = weigh(
+        chosen,
+        Scorer(candidate.graph),
+        joblib.load(candidate.path / bundle.ESTIMATOR),
         metrics=candidate.manifest.metrics,
-        candidate=scores,
+        held_out=held_out,
         champion=champion_scores,
-        behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
-        parity=agree(from_frame(expected, expected.columns), answered, chosen.tolerance),
-        latency_ms=latency(scorer, {name: column[:1] for name, column in requests.items()}),
     )
     changes = () if champion is None else _changes(champion.manifest, candidate.manifest)
     if champion_scores is not None:
         changes += tuple(
-            Change(f"hold-out {name}", value, scores.metrics.get(name, math.nan))
+            Change(f"hold-out {name}", value, judged.candidate.metrics.get(name, math.nan))
             for name, value in champion_scores.metrics.items()
         )
-    return Judged(replace(verdict, note=note, changes=changes), scores, champion_scores)
+    return replace(judged, verdict=replace(judged.verdict, note=note, changes=changes))
+
+
+def weigh(
+    model: Model,
+    scorer: Scorer,
+    estimator: Any,
+    *,
+    metrics: Mapping[str, float],
+    held_out: pd.DataFrame,
+    champion: Scores | None,
+) -> Judged:
+    """Return the verdict on an exported estimator.
+
+    Parameters
+    ----------
+    scorer, estimator
+        Its graph, and itself: both must give the same answers.
+    metrics
+        Of cross-validation.
+    held_out
+        Rows that it was not fitted on.
+    champion
+        The champion's scores on the same rows, None where there are none.
+    """
+    requests = from_frame(held_out, scorer.inputs)
+    answered = scorer.score(requests)
+    scores = model.score(to_frame(answered, held_out.index), held_out)
+    expected = estimator.predict(held_out[list(scorer.inputs)])
+    verdict = decide(
+        model.criteria,
+        metrics=metrics,
+        candidate=scores,
+        champion=champion,
+        behaviour=model.behaviour(lambda asked: score(scorer, asked), held_out),
+        parity=agree(from_frame(expected, expected.columns), answered, model.tolerance),
+        latency_ms=latency(scorer, {name: column[:1] for name, column in requests.items()}),
+    )
+    return Judged(verdict, scores, champion)
 
 
 def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:

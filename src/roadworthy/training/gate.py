@@ -129,7 +129,7 @@ def _parity(found: Agreement) -> Check:
     told = "greatest difference of ONNX and estimator on the hold-out"
     allowed = found.allowed.get(found.worst, 0.0)
     bound = Bound(f"onnx_parity of {found.worst}", "at most", allowed, description=told)
-    return bound.check(found.difference)
+    return bound.check(found.difference, found.extent)
 
 
 def _against(criteria: Criteria, candidate: Scores, champion: Scores) -> list[Check]:

@@ -53,6 +53,14 @@ def test_all_but_liveness_and_readiness_need_the_token(guarded):
     assert guarded.post(PREDICT, json={"instances": [CAR]}).status_code == 401
 
 
+def test_a_port_of_its_own_has_the_metrics_without_the_token_and_nothing_else(guarded):
+    with httpx.Client(base_url=f"http://127.0.0.1:{guarded.metrics_port}", trust_env=False) as port:
+        assert "roadworthy_requests" in port.get("/metrics").text
+        for path in (*OPEN, "/", "/v2/models/fuel", "/metrics/"):
+            assert port.get(path).status_code == 404, path
+        assert port.post(PREDICT, json={"instances": [CAR]}).status_code == 404
+
+
 def test_a_token_is_read_from_a_file_or_a_variable_and_never_shown(tmp_path):
     file = tmp_path / "token"
     file.write_text("abc\n")

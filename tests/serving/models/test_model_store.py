@@ -64,7 +64,7 @@ def otherwise(bundles) -> dict[str, bytes]:
     ("changes", "sentence"),
     [
         (lambda of: {"model": "oil"}, "is of the model oil, not of fuel"),
-        (lambda of: {"files": otherwise(of)}, "golden batch as when it was trained: mpg differs"),
+        (lambda of: {"files": otherwise(of)}, "as when it was trained: the field mpg differs"),
         (lambda of: {"files": {bundle.MODEL: b"not a graph"}}, "cannot be served"),
         (
             lambda of: {"request": of[0].manifest.request | {"properties": {}}},

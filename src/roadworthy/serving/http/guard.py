@@ -58,6 +58,8 @@ class Guard:
         Answers the requests.
     token
         The token of the header ``Authorization: Bearer ...``, or None for no authorization.
+    metrics_port
+        The port at which only ``/metrics`` is answered, without a token; None for none.
     origins
         The origins, such as ``https://cars.example.org``, whose pages may read responses.
     stopping
@@ -71,6 +73,7 @@ class Guard:
         app: App,
         *,
         token: str | None = None,
+        metrics_port: int | None = None,
         origins: Iterable[str] = (),
         stopping: Callable[[], bool] = lambda: False,
         refused: Callable[[str, int], object] = lambda *_: None,
@@ -78,6 +81,7 @@ class Guard:
         self._refused = refused
         self._app = app
         self._token = token
+        self._metrics_port = metrics_port
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
         self._stopping = stopping
 
@@ -115,6 +119,9 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Rejection | None:
         path = scope["path"]
+        if self._metrics_port is not None and scope["server"][1] == self._metrics_port:
+            told = f"Port {self._metrics_port} answers GET /metrics only."
+            return None if path == "/metrics" else Rejection(404, told)
         if self._token is not None and scope["method"] != "OPTIONS":
             header = dict(scope["headers"]).get(b"authorization")
             if not has_token(header, self._token) and not OPEN_PATHS.fullmatch(path):

@@ -39,6 +39,7 @@ from roadworthy.serving.settings import (
     UsageError,
     check,
     listen,
+    listen_for_metrics,
 )
 
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
@@ -167,8 +168,8 @@ class Server:
     def run(self) -> None:
         """Answer requests until a signal."""
         self._uvicorn.grpc = self._grpc()
-        # uvicorn uses this socket instead of the address in its configuration
-        self._uvicorn.run(sockets=[self._listener])
+        # uvicorn uses these sockets instead of the address in its configuration
+        self._uvicorn.run(sockets=[self._listener, *listen_for_metrics(self._settings)])
 
     def stop(self, sig: int) -> None:
         """Handle a signal that arrives before or after uvicorn handles signals.
@@ -227,6 +228,7 @@ class Server:
         return Guard(
             routes,
             token=settings.token,
+            metrics_port=settings.metrics_port,
             origins=settings.cors_origins,
             stopping=lambda: self.store.stopping,
             refused=self._metrics.refused,
