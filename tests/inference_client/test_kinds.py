@@ -195,17 +195,6 @@ def test_a_file_is_answered_in_labels(show: Any, kinds: Any) -> None:
     assert [row.split("\t")[:2] for row in rows] == [["2", labels[0]], ["3", labels[1]]]
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-@pytest.mark.parametrize("name", NAMES)
-def test_every_kind_fits_the_screen(
-    show: Any, pictures: Any, name: str, scheme: str, width: int
-) -> None:
-    viewport = {"width": width, "height": 900}
-    visited = show(name, color_scheme=scheme, reduced_motion="reduce", viewport=viewport)
-    visited.predict()
-    pictures(visited, f"{name}-{scheme}-{width}.png")
-
-
 def _drawn(label: str) -> bytes:
     picture = Image.new("L", (16, 16), 20)
     if label == "bar":
