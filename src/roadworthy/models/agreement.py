@@ -98,8 +98,8 @@ class Agreement:
         """Return the difference, the field it is of and the tolerance."""
         if not self.fields:
             return "no field to compare"
-        allowed = self.allowed[self.worst]
-        told = f"{self.worst} differs by {self.difference:.2g}, at most {allowed:g} is allowed"
+        found, allowed = f"{self.difference:.2g}", f"{self.allowed[self.worst]:g}"
+        told = f"the field {self.worst} differs by {found}, at most {allowed} is allowed"
         return f"{told}; {self.extent}" if self.extent else told
 
     def _part_of_tolerance(self, name: str) -> float:

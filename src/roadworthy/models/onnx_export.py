@@ -5,9 +5,10 @@ features or post-processing of its own composes a :class:`~roadworthy.models.onn
 adds the estimator to it with :func:`add_estimator`.
 
 Pipelines and column transformers are exported step by step, with numbers in double precision
-between the steps. A step computes in double precision where its converter and ONNX Runtime do,
-otherwise in float32, to which scikit-learn's own trees and forests round their inputs, too. A
-meta-estimator, such as a stack, is one step.
+between the steps. A step with a method ``add_to(graph, value) -> str``, such as
+:class:`roadworthy.models.dates.Dates`, adds itself. Any other one computes in double precision
+where its converter and ONNX Runtime do, otherwise in float32, to which scikit-learn's own trees
+and forests round their inputs, too. A meta-estimator, such as a stack, is one step.
 """
 
 from __future__ import annotations
@@ -163,6 +164,8 @@ class _Export:
     def add(self, step: Any, value: _Value, path: Path) -> _Value:
         """Add a step; those of a pipeline or a column transformer one by one."""
         step = getattr(step, "best_estimator_", step)
+        if hasattr(step, "add_to"):
+            return _Value(step.add_to(self._graph, self._matrix(step, value, path).name))
         for kind, adder in self._kinds.items():
             if isinstance(step, kind):
                 return adder(step, value, path)

@@ -19,8 +19,8 @@ from pydantic import BaseModel
 from roadworthy.models.tensors import FieldType, parse
 
 OPSET = 20
-ML_OPSET = 3
-"""Of the domain ``ai.onnx.ml``."""
+TREES, ML_OPSET = "ai.onnx.ml", 3
+"""The domain of the operators of trees and other estimators, and its version."""
 _ELEMENTS: dict[type, int] = {
     np.float64: TensorProto.DOUBLE,
     np.bool_: TensorProto.BOOL,
@@ -72,7 +72,7 @@ class Graph:
         inputs, outputs = _columns(request), _columns(answer)
         model = helper.make_model(
             helper.make_graph(self.nodes, name, inputs, outputs, self.initializers),
-            opset_imports=[helper.make_opsetid(*of) for of in self._opsets()],
+            opset_imports=[helper.make_opsetid(*one) for one in self._opsets()],
             ir_version=IR_VERSION,
             producer_name="roadworthy",
         )
@@ -80,8 +80,8 @@ class Graph:
         return model
 
     def _opsets(self) -> list[tuple[str, int]]:
-        learns = any(node.domain == "ai.onnx.ml" for node in self.nodes)
-        return [("", OPSET), *([("ai.onnx.ml", ML_OPSET)] if learns else [])]
+        trees = any(node.domain == TREES for node in self.nodes)
+        return [("", OPSET), *([(TREES, ML_OPSET)] if trees else [])]
 
     def _initialize(self, value: npt.NDArray[Any]) -> str:
         name = f"Constant_{len(self.initializers)}"

@@ -15,12 +15,23 @@ from roadworthy.training.selection import FAILED_CHECKS
 
 
 @dataclass(frozen=True)
+class Change:
+    """What the candidate and the champion differ in: of what they are made, or a metric."""
+
+    name: str
+    champion: str | float
+    candidate: str | float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The decision of the gate: every check with its bound and value."""
 
     checks: tuple[Check, ...]
     note: str = ""
     """What it was compared with."""
+    changes: tuple[Change, ...] = ()
+    """What changed since the champion."""
 
     @property
     def passed(self) -> bool:
@@ -65,6 +76,7 @@ class Verdict:
             "note": self.note,
             "reasons": list(self.reasons),
             "checks": checks,
+            "changes": [asdict(change) for change in self.changes],
         }
 
 
