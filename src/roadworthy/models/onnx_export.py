@@ -27,10 +27,12 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import BaseDecisionTree
 
 from roadworthy.models import onnx_converters
 from roadworthy.models.contract import ExportError
@@ -159,6 +161,8 @@ class _Export:
             TransformedTargetRegressor: self._transformed_target,
             FunctionTransformer: self._function_transformer,
             SimpleImputer: self._imputer,
+            DummyClassifier: self._dummy,
+            DummyRegressor: self._dummy,
         }
 
     def add(self, step: Any, value: _Value, path: Path) -> _Value:
@@ -233,6 +237,18 @@ class _Export:
             unknown, instead = graph.add("IsNaN", value.name), graph.constant(known)
         return value._replace(name=graph.add("Where", unknown, instead, value.name))
 
+    def _dummy(self, step: Any, value: _Value, path: Path) -> _Value:
+        if step.strategy in ("stratified", "uniform"):
+            raise _refused(step, path, "its answers are random", "Set another strategy.")
+        nothing = np.zeros((1, 1))
+        probable = is_classifier(step) and not self._labels
+        answer = (step.predict_proba if probable else step.predict)(nothing).reshape(1, -1)
+        strings = isinstance(answer[0, 0], str)
+        known = (self._graph.strings if strings else self._graph.constant)(answer)
+        rows = self._graph.add("Shape", self._matrix(step, value, path).name, end=1)
+        shape = self._graph.add("Concat", rows, self._graph.integers(answer.size), axis=0)
+        return _Value(self._graph.add("Expand", known, shape), strings)
+
     def _convert(self, step: Any, value: _Value, path: Path) -> _Value:
         if is_classifier(step) and not self._labels and not hasattr(step, "predict_proba"):
             raise _refused(
@@ -272,7 +288,9 @@ _NUMBERS = {TensorProto.DOUBLE: DoubleTensorType, TensorProto.FLOAT: FloatTensor
 
 def _converted(step: Any, path: Path, *, strings: bool) -> tuple[onnx.ModelProto, int]:
     """Return a step's graph, and the type of its input: double where that works."""
-    types = {TensorProto.STRING: StringTensorType} if strings else _NUMBERS
+    types = {TensorProto.STRING: StringTensorType} if strings else dict(_NUMBERS)
+    if isinstance(getattr(step, "estimator_", step), BaseDecisionTree):
+        types.pop(TensorProto.DOUBLE, None)  # would be converted, which takes long, and refused
     problem: Exception | None = None
     if isinstance(step, VotingClassifier):
         step = copy.copy(step)
