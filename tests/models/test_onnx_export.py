@@ -97,7 +97,12 @@ REGRESSORS = {
         [("one", SVR()), ("two", xgboost.XGBRegressor(n_estimators=5, n_jobs=1))], cv=2
     ),
     "stack of histograms": StackingRegressor(
-        [("one", Ridge()), ("two", HistGradientBoostingRegressor(max_iter=9))], cv=2
+        [
+            ("one", Ridge()),
+            ("two", HistGradientBoostingRegressor(max_iter=20)),
+            ("three", RandomForestRegressor(5, random_state=0)),
+        ],
+        cv=2,
     ),
     "search": GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2),
     "logarithm of the target": TransformedTargetRegressor(

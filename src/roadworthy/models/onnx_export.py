@@ -32,7 +32,6 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.tree import BaseDecisionTree
 
 from roadworthy.models import onnx_converters
 from roadworthy.models.contract import ExportError
@@ -288,9 +287,7 @@ _NUMBERS = {TensorProto.DOUBLE: DoubleTensorType, TensorProto.FLOAT: FloatTensor
 
 def _converted(step: Any, path: Path, *, strings: bool) -> tuple[onnx.ModelProto, int]:
     """Return a step's graph, and the type of its input: double where that works."""
-    types = {TensorProto.STRING: StringTensorType} if strings else dict(_NUMBERS)
-    if isinstance(getattr(step, "estimator_", step), BaseDecisionTree):
-        types.pop(TensorProto.DOUBLE, None)  # would be converted, which takes long, and refused
+    types = {TensorProto.STRING: StringTensorType} if strings else _NUMBERS
     problem: Exception | None = None
     if isinstance(step, VotingClassifier):
         step = copy.copy(step)
@@ -326,11 +323,16 @@ def _load(model: onnx.ModelProto) -> None:
 
 
 def _has_float_parameters(model: onnx.ModelProto) -> bool:
-    """Return whether a forest or the like compares double inputs with thresholds in float32."""
+    """Return whether a forest or the like compares doubles with thresholds in float32."""
+    rounded = {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+    }
     return any(
         attribute.floats
         for node in model.graph.node
-        if node.domain == "ai.onnx.ml"
+        if node.domain == "ai.onnx.ml" and node.input[0] not in rounded
         for attribute in node.attribute
     )
 
