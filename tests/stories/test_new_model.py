@@ -1,5 +1,6 @@
 """A user brings a table: a model is started, run, released and served."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import httpx
 import pytest
 
 from roadworthy.bundles import bundle
-from tests.docs.pages import typed
+from tests.docs.pages import blocks, typed
 
 from .conftest import Workplace, clone
 
@@ -19,6 +20,20 @@ def typing(place: Workplace, text: str) -> str:
     done = place.type(text)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def use_other_estimators(package: Path) -> None:
+    """Replace the candidates as the page says, and lower the criteria."""
+    (replaced,) = (
+        block.text
+        for block in blocks("docs/how-to/use-another-estimator.md")
+        if block.language == "python"
+    )
+    estimator, evaluation = package / "estimator.py", package / "evaluation.py"
+    kept, _, _ = estimator.read_text().partition("candidates = (")
+    estimator.write_text(kept + replaced)
+    lowered = re.sub(r'(r2", "at least"), [\d.]+', r"\1, 0.5", evaluation.read_text())
+    evaluation.write_text(re.sub(r'(mae", "at most"), [\d.]+', r"\1, 2.0", lowered))
 
 
 @pytest.fixture
@@ -40,6 +55,7 @@ def test_a_table_of_numbers_becomes_a_served_regression(place: Workplace) -> Non
     start, release = typed("docs/how-to/new-model.md", __file__)
     assert typed("README.md", __file__) == [start]
     told = typing(place, start)
+    use_other_estimators(place.path / "src/roadworthy/models/boats")
     typing(place, release)
     # then it is a regression, and the server answers with and without the optional values
     assert "Started boats, a regression: length_m holds numbers." in told
@@ -47,6 +63,7 @@ def test_a_table_of_numbers_becomes_a_served_regression(place: Workplace) -> Non
     assert place.git("status", "--porcelain") == ""
     origin = place.json("lineage", "boats")
     made = bundle.read(place.path / ".roadworthy" / "bundles" / origin["bundle"])
+    assert made.manifest.candidate in ("extra_trees", "gradient_boosting")
     assert len(made.golden.requests) >= 10
     row = {"beam_m": 3.1, "built": "2030-03-15", "sailing": True}
     rows = [{**row, "draught_m": 1.2, "hull": "steel"}, row]
