@@ -55,7 +55,7 @@ def ui(
         _show(settings.mlflow_tracking_uri, show=show)
         return
     if not settings.has_registry:
-        raise PageError("There is nothing to show yet: `roadworthy run fuel` makes a first run.")
+        raise PageError("There is nothing to show yet: `roadworthy run MODEL` makes a first run.")
     if port is not None:
         ports.require_free(port)
     with _server(settings, port or ports.free_port(_PORT)) as (url, process):
