@@ -5,6 +5,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 MODEL ?= fuel
+DATA := $(patsubst %.dvc,%,$(wildcard *.dvc data/*.dvc))
 # One more than there are cores, as tests wait for others now and then.
 WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 # Python's own cache of compiled modules is what makes a step start fast.
@@ -16,7 +17,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-run: port $(STAMP) data.csv ## Run the pipeline, serve the model and the page (ONCE=1: then stop; PORT=8080)
+run: port $(STAMP) $(DATA) ## Run the pipeline, serve the model and the page (ONCE=1: then stop; PORT=8080)
 	@$(VENV)/bin/roadworthy up $(MODEL) $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(ONCE)),--once) \
 		|| { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
@@ -28,7 +29,7 @@ port:
 ui: $(STAMP) ## Show MLflow's page on the runs and versions here (PORT=5000)
 	@$(VENV)/bin/roadworthy ui $(if $(PORT),--port $(PORT)) || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
-test: $(STAMP) data.csv ## Run every test (REQUIRE_ALL=1: a skip is a failure)
+test: $(STAMP) $(DATA) ## Run every test (REQUIRE_ALL=1: a skip is a failure)
 	@$(PYTHON) -m coverage erase
 	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(PYTHON) -m coverage run -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 	@$(PYTHON) -m coverage combine --quiet
@@ -46,7 +47,7 @@ format: $(STAMP) ## Bring the code into its format
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-notebook: $(STAMP) data.csv ## Open the notebooks
+notebook: $(STAMP) $(DATA) ## Open the notebooks
 	@$(VENV)/bin/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 compile: $(STAMP) ## Compile the pipeline of every model
@@ -84,6 +85,6 @@ $(STAMP): requirements/dev.txt requirements/uv.txt requirements/install.sh pypro
 	@echo "Installing into $(VENV) ..."
 	@requirements/install.sh $(VENV)
 
-data.csv: data.csv.dvc $(STAMP)
-	@$(VENV)/bin/dvc pull --quiet data.csv.dvc
+$(DATA): %: %.dvc $(STAMP)
+	@$(VENV)/bin/dvc pull --quiet $<
 	@touch $@

@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from roadworthy.models import contract
+
 
 @pytest.fixture(scope="module")
 def readme(root):
@@ -62,7 +64,8 @@ def test_data_is_not_in_git_and_its_pointer_is(root):
     listed = subprocess.run(
         ["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True
     ).stdout.splitlines()
-    assert "data.csv.dvc" in listed
-    assert "data.csv" not in listed
+    pointers = [contract.load(name).data for name in contract.available()]
+    assert set(pointers) <= set(listed)
+    assert not {name.removesuffix(".dvc") for name in pointers} & set(listed)
     objects = [name for name in listed if name.startswith(".dvc/embedded/")]
-    assert len(objects) == 1
+    assert len(objects) == len(pointers)

@@ -11,11 +11,35 @@ from pydantic import BaseModel, Field
 from roadworthy.bundles import bundle
 from roadworthy.models import images
 from roadworthy.models.onnx_graph import IR_VERSION, OPSET
+from roadworthy.models.routes import Choice, Route
 
 PHOTO = {"height": 2, "width": 3, "channels": 1, "types": ["png", "jpeg"]}
 PHOTO |= {"max_bytes": 2000, "max_pixels": 100}
 PIXELS = np.array([[0, 1, 2], [3, 4, 5]], np.uint8)
 FILE = images.encode(PIXELS)
+PHOTO_TEXT = base64.b64encode(FILE).decode()
+BOUND = {"type": "number", "minimum": 0, "maximum": 10, "default": 5}
+ROUTES = (
+    Route(
+        "/call",
+        parameters={"bound": BOUND},
+        answer={
+            "call": Choice("total", above="{query.bound}", then="HIGH", otherwise="LOW"),
+            "total": "{answer.total}",
+            "bound": "{query.bound}",
+            "source": "a constant",
+            "alias": "{model.alias}",
+            "version": "{model.version}",
+            "as_of": "{latest.as_of}",
+            "next": "{latest.next}",
+        },
+    ),
+    Route(
+        "/levels/now",
+        request={"level": "{query.level}", "on": False, "window": [1], "photo": PHOTO_TEXT},
+        parameters={"level": {"type": "integer", "maximum": 4}},
+    ),
+)
 
 
 class Request(BaseModel):
@@ -45,8 +69,7 @@ class Answer(BaseModel):
 
 def row(**changes: Any) -> dict[str, Any]:
     """Return a request."""
-    photo = base64.b64encode(FILE).decode()
-    return {"level": 2, "on": True, "window": [1, 2, 3], "photo": photo} | changes
+    return {"level": 2, "on": True, "window": [1, 2, 3], "photo": PHOTO_TEXT} | changes
 
 
 def answer(request: dict[str, Any], bright: float = 2.5) -> dict[str, Any]:
@@ -125,6 +148,7 @@ def write(path: Path) -> bundle.Bundle:
         packages={},
         title="Every kind",
         task="classification",
+        routes=ROUTES,
     )
     golden = {"requests": requests, "answers": [answer(one) for one in requests]}
     files = {

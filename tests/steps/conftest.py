@@ -14,6 +14,7 @@ from roadworthy.steps import training
 from roadworthy.steps.recording import Attempt
 from roadworthy.steps.release import challenge, release
 from roadworthy.tracking.registry import Registry
+from tests.conftest import SAMPLE
 
 SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "fingerprint-1"}
 VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True, "value": 0.87}]}
@@ -96,6 +97,6 @@ def rows(halves, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def raw_file(root, tmp_path) -> Path:
-    """A copy of the raw data."""
-    return Path(shutil.copyfile(root / "data.csv", tmp_path / "raw"))
+def raw_file(tmp_path) -> Path:
+    """A copy of the sample data."""
+    return Path(shutil.copyfile(SAMPLE, tmp_path / "raw"))

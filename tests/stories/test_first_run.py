@@ -127,6 +127,24 @@ def test_sample_request_and_three_things_to_try(released: Workplace) -> None:
     assert all(f"  {number}. " in done.stdout for number in (1, 2, 3))
 
 
+def test_one_models_failure_leaves_the_others_served(released: Workplace, tmp_path: Path) -> None:
+    # given another model, of an installed package, that has no pipeline
+    installed = tmp_path / "installed"
+    (installed / "tides-1.dist-info").mkdir(parents=True)
+    (installed / "tides-1.dist-info" / "METADATA").write_text("Name: tides\nVersion: 1\n")
+    points = "[roadworthy.models]\ntides = tides\n"
+    (installed / "tides-1.dist-info" / "entry_points.txt").write_text(points)
+    (installed / "tides.py").write_text('name, data = "tides", "tides.dvc"\n')
+    arguments = ("up", "tides", "fuel", "--once", "--port", str(free_port()))
+    # when both are served
+    done = released.roadworthy(*arguments, PYTHONPATH=str(installed))
+    # then the failure is told, and the other model answers
+    assert done.returncode == 1
+    assert "has no pipelines/tides.yaml" in done.stderr
+    assert "not served: tides" in done.stderr
+    assert '"l_per_100km"' in done.stdout
+
+
 def test_no_clone_and_no_commit(tmp_path: Path) -> None:
     place = Workplace(tmp_path, {"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
     done = place.roadworthy("run", "fuel")

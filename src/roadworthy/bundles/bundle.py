@@ -20,6 +20,7 @@ from typing import Any
 from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.models.agreement import Agreement, Columns, Tolerance, agree
+from roadworthy.models.routes import Route
 
 MANIFEST = "manifest.json"
 MODEL = "model.onnx"
@@ -63,7 +64,7 @@ class Manifest:
     task, title
         The model's task, and its name for people.
     routes
-        Its GET addresses, see :class:`roadworthy.models.contract.Route`.
+        Its GET addresses.
     """
 
     model: str
@@ -80,7 +81,7 @@ class Manifest:
     tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     task: str = "regression"
     title: str = ""
-    routes: tuple[Mapping[str, Any], ...] = ()
+    routes: tuple[Route, ...] = ()
 
     @property
     def tolerances(self) -> dict[str, Tolerance]:

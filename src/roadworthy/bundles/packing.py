@@ -35,6 +35,7 @@ PACKAGES = (
     "pydantic",
     "scikit-learn",
     "scipy",
+    "skl2onnx",
 )
 """The packages whose versions decide what training gives."""
 GOLDEN_ROWS = 20
@@ -68,9 +69,15 @@ def pack(
         The rows it was trained on, and the hold-out.
     metrics
         Of cross-validation; those of the hold-out come from the evaluation.
+
+    Raises
+    ------
+    PackingError
+        A route refers to something that does not exist, or there is no golden batch.
     """
     graph = model.export(estimator).SerializeToString(deterministic=True)
     inputs = list(Scorer(graph).inputs)
+    _check_routes(model)
     manifest = Manifest(
         model=model.name,
         commit=commit,
@@ -84,7 +91,7 @@ def pack(
         tolerance={name: asdict(limits) for name, limits in model.tolerance.items()},
         task=model.task,
         title=model.title,
-        routes=tuple(asdict(route) for route in model.routes),
+        routes=tuple(model.routes),
     )
     batch = golden(model, estimator, test[inputs])
     whole = pd.concat([train, test], ignore_index=True)
@@ -97,6 +104,14 @@ def pack(
         **{f"{bundle.FIGURES}/{name}.png": png for name, png in evaluation.figures.items()},
     }
     return bundle.write(target, manifest, files)
+
+
+def _check_routes(model: Model) -> None:
+    for route in model.routes:
+        try:
+            route.check(model.Request.model_fields, model.Answer.model_fields)
+        except ValueError as error:
+            raise PackingError(f"{error} Correct the routes of {model.name}.") from error
 
 
 def golden(model: Model, estimator: Any, inputs: pd.DataFrame) -> Golden:
@@ -213,6 +228,7 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         f"Trained on {trained} rows, evaluated on {held_out} that it never saw.",
         "",
+        *([evaluation.note, ""] if evaluation.note else []),
         f"- commit `{manifest.commit}`",
         f"- data `{manifest.data_hash}`",
         *(f"- {name} = {value}" for name, value in sorted(manifest.parameters.items())),

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy import __version__
-from roadworthy.cli import doctor, kubeflow, preview, rollout, ui
+from roadworthy.cli import cycle, doctor, kubeflow, preview, rollout, ui
 from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known, named
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, aside, console, harmless, print_json
@@ -65,7 +65,7 @@ def main() -> None:
         # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
         code = app(standalone_mode=False)
     except RoadworthyError as error:
-        aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+        _print_error(error)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
@@ -76,6 +76,14 @@ def main() -> None:
     if code == ExitCode.INTERRUPTED:
         aside.print("Stopped.")
     sys.exit(code)
+
+
+def _print_error(error: RoadworthyError) -> None:
+    aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+
+
+def _each_named(models: list[str] | None) -> list[str] | None:
+    return models and [named(model) for model in models]
 
 
 @app.command(
@@ -137,33 +145,59 @@ def run(
 
 
 @app.command(
-    epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000",
+    epilog="Examples:  roadworthy up fuel    roadworthy up --all    roadworthy up fuel --once",
     rich_help_panel=HERE,
 )
 def up(
-    model: ModelName,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="The models, e.g. fuel.", show_default=False, callback=_each_named),
+    ] = None,
     *,
+    all_models: Annotated[bool, typer.Option("--all", help="Every model there is.")] = False,
     port: Annotated[int, typer.Option(help="The port to serve at.")] = 8080,
     once: Annotated[bool, typer.Option(help="Stop after one sample request.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
 ) -> None:
-    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C."""
+    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C.
+
+    Several models are served by one server. If one fails, the others are served.
+    """
     from roadworthy.cli.up import is_ready, sample, serving
     from roadworthy.core import ports
+    from roadworthy.models import contract
 
-    known(model)
+    if bool(models) == all_models:
+        raise typer.BadParameter("Name the models, or give --all.")
+    names = contract.available() if all_models else models or []
+    for model in names:
+        known(model)
     ports.require_free(port)
     settings = settings_here(Path.cwd())
+    codes = []
     with serving(settings, port) as served:
-        report = _run(model, trigger="manual", force=False, verbose=verbose)
-        # A champion that was there before answers, whatever became of the new one.
-        if report.outcome == "failed" or not is_ready(served.url, model):
-            raise typer.Exit(report.exit_code)
-        _print_sample(served.url, model, sample(served.url, model, settings.token), once=once)
+        for model in names:
+            try:
+                report = _run(model, trigger="manual", force=False, verbose=verbose)
+                codes.append(report.exit_code)
+                # A champion that was there before answers, whatever became of the new one.
+                if report.outcome != "failed" and is_ready(served.url, model):
+                    sampled = sample(served.url, model, settings.token)
+                    _print_sample(served.url, model, sampled, once=once)
+            except RoadworthyError as error:
+                if len(names) == 1:
+                    raise
+                codes.append(error.exit_code)
+                _print_error(error)
+        failed = [model for model in names if not is_ready(served.url, model)]
+        if len(failed) == len(names) or codes == [ExitCode.FAILED]:
+            raise typer.Exit(max(codes))
+        if failed:
+            aside.print(f"[yellow]Warning:[/yellow] not served: {', '.join(failed)}")
         if not once:
             console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
             served.wait()
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(max(codes))
 
 
 @app.command(
@@ -313,6 +347,24 @@ def history(model: ModelName, *, as_json: AsJson = False) -> None:
 
 
 @app.command(
+    epilog="Examples:  roadworthy pull fuel:1 fuel-1    roadworthy pull fuel /tmp/champion",
+    rich_help_panel=MODELS,
+)
+def pull(
+    version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
+    directory: Annotated[Path, typer.Argument(help="A directory that does not exist yet.")],
+) -> None:
+    """Write the bundle of a version into a directory: graph, card, golden batch, estimator."""
+    from roadworthy.bundles import releases
+
+    model, reference = _reference(version)
+    settings = settings_here(Path.cwd())
+    found = _registry().find(model, reference)
+    pulled = releases.save(settings, model, found.git_tag, directory)
+    console.print(f"{directory}: {model}:{found.number}, bundle {pulled.digest[:12]}")
+
+
+@app.command(
     epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json",
     rich_help_panel=MODELS,
 )
@@ -375,17 +427,22 @@ def compare(
         aside.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
     found = comparison.compare(settings, first, second)
     file = html or comparison.default_file(settings, found)
-    page = preview.save(found.to_html(), file, option="--html")
+    written = {"page": preview.save(found.to_html(), file, option="--html")}
+    if found.disagreements:
+        rows = found.disagreements.table.to_csv(index=False).encode()
+        written["csv"] = preview.save(rows, file.with_suffix(".csv"), option="--html")
     if as_json:
-        print_json(found.to_dict() | {"page": str(page)})
+        print_json(found.to_dict() | {name: str(path) for name, path in written.items()})
         return
     _print_comparison(found)
-    console.print(f"Page: {page}", soft_wrap=True, markup=False)
+    console.print(f"Page: {written['page']}", soft_wrap=True, markup=False)
+    if "csv" in written:
+        console.print(f"Disagreements: {written['csv']}", soft_wrap=True, markup=False)
 
 
 @app.command(
-    epilog="Examples:  roadworthy new boats --data boats.csv --target length_m    "
-    "roadworthy new iris --data iris.csv --target species",
+    epilog="Examples:  roadworthy new boats --data samples/boats.csv --target length_m    "
+    "roadworthy new iris --data iris.csv --target species --ignore photo",
     rich_help_panel=MODELS,
 )
 def new(
@@ -397,12 +454,32 @@ def new(
         Literal["regression", "classification"] | None,
         typer.Option(help="Whether TARGET is a number or a class.", show_default="what it holds"),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL,...", help="Columns not to learn from.", show_default=False),
+    ] = None,
+    identifier: Annotated[
+        str,
+        typer.Option(
+            "--id",
+            metavar="COL",
+            help="The column that says what a row is about, which is not learnt from.",
+            show_default="a column that numbers the rows",
+        ),
+    ] = "",
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL,...", help="Columns of prose, not to learn from.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a new model: package, notebook, data under DVC and compiled pipeline."""
-    from roadworthy.scaffolding import scaffold
+    from roadworthy.scaffolding import Roles, scaffold
 
-    started = scaffold(Path.cwd(), name, data, target, task)
+    roles = Roles(_columns(ignore), identifier, _columns(text))
+    started = scaffold(Path.cwd(), name, data, target, task, roles)
     chosen, reached = started.chosen, started.reached
     if as_json:
         facts = {"name": name, "task": chosen.task, "why": chosen.reason}
@@ -422,6 +499,11 @@ def new(
         *(f"  {number}. {step}" for number, step in enumerate(started.steps, start=1)),
     )
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _columns(named: list[str] | None) -> tuple[str, ...]:
+    """Return the columns of an option that may be repeated, or list several with commas."""
+    return tuple(name.strip() for part in named or () for name in part.split(",") if name.strip())
 
 
 @app.command(
@@ -473,7 +555,7 @@ def compile_(
     raise typer.Exit(done.returncode)
 
 
-for commands in (rollout, kubeflow, preview, ui, doctor):
+for commands in (cycle, rollout, kubeflow, preview, ui, doctor):
     commands.mount(app)
 
 
@@ -524,6 +606,8 @@ def _run(
                 follow(shown, started.watch())
         finally:  # also when a user stops it: every run has its report
             report = started.conclude()
+    if report.outcome != "failed":
+        _publish_latest(settings, model)
     _print_end(shown, started, report)
     return report
 
@@ -535,6 +619,20 @@ def _is_wanted(told: str, *, ask: bool) -> bool:
         return typer.confirm(f"{sentence} Run it all the same?")
     aside.print(f"[yellow]Warning:[/yellow] {sentence}", soft_wrap=True)
     return True
+
+
+def _publish_latest(settings: Settings, model: str) -> None:
+    """Publish the newest request that the data holds, for the routes of a model that has any."""
+    from roadworthy.data.git import inspect_root
+    from roadworthy.models import contract
+
+    if model in contract.available() and hasattr(contract.load(model), "latest"):
+        from roadworthy.steps.ingest import publish_known  # seconds
+
+        try:
+            publish_known(settings, model, inspect_root(Path.cwd()))
+        except RoadworthyError as error:  # the run used committed data, the clone has other
+            aside.print(f"[yellow]Warning:[/yellow] {escape(str(error))}", soft_wrap=True)
 
 
 def _print_start(shown: Console, started: Run) -> None:

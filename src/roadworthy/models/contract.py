@@ -15,10 +15,13 @@ import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+
+from roadworthy.models.routes import Latest, Route
 
 if TYPE_CHECKING:
     import onnx
@@ -130,12 +133,34 @@ class Model(Protocol):
 class Ingests(Protocol):
     """A model that gets new data from outside."""
 
-    def ingest(self, raw: pd.DataFrame) -> pd.DataFrame:
-        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later."""
+    def ingest(self, raw: pd.DataFrame, now: datetime) -> pd.DataFrame:
+        """Return the raw rows from outside that ``raw`` may lack; known ones are left out later.
+
+        ``now`` is aware of its time zone, and may be that of a simulated clock.
+
+        Raises
+        ------
+        ValueError
+            The source does not answer, or its answer cannot be trusted. It says which and what to
+            do; the data stays as it is.
+        """
         ...
 
-    def latest(self, raw: pd.DataFrame) -> Mapping[str, Any]:
-        """Return the newest request that the raw data holds."""
+    def latest(self, raw: pd.DataFrame) -> Latest:
+        """Return the newest request that the raw data holds, for :attr:`Model.routes`."""
+        ...
+
+
+class TimeOrdered(Protocol):
+    """A model whose life can be simulated on known data: its rows have a date."""
+
+    time: str
+    """The column of raw and prepared rows with the date, ISO 8601, at which a row is known."""
+    windows: Windows
+    """The windows of a simulation."""
+
+    def losses(self, answers: pd.DataFrame, test: pd.DataFrame) -> pd.Series:
+        """Return the loss of each answer, less is better, to compare two versions in pairs."""
         ...
 
 
@@ -146,6 +171,16 @@ class Labels(Protocol):
         self, request: Mapping[str, Any], truth: Mapping[str, Any], origin: str
     ) -> Mapping[str, Any] | None:
         """Return a row of raw data, or None where the request does not hold enough for one."""
+        ...
+
+
+class Compares(Protocol):
+    """A model whose versions differ within a row, such as in some values of a list."""
+
+    def disagreements(
+        self, answers: Mapping[str, pd.DataFrame], rows: pd.DataFrame
+    ) -> Disagreements:
+        """Return where the answers of versions, by their name, to the same rows differ."""
         ...
 
 
@@ -193,29 +228,25 @@ class Resources:
 
 
 @dataclass(frozen=True)
-class Route:
-    """A GET address below the model's own that the server answers with a prediction.
+class Windows:
+    """What a day of a simulation looks at, in calendar days.
 
     Parameters
     ----------
-    path
-        E.g. ``"/today"``.
-    request
-        The request: ``"latest"`` for the newest that is known, or a mapping from its fields to
-        values, where ``"{name}"`` stands for the query parameter of that name.
-    answer
-        Which fields of the answer are given; all where there are none.
-    parameters
-        The JSON schema of each query parameter, with its bounds and its default.
-    description
-        For people.
+    anchor_offset
+        How long before the end of the data the simulation begins.
+    training
+        How much is trained on. Each candidate is tried with each: a longer one may win.
+    evaluation
+        The last days, which are evaluated on. Training ends before them.
+    gap
+        How many dates are left out between the two, where an outcome lies that far ahead.
     """
 
-    path: str
-    request: Literal["latest"] | Mapping[str, Any] = "latest"
-    answer: Sequence[str] = ()
-    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    description: str = ""
+    anchor_offset: int = 365
+    training: tuple[int, ...] = (30,)
+    evaluation: int = 7
+    gap: int = 1
 
 
 class Prepared(NamedTuple):
@@ -223,6 +254,16 @@ class Prepared(NamedTuple):
 
     frame: pd.DataFrame
     dropped: dict[str, int]
+
+
+class Disagreements(NamedTuple):
+    """Where versions of a model differ: a picture, and a table with a row for each difference.
+
+    The figure is an SVG element, see :func:`roadworthy.models.figures.svg`.
+    """
+
+    figure: str
+    table: pd.DataFrame
 
 
 FEWEST_ROWS = 10
@@ -256,16 +297,17 @@ class Bound:
     unit: str = ""
     description: str = ""
 
-    def check(self, value: float) -> Check:
+    def check(self, value: float, note: str = "") -> Check:
         """Return the bound together with the value that was found."""
-        return Check(**asdict(self), value=value)
+        return Check(**asdict(self), value=value, note=note)
 
 
 @dataclass(frozen=True)
 class Check(Bound):
-    """A bound and the value that was found. Not a number never passes."""
+    """A bound and the value that was found, with a note on it. Not a number never passes."""
 
     value: float = math.nan
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -277,9 +319,10 @@ class Check(Bound):
     def __str__(self) -> str:
         """Return the check as a sentence, e.g. ``r2 is 0.91, at least 0.84 is required``."""
         unit = f" {self.unit}" if self.unit else ""
+        note = f" ({self.note})" if self.note else ""
         return (
             f"{self.name} is {self.value:.6g}{unit}, "
-            f"{self.comparison} {self.limit:.6g}{unit} is required"
+            f"{self.comparison} {self.limit:.6g}{unit} is required{note}"
         )
 
 
@@ -302,12 +345,16 @@ class Validation:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the hold-out shows of one estimator. Figures are PNG files by name."""
+    """What the hold-out shows of one estimator. Figures are PNG files by name.
+
+    ``note`` says in Markdown what its users must know of it; the model card begins with it.
+    """
 
     metrics: dict[str, float]
     slices: dict[str, dict[str, float]]
     checks: tuple[Check, ...]
     figures: dict[str, bytes] = field(default_factory=dict)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -351,6 +398,10 @@ class UnknownModelError(LookupError):
 
 class IncompleteModelError(AttributeError):
     """A model package lacks a part."""
+
+
+class ExportError(TypeError):
+    """An estimator cannot be exported to ONNX. The message names the step and what to do."""
 
 
 def available() -> list[str]:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import joblib
 import pandas as pd
 
 from roadworthy.bundles import bundle, releases
-from roadworthy.bundles.bundle import Bundle
+from roadworthy.bundles.bundle import Bundle, Manifest
 from roadworthy.bundles.scoring import Columns, Scorer, from_frame, to_frame
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
 from roadworthy.models.agreement import agree
 from roadworthy.models.contract import Model, Scores
-from roadworthy.training.gate import Verdict, decide
+from roadworthy.training.gate import Change, Verdict, decide
 
 _LATENCY_CALLS = 200
 
@@ -87,24 +89,60 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
     chosen = contract.load(model)
     held_out = chosen.dataset.load(test)
     candidate = bundle.read(packed)
-    estimator = joblib.load(candidate.path / bundle.ESTIMATOR)
-    scorer = Scorer(candidate.graph)
+    champion_scores, note = _champion(chosen, champion, number, held_out)
+    judged = weigh(
+        chosen,
+        Scorer(candidate.graph),
+        joblib.load(candidate.path / bundle.ESTIMATOR),
+        metrics=candidate.manifest.metrics,
+        held_out=held_out,
+        champion=champion_scores,
+    )
+    changes = () if champion is None else _changes(champion.manifest, candidate.manifest)
+    if champion_scores is not None:
+        changes += tuple(
+            Change(f"hold-out {name}", value, judged.candidate.metrics.get(name, math.nan))
+            for name, value in champion_scores.metrics.items()
+        )
+    return replace(judged, verdict=replace(judged.verdict, note=note, changes=changes))
+
+
+def weigh(
+    model: Model,
+    scorer: Scorer,
+    estimator: Any,
+    *,
+    metrics: Mapping[str, float],
+    held_out: pd.DataFrame,
+    champion: Scores | None,
+) -> Judged:
+    """Return the verdict on an exported estimator.
+
+    Parameters
+    ----------
+    scorer, estimator
+        Its graph, and itself: both must give the same answers.
+    metrics
+        Of cross-validation.
+    held_out
+        Rows that it was not fitted on.
+    champion
+        The champion's scores on the same rows, None where there are none.
+    """
     requests = from_frame(held_out, scorer.inputs)
     answered = scorer.score(requests)
-    answers = to_frame(answered, held_out.index)
+    scores = model.score(to_frame(answered, held_out.index), held_out)
     expected = estimator.predict(held_out[list(scorer.inputs)])
-    scores = chosen.score(answers, held_out)
-    champion_scores, note = _champion(chosen, champion, number, held_out)
     verdict = decide(
-        chosen.criteria,
-        metrics=candidate.manifest.metrics,
+        model.criteria,
+        metrics=metrics,
         candidate=scores,
-        champion=champion_scores,
-        behaviour=chosen.behaviour(lambda asked: score(scorer, asked), held_out),
-        parity=agree(from_frame(expected, expected.columns), answered, chosen.tolerance),
+        champion=champion,
+        behaviour=model.behaviour(lambda asked: score(scorer, asked), held_out),
+        parity=agree(from_frame(expected, expected.columns), answered, model.tolerance),
         latency_ms=latency(scorer, {name: column[:1] for name, column in requests.items()}),
     )
-    return Judged(replace(verdict, note=note), scores, champion_scores)
+    return Judged(verdict, scores, champion)
 
 
 def score(scorer: Scorer, rows: pd.DataFrame) -> pd.DataFrame:
@@ -120,6 +158,26 @@ def latency(scorer: Scorer, request: Columns) -> float:
         scorer.score(request)
         times.append(time.perf_counter() - started)
     return statistics.median(times) * 1000
+
+
+def _changes(champion: Manifest, candidate: Manifest) -> tuple[Change, ...]:
+    """Return what two bundles are made of differently."""
+    parts = [
+        {
+            "candidate": of.candidate,
+            "commit": of.commit[:12],
+            "data": of.data_hash[:12],
+            **{f"parameter {name}": str(value) for name, value in of.parameters.items()},
+            **{f"package {name}": version for name, version in of.packages.items()},
+        }
+        for of in (champion, candidate)
+    ]
+    before, after = parts
+    return tuple(
+        Change(name, before.get(name, "none"), after.get(name, "none"))
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    )
 
 
 def _champion(

@@ -8,11 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from roadworthy.models.contract import Candidate, Model, Validation
+from roadworthy.core.errors import RoadworthyError
+from roadworthy.models.contract import Candidate, ExportError, Model, Validation
 from roadworthy.training.selection import FAILED_CHECKS, choose, failed_checks, named
 from roadworthy.training.threads import bounded
+
+_SAMPLE = 60
+"""So many rows are fitted in a fraction of a second."""
+
+
+class CandidateExportError(RoadworthyError):
+    """A candidate cannot be exported to ONNX."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ def fit(
 
     Raises
     ------
+    CandidateExportError
+        One cannot be exported to ONNX. It is found before any is cross-validated.
     NoCandidateError
         None has a metric that is a number.
     """
@@ -56,6 +67,8 @@ def fit(
     metric = f"cv_{model.criteria.metric}"
     validations = {}
     with bounded():
+        for candidate in tried:
+            check_export(model, candidate, train)
         for number, candidate in enumerate(tried, start=1):
             started = time.monotonic()
             found = validations[candidate.name] = model.cross_validate(candidate, train)
@@ -67,3 +80,20 @@ def fit(
         name = choose(validations, model.criteria) if len(tried) > 1 else tried[0].name
         chosen = named(tried, name)
         return Fitted(chosen, model.train(chosen, train), validations)
+
+
+def check_export(model: Model, candidate: Candidate, train: pd.DataFrame) -> None:
+    """Check that a candidate, fitted to a sample of the rows, can be exported.
+
+    Raises
+    ------
+    CandidateExportError
+        It cannot. The message names the step and what to do.
+    """
+    rows = np.linspace(0, len(train) - 1, min(_SAMPLE, len(train))).astype(int)
+    try:
+        model.export(model.train(candidate, train.iloc[rows]))
+    except ExportError as error:
+        raise CandidateExportError(f"The candidate {candidate.name}: {error}") from error
+    except Exception:  # noqa: BLE001 - a sample may lack a class; other errors come again later
+        return

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import lazy_loader
 
-from roadworthy.models.contract import Resources, Route
+from roadworthy.models.contract import Resources
+from roadworthy.models.routes import Route
 
 name = "fuel"
 title = "Fuel consumption of a car"

@@ -2,6 +2,7 @@
 import collections.abc
 
 import roadworthy.models.contract
+import roadworthy.models.routes
 
 from .estimator import candidates as candidates
 from .estimator import train as train
@@ -28,4 +29,4 @@ data: str
 key: collections.abc.Sequence[str]
 extra: str
 resources: collections.abc.Mapping[str, roadworthy.models.contract.Resources]
-routes: collections.abc.Sequence[roadworthy.models.contract.Route]
+routes: collections.abc.Sequence[roadworthy.models.routes.Route]

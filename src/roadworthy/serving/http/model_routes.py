@@ -11,17 +11,21 @@ import re
 import zlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
 from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from roadworthy.routing.routes import VERSION_HEADER
+from roadworthy.models.routes import Latest
+from roadworthy.routing import latest
+from roadworthy.routing.routes import VERSION_HEADER, RoutingError
 from roadworthy.serving.http import protocol
+from roadworthy.serving.models.get_route import GetRoute, RouteRequest
 from roadworthy.serving.models.metrics import CONTENT_TYPE, Metrics
-from roadworthy.serving.models.model_store import ModelStore, ModelVersions
-from roadworthy.serving.models.rejection import Rejection, too_large
+from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions
+from roadworthy.serving.models.rejection import Rejection, too_large, unavailable
 from roadworthy.serving.models.traffic import RefusedError, Request, Traffic, choose, find
 from roadworthy.serving.settings import ServerSettings
 
@@ -35,24 +39,29 @@ Header = tuple[bytes, bytes]
 VERSION = VERSION_HEADER.encode()
 COUNTED = "roadworthy.counted"
 """The key of a scope whose refusal is counted as a version's."""
-VERBS = ("predict", "infer", "metadata", "ready", "card")
-"""The requests to a model."""
+_DOCUMENTS = ("metadata", "ready", "card")
+_PREDICTIONS = ("predict", "infer")
 
 _FORM = b"multipart/form-data"
 _MOST_PARTS = 100
 _PATH = re.compile(
-    r"/v1/models/(?P<model_v1>[^/]+):(?P<verb_v1>[^/:]*)"
+    r"/v1/models/(?P<model_v1>[^/:]+)(?::(?P<verb_v1>[^/:]*))?"
     r"|/v2/models/(?P<model_v2>[^/]+)(?:/versions/(?P<version>[^/]+))?"
     r"(?:/(?P<verb_v2>infer|ready|card))?"
 )
 
 
 class Target(NamedTuple):
-    """The model, verb and version of a path."""
+    """The model, verb and version of a path. The verb may be unknown."""
 
     model: str
     verb: str
     version: str | None
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it answers GET and HEAD. All others answer POST."""
+        return self.verb in _DOCUMENTS
 
 
 class Reply(NamedTuple):
@@ -103,12 +112,15 @@ class ModelRoutes:
         """Answer one request."""
         path = scope["path"]
         target = parse_path(path)
-        if target is None and path != "/metrics":
+        model = None if target else self._with_route(path)
+        if target is None and model is None and path != "/metrics":
             await self._app(self._for_browsers(scope), receive, send)
             return
         try:
             if target is not None:
                 reply = await self._reply(target, scope, receive)
+            elif model is not None:
+                reply = await self._route(model, path, scope)
             else:
                 _check_method(scope, "GET", "HEAD")
                 reply = Reply(200, [(b"content-type", CONTENT_TYPE)], await self._metrics.text())
@@ -124,29 +136,72 @@ class ModelRoutes:
         model = find(self._store, target.model)
         headers = dict(scope["headers"])
         pinned = target.version or headers.get(VERSION, b"").decode("latin-1").strip() or None
-        if target.verb not in VERBS:
-            known = ", ".join(VERBS)
-            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
-        if target.verb not in ("predict", "infer"):
+        if target.is_document:
             _check_method(scope, "GET", "HEAD")
             return _document(target.verb, model, pinned, headers)
+        if target.verb not in _PREDICTIONS:
+            known = ", ".join((*_PREDICTIONS, *_DOCUMENTS))
+            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
         _check_method(scope, "POST")
         choose(model, pinned)  # if no version can answer, the body does not matter
         body = await _body(headers, receive, self._limits.max_body_bytes)
-        request = await self._request(target.verb, body, headers)
+        return await self._respond(
+            scope, model, pinned, await self._request(target.verb, body, headers)
+        )
+
+    def _with_route(self, path: str) -> ModelVersions | None:
+        """Return the model with a route of that path, the first by name if there are several."""
+        models = sorted(self._store.models.items())
+        return next(
+            (m for _, m in models if any(path in one.routes for one in m.versions.values())), None
+        )
+
+    async def _route(self, model: ModelVersions, path: str, scope: Scope) -> Reply:
+        _check_method(scope, "GET", "HEAD")
+        pinned = dict(scope["headers"]).get(VERSION, b"").decode("latin-1").strip() or None
+        newest = _latest(self._limits.latest_directory, model.name)
+
+        def found(loaded: LoadedVersion) -> GetRoute:
+            if path not in loaded.routes:
+                raise Rejection(404, f"Version {loaded.version} of {model.name} has no {path}.")
+            return loaded.routes[path]
+
+        def parse(loaded: LoadedVersion) -> RouteRequest:
+            alias = "champion" if loaded is model.champion else "challenger"
+            described = {"name": model.name, "version": loaded.version, "alias": alias}
+            return found(loaded).read(scope["query_string"], newest, described)
+
+        request = Request(
+            "http",
+            parse,
+            lambda parsed, answers, loaded: protocol.Body(found(loaded).respond(parsed, answers)),
+        )
+        return await self._respond(scope, model, pinned, request)
+
+    async def _respond(
+        self,
+        scope: Scope,
+        model: ModelVersions,
+        pinned: str | None,
+        request: Request[Any, protocol.Body],
+    ) -> Reply:
         try:
             response = await self._traffic.respond(model, pinned, request)
         except RefusedError as refusal:
             scope[COUNTED] = True
             return refused(refusal.rejection, refusal.loaded.header)
-        return _json(200, response.content, response.loaded.header)
+        content, json_length = response.content
+        if json_length is None:
+            return _json(200, content, response.loaded.header)
+        length = (protocol.JSON_LENGTH, str(json_length).encode())
+        return _reply(200, b"application/octet-stream", content, length, response.loaded.header)
 
     async def _request(
         self, verb: str, body: bytes, headers: Mapping[bytes, bytes]
-    ) -> Request[Any, bytes]:
+    ) -> Request[Any, protocol.Body]:
         rows = self._limits.max_rows
         if verb == "infer":
-            length = headers.get(b"inference-header-content-length")
+            length = headers.get(protocol.JSON_LENGTH)
             return Request(
                 "v2",
                 lambda loaded: protocol.read_v2(body, length, loaded, rows),
@@ -179,7 +234,8 @@ def parse_path(path: str) -> Target | None:
     if found is None:
         return None
     if found["model_v1"] is not None:
-        return Target(found["model_v1"], found["verb_v1"], None)
+        verb = "ready" if found["verb_v1"] is None else found["verb_v1"]
+        return Target(found["model_v1"], verb, None)
     return Target(found["model_v2"], found["verb_v2"] or "metadata", found["version"])
 
 
@@ -206,6 +262,13 @@ def _document(
     if tag in headers.get(b"if-none-match", b""):
         return Reply(304, list(kept), b"")
     return _json(200, card, *kept)
+
+
+def _latest(directory: Path | None, model: str) -> Latest | None:
+    try:
+        return None if directory is None else latest.read(directory, model)
+    except RoutingError as error:
+        raise unavailable(str(error)) from error
 
 
 def _check_method(scope: Scope, *allowed: str) -> None:
@@ -294,11 +357,15 @@ def _decompressed(body: bytearray, limit: int) -> bytes:
 
 
 def _json(status: int, body: bytes, *headers: Header) -> Reply:
+    return _reply(status, b"application/json", body, *headers)
+
+
+def _reply(status: int, kind: bytes, body: bytes, *headers: Header) -> Reply:
     length = str(len(body)).encode()
     return Reply(
         status,
         [
-            (b"content-type", b"application/json"),
+            (b"content-type", kind),
             (b"content-length", length),
             (b"x-content-type-options", b"nosniff"),
             *headers,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from roadworthy.models.routes import Route
 from roadworthy.models.tensors import FieldType
 from roadworthy.routing.routes import VERSION_HEADER
 from roadworthy.serving.http import protocol
@@ -203,10 +204,24 @@ def _version_paths(model: ModelVersions, loaded: LoadedVersion, max_rows: int) -
     for path, method, summary, answer, request in operations:
         for prefix, parameter in (("", _PINNED), ("/versions/{version}", version)):
             operation = _operation(summary, answer, request, parameter)
+            if path == "/infer":
+                content = operation["responses"]["200"]["content"]
+                content["application/octet-stream"] = {}  # where outputs are asked for in binary
             if path == "/card":
                 operation["responses"]["304"] = {"description": "The card has not changed."}
             paths[f"/v2/models/{model.name}{prefix}{path}"] = {method: operation}
-    return paths
+    return paths | {path: {"get": _get(one.route)} for path, one in loaded.routes.items()}
+
+
+def _get(route: Route) -> Json:
+    operation = _operation(
+        route.description.rstrip(".") or "Answer a query", _ANY_OBJECT, None, _PINNED
+    )
+    operation["parameters"] += [
+        {"name": name, "in": "query", "required": "default" not in schema, "schema": schema}
+        for name, schema in route.parameters.items()
+    ]
+    return operation
 
 
 def _v2(loaded: LoadedVersion, max_rows: int) -> Json:

@@ -26,8 +26,12 @@ from roadworthy.models.tensors import FieldType, SchemaError
 from roadworthy.routing import routes
 from roadworthy.routing.routes import VERSION_HEADER, Release, Routing
 from roadworthy.serving.models.circuit_breaker import DEFAULT_LIMITS, BreakerLimits, CircuitBreaker
+from roadworthy.serving.models.get_route import GetRoute, read_routes
 from roadworthy.serving.models.validation import RequestSchema
 
+_STEP = 61
+"""The step between turns: of those without a common factor with 100 the next to the golden ratio's,
+which spreads a sequence best (Knuth, The Art of Computer Programming, section 6.4)."""
 _GOLDEN_SECONDS = 10.0
 """The time-out of a version's golden batch."""
 
@@ -38,8 +42,9 @@ log = logging.getLogger(__name__)
 class LoadedVersion:
     """One version that is ready to answer. :func:`load` returns one.
 
-    ``page`` is the model's part of its page, ``points`` is the same in older bundles, and
-    ``predictions`` is the distribution of the training predictions by output.
+    ``page`` is the model's part of its page, ``points`` is the same in older bundles,
+    ``predictions`` is the distribution of the training predictions by output, and ``routes`` are
+    its GET addresses by path.
     """
 
     release: Release
@@ -49,6 +54,7 @@ class LoadedVersion:
     scorer: Scorer
     schema: RequestSchema
     page: Mapping[str, Any] = field(default_factory=dict)
+    routes: Mapping[str, GetRoute] = field(default_factory=dict)
 
     @property
     def version(self) -> int:
@@ -108,8 +114,12 @@ class ModelVersions:
         return parts
 
     def is_challengers_turn(self) -> bool:
-        """Return whether the challenger answers the next request. Its turns are spread evenly."""
-        return bool(self.weight) and next(self.turns) * self.weight % 100 < self.weight
+        """Return whether the challenger answers the next request.
+
+        Its turns are spread evenly, and also over every second, fourth, fifth or tenth request: so
+        clients that send different requests in turn send both versions some of each.
+        """
+        return bool(self.weight) and next(self.turns) * _STEP % 100 < self.weight
 
     @property
     def versions(self) -> dict[str, LoadedVersion]:
@@ -349,7 +359,10 @@ def _load(model: str, release: Release, bundle: Bundle) -> LoadedVersion:
         points, predictions, page = (
             bundle.profile.get(part, {}) for part in ("points", "prediction", "page")
         )
-        return LoadedVersion(release, bundle.manifest, points, predictions, scorer, schema, page)
+        return LoadedVersion(
+            *(release, bundle.manifest, points, predictions, scorer, schema, page),
+            routes=read_routes(bundle.manifest, schema),
+        )
     except RoadworthyError:
         raise
     except Exception as error:
