@@ -440,6 +440,11 @@ def load(name: str) -> Model:
     return cast("Model", _Loaded(package))
 
 
+def installed_modules() -> list[str]:
+    """Return the modules of the models that other distributions bring."""
+    return [point.module for point in _installed().values()]
+
+
 def _own() -> list[str]:
     package = importlib.import_module("roadworthy.models")
     return [found.name for found in pkgutil.iter_modules(package.__path__) if found.ispkg]
