@@ -13,6 +13,7 @@ import { earlier, inProduction, rollout, weightOf } from "./text.js";
 
 const SLOW = 2_000;
 const GOOD_NEWS = 4_000;
+const FACTOR = 3; // by which the bound of a series is multiplied, or divided, at most
 const AGE_REFRESH = 15_000;
 const LABELS = { "not-ready": "No model ready yet", unreachable: "Service not reachable" };
 
@@ -39,6 +40,7 @@ $("ask").closest("form").addEventListener("submit", (event) => {
   ask({ byHand: true });
 });
 $("reader").addEventListener("input", read);
+$("level").addEventListener("input", draw);
 $("chart").addEventListener("pointermove", readAt);
 window.addEventListener("hashchange", () => {
   remember(address.name ?? model?.name);
@@ -144,6 +146,7 @@ function describe(name, former) {
   tell($("title"), title);
   document.title = `${title} · Roadworthy`;
   $("figure").hidden = !model.figure;
+  $("level").value = 0;
   if (JSON.stringify(former?.request) === JSON.stringify(card.request)) return;
   const query = form ? form.state() : new URLSearchParams(address.query || entered.get(name));
   form = makeForm(fields, { onUnit: redraw });
@@ -264,11 +267,14 @@ function tellEarlier() {
 function draw() {
   const { figure, answers = [] } = model ?? {};
   if (!figure) return;
-  const made = drawFigure(figure, asked, form.unitOf, $("chart").clientWidth);
+  const level = Number($("level").value);
+  const made = drawFigure(figure, asked, form.unitOf, $("chart").clientWidth, FACTOR ** (level / 50));
   const waiting = element("p", { class: "hint empty" }, "The figure appears with the first answer.");
   $("chart").replaceChildren(made ? made.svg : waiting);
   entries = made?.entries ?? [];
   $("reader-box").hidden = !entries.length;
+  $("level-box").hidden = !(made && figure.bound);
+  $("level").setAttribute("aria-valuetext", `${rounded(FACTOR ** (level / 50), 2)} times the bound`);
   $("reader").max = Math.max(0, entries.length - 1);
   $("reader").value = 0;
   $("reader").setAttribute("aria-valuetext", entries[0]?.text ?? "");
