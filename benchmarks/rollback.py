@@ -64,7 +64,7 @@ def _measure(scratch: Path, workers: int, times: int) -> list[float]:
     first, second = _release(settings, scratch / "bundle")
     routes.write(settings.routing, Routing("fuel", champion=second, previous=first))
     found = []
-    with _serving(settings, workers) as (url, environment):
+    with serving(settings, workers) as (url, environment):
         for _ in range(times):
             _prepare(settings, first, second)
             _wait_for(url, second.version)
@@ -115,7 +115,7 @@ def _wait_for(url: str, version: int) -> float:
 
 
 @contextmanager
-def _serving(settings: Settings, workers: int) -> Iterator[tuple[str, dict[str, str]]]:
+def serving(settings: Settings, workers: int) -> Iterator[tuple[str, dict[str, str]]]:
     """Run ``roadworthy serve``; give its address, and the environment of its home."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -15,7 +15,9 @@ def canary(model: str, bundle: dsl.Input[dsl.Model], version: int) -> bool:
     from roadworthy.steps.task import task
 
     with task("canary") as step:
-        found = call(step.settings, packed=Path(bundle.path), version=version, owner=step.run)
+        found = call(
+            step.settings, packed=Path(bundle.path), version=version, owner=step.run, tell=step.tell
+        )
         step.done(found, good=found.good)
     if not found.good:
         with task("roll-back") as step:

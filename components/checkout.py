@@ -8,7 +8,7 @@ from components import IMAGE
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def checkout(model: str, commit: str, force: bool, strategy: str) -> NamedTuple(
+def checkout(model: str, commit: str, force: bool, strategy: str, candidate: str) -> NamedTuple(
     "Checkout", [("source", dict), ("champion", int), ("Output", bool)]
 ):
     """Return the source of a run, the champion's version, and whether there is anything new."""
@@ -16,6 +16,7 @@ def checkout(model: str, commit: str, force: bool, strategy: str) -> NamedTuple(
     from roadworthy.steps.task import task
 
     with task("checkout") as step:
-        found = call(step.settings, model, commit=commit, force=force, strategy=strategy)
+        chosen = {"strategy": strategy, "candidate": candidate}
+        found = call(step.settings, model, commit=commit, force=force, **chosen)
         step.done(found)
     return found.source, found.champion, found.new

@@ -1,4 +1,4 @@
-"""Component: record why a candidate is not deployed."""
+"""Component: record why a candidate is not deployed; register one that was asked for by name."""
 
 from kfp import dsl
 
@@ -9,11 +9,12 @@ from components import IMAGE
 def reject(
     model: str,
     source: dict,
+    bundle: dsl.Input[dsl.Model],
     trained: dsl.Input[dsl.Model],
     verdict: dsl.Input[dsl.Artifact],
     trigger: str,
 ) -> None:
-    """Record the candidates and the verdict in the registry."""
+    """Record the candidates and the verdict; register the one that was named, without a rollout."""
     import json
     from pathlib import Path
 
@@ -23,5 +24,5 @@ def reject(
 
     with task("reject") as step:
         said = json.loads(Path(verdict.path).read_text())
-        call(step.settings, Attempt(model, Path(trained.path), said, source, trigger, step.run))
-        step.record.summary = "the champion stays"
+        attempt = Attempt(model, Path(trained.path), said, source, trigger, step.run)
+        step.done(call(step.settings, attempt, packed=Path(bundle.path)))

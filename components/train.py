@@ -1,4 +1,4 @@
-"""Component: cross-validate every candidate and train the one that is chosen."""
+"""Component: cross-validate the candidates and train the one that is chosen."""
 
 from kfp import dsl
 
@@ -8,6 +8,7 @@ from components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def train(
     model: str,
+    candidate: str,
     rows: dsl.Input[dsl.Dataset],
     trained: dsl.Output[dsl.Model],
     metrics: dsl.Output[dsl.Metrics],
@@ -19,7 +20,7 @@ def train(
     from roadworthy.steps.train import train as call
 
     with task("train", rows.metadata) as step:
-        done = call(model, Path(rows.path), target=Path(trained.path))
+        done = call(model, Path(rows.path), target=Path(trained.path), candidate=candidate)
         step.done(done)
     trained.metadata.update(run=step.run, candidate=done.candidate)
     metrics.metadata.update(done.metrics)

@@ -148,11 +148,14 @@ function describe(name, former) {
   const query = form ? form.state() : new URLSearchParams(address.query || entered.get(name));
   form = makeForm(fields, { onUnit: redraw });
   $("fields").replaceChildren(...form.nodes);
+  const restored = [...query].length > 0;
   if (model.examples.length) form.fill(model.examples[0]);
-  if ([...query].length) {
+  if (restored) {
     form.fill({});
     form.restore(query);
   }
+  const filled = model.examples.length && !restored ? "An example is filled in:" : "Fill in the request and";
+  tell($("nothing-yet"), `${filled} press “Predict”.`);
   tell($("about-request"), firstParagraph(card.request.description));
   tell($("about-answer"), firstParagraph(card.answer.description));
   tellExamples();

@@ -326,8 +326,10 @@ function notes({ header, columns, decimalCommas }) {
 
 /** Return the names of the columns that a file must have, as code. */
 function columnNames({ fields }) {
-  const named = fields.filter(({ required }) => required);
-  return (named.length ? named : fields).flatMap(({ name }, index) => [index ? ", " : "", element("code", {}, name)]);
+  const required = fields.filter((field) => field.required);
+  const names = (of) => of.flatMap(({ name }, index) => [index ? ", " : "", element("code", {}, name)]);
+  if (!required.length) return ["any of the columns ", ...names(fields)];
+  return ["the columns ", ...names(required), required.length < fields.length ? ", and any optional ones" : ""];
 }
 
 function exampleRows({ fields, examples }) {

@@ -64,7 +64,7 @@ NEEDS = {
     "train": _heavy(),
     "evaluate": _heavy(),
     "gate": _heavy(GIT, again=True),
-    "reject": _light(MLFLOW),
+    "reject": _light(GIT, MLFLOW),
     "release": _light(GIT, MLFLOW, SERVING),
     # Its failure is recorded in the registry, and ended the rollout.
     "stage": _light(MLFLOW, SERVING, again=False),

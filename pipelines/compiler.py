@@ -19,7 +19,7 @@ from kfp import compiler
 from pipelines.production import production
 from roadworthy.engines.kubeflow.image import ImageError, pinned
 
-_WIDTH, _SHORT = 120, 120
+_WIDTH, _SHORT = 240, 150
 
 
 def compiled(model: str, image: str = IMAGE) -> str:

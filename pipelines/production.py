@@ -38,6 +38,7 @@ def production(model: str, image: str = IMAGE) -> dsl.base_component.BaseCompone
         trigger: str = "manual",
         force: bool = False,
         strategy: str = "canary",
+        candidate: str = "",
     ) -> None:
         """Train, evaluate, release.
 
@@ -46,12 +47,14 @@ def production(model: str, image: str = IMAGE) -> dsl.base_component.BaseCompone
             trigger: Why the run was started: data, feature, maintenance or manual.
             force: Whether to train although nothing is new.
             strategy: How the traffic is moved to a new version: canary, blue-green or rolling.
+            candidate: The only candidate to train and register; empty for the best.
         """
         ending = equipped(report(model=model, trigger=trigger))
         with dsl.ExitHandler(ending, name="Production"):
-            found = equipped(checkout(model=model, commit=commit, force=force, strategy=strategy))
+            chosen = {"strategy": strategy, "candidate": candidate}
+            found = equipped(checkout(model=model, commit=commit, force=force, **chosen))
             with dsl.If(found.outputs["Output"] == True, name="Something is new"):  # noqa: E712
-                _train_and_release(model, trigger, strategy, found, equipped)
+                _train_and_release(model, trigger, strategy, candidate, found, equipped)
 
     return pipeline
 
@@ -60,26 +63,29 @@ def _train_and_release(
     model: str,
     trigger: str,
     strategy: str,
+    candidate: str,
     found: dsl.PipelineTask,
     equipped: Callable[[dsl.PipelineTask], dsl.PipelineTask],
 ) -> None:
     source = found.outputs["source"]
     rows = equipped(prepare(model=model, source=source))
     halves = {"train": rows.outputs["train"], "test": rows.outputs["test"]}
-    trained = equipped(train(model=model, rows=halves["train"])).outputs["trained"]
+    fitted = equipped(train(model=model, candidate=candidate, rows=halves["train"]))
+    trained = fitted.outputs["trained"]
     evaluated = equipped(evaluate(model=model, source=source, trained=trained, **halves))
     bundle, champion = evaluated.outputs["bundle"], found.outputs["champion"]
     decided = equipped(gate(model=model, bundle=bundle, test=halves["test"], champion=champion))
     attempt = {
         "model": model,
         "source": source,
+        "bundle": bundle,
         "trained": trained,
         "verdict": decided.outputs["verdict"],
         "trigger": trigger,
     }
     # Not If and Else: that would be a graph more, and each graph is a pod.
     with dsl.If(decided.outputs["Output"] == True, name="Passed"):  # noqa: E712
-        version = equipped(release(bundle=bundle, strategy=strategy, **attempt)).output
+        version = equipped(release(strategy=strategy, **attempt)).output
         staged = equipped(stage(bundle=bundle, version=version))
         analysed = equipped(canary(model=model, bundle=bundle, version=version)).after(staged)
         with dsl.If(analysed.output == True, name="Good"):  # noqa: E712

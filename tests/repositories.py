@@ -9,6 +9,18 @@ from roadworthy.bundles.bundle import Bundle, Manifest, write
 from roadworthy.core.settings import Settings
 from roadworthy.data import git
 
+__all__ = (
+    "bare",
+    "configured",
+    "hook",
+    "make_bundle",
+    "own_identity",
+    "person",
+    "publish",
+    "settings",
+)
+"""The fixtures of each folder that needs repositories."""
+
 FILES = {
     "src/model.py": "A = 1\n",
     "components/train.py": "B = 1\n",

@@ -14,6 +14,7 @@ import httpx
 import psycopg2
 import pytest
 
+from tests.conftest import version_sample
 from tests.docs.pages import install, typed
 from tests.ports import free_port
 
@@ -112,6 +113,7 @@ def test_the_data_goes_to_the_bucket_as_the_page_says(page, root, s3, tmp_path):
     # Given a clone in which everything is installed, and a bucket
     place, bucket = tmp_path / "clone", s3.bucket()
     subprocess.run(["git", "clone", "--quiet", "--no-local", root, place], check=True)
+    version_sample(place, place / ".dvc" / "embedded")
     install(place)
     command = filled(
         block("dvc push --remote s3\n"), {"https://s3.example": s3.url, "BUCKET": bucket}

@@ -30,6 +30,18 @@ def test_a_release_comes_back_equal(settings, one):
     assert not place.exists()
 
 
+def test_a_release_is_saved_whole_and_never_over_something(settings, one, tmp_path):
+    # given a release
+    releases.publish(settings, one, "fuel-v1")
+    target = tmp_path / "new" / "place"
+    # when it is saved, then it is there, alone
+    assert releases.save(settings, "fuel", "fuel-v1", target).digest == one.digest
+    assert [path.name for path in target.parent.iterdir()] == ["place"]
+    # when it is saved there again, then that is refused
+    with pytest.raises(bundle.BundleError, match="exists"):
+        releases.save(settings, "fuel", "fuel-v1", target)
+
+
 def test_twice_is_once(settings, one, bare):
     first = releases.publish(settings, one, "fuel-v1")
     before = bare.snapshot(), objects(settings)

@@ -63,6 +63,8 @@ def ended(capsys, monkeypatch, *arguments):
         (["run"], 2, "Missing argument"),
         (["run", "boats"], 2, "There is no model 'boats'"),
         (["run", "fuel"], 1, "not in a Git repository"),
+        (["run", "fuel", "--candidate", "forest"], 2, "name one of polynomial, ridge"),
+        (["submit", "fuel", "--candidate", "forest"], 2, "name one of polynomial, ridge"),
         (["lineage", "fuel"], 1, "no champion yet"),
         (["lineage", "fuel:x"], 1, "names no version"),
         (["reproduce", "fuel:3"], 1, "There is no version 3"),

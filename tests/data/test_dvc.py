@@ -9,6 +9,7 @@ import pytest
 from dvc.config import Config
 
 from roadworthy.data import dvc, s3
+from tests.conftest import SAMPLE, version_sample
 
 TEXT = "a,b\n1,2\n"
 MD5 = hashlib.md5(TEXT.encode(), usedforsecurity=False).hexdigest()
@@ -52,7 +53,7 @@ class TestContentHash:
             dvc.content_hash(tmp_path / "data.csv.dvc")
 
 
-class TestIsEdited:
+class TestDifference:
     @pytest.mark.parametrize(
         ("text", "edited"), [(TEXT, False), ("a,b\n1,3\n", True), (None, False)]
     )
@@ -60,20 +61,41 @@ class TestIsEdited:
         if text is not None:
             (scratch / "data.csv").write_text(text)
 
-        assert dvc.is_edited(scratch, "data.csv.dvc") is edited
         told = "".join(dvc.warnings(scratch, "data.csv.dvc"))
+        assert ("was edited since it was added" in told) is edited
         assert ("`dvc add data.csv`" in told) is edited
+
+    def test_data_that_git_left_behind_is_that_of_a_commit(self, person):
+        # given two branches with other data each
+        person.put(".gitignore", "/data.csv\n")
+        commits = {}
+        for branch, text in (("spring", TEXT), ("summer", "a,b\n3,4\n")):
+            person.git("switch", "--quiet", "--create", branch)
+            person.put("data.csv", text)
+            dvc.add(person.root, "data.csv")
+            commits[branch] = person.commit(branch)
+
+        # when Git switches, then the data is told to be the other branch's, until DVC switches too
+        person.git("switch", "--quiet", "spring")
+        found = dvc.difference(person.root, "data.csv.dvc")
+        assert found is not None
+        assert found.told == f"is still that of the commit {commits['summer'][:12]}"
+        subprocess.run([sys.executable, "-m", *found.remedy.split()], cwd=person.root, check=True)
+        assert dvc.difference(person.root, "data.csv.dvc") is None
+        assert (person.root / "data.csv").read_text() == TEXT
 
     def test_a_directory_is_compared_file_by_file(self, scratch):
         dvc.configure(scratch, remote="embedded", url="")
         (scratch / "drawn").mkdir()
         (scratch / "drawn" / "a.txt").write_text("a")
         pointer = dvc.add(scratch, "drawn")
-        assert not dvc.is_edited(scratch, pointer)
+        assert dvc.difference(scratch, pointer) is None
 
         (scratch / "drawn" / "b.txt").write_text("b")
 
-        assert dvc.is_edited(scratch, pointer)
+        found = dvc.difference(scratch, pointer)
+        assert found is not None
+        assert found.remedy == "dvc add drawn"
 
 
 class TestPull:
@@ -151,6 +173,7 @@ class TestPush:
 
 def test_the_data_of_a_clone_is_pulled_without_a_network(root, tmp_path):
     subprocess.run(["git", "clone", "--quiet", "--no-local", root, tmp_path / "clone"], check=True)
+    version_sample(tmp_path / "clone", tmp_path / "clone" / ".dvc" / "embedded")
     # No proxy can be reached: whatever asks for a network fails.
     nowhere = {f"{kind}_PROXY": "http://127.0.0.1:9" for kind in ("HTTP", "HTTPS", "ALL")}
     nowhere["DVC_SITE_CACHE_DIR"] = str(tmp_path / "site")
@@ -158,4 +181,4 @@ def test_the_data_of_a_clone_is_pulled_without_a_network(root, tmp_path):
     command = [sys.executable, "-m", "dvc", "pull"]
     subprocess.run(command, cwd=tmp_path / "clone", env=os.environ | nowhere, check=True)
 
-    assert len((tmp_path / "clone" / "data.csv").read_text().splitlines()) == 1 + 398
+    assert (tmp_path / "clone" / "data.csv").read_bytes() == SAMPLE.read_bytes()

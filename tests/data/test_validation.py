@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from roadworthy.data.validation import DataError, read, validate
 from roadworthy.models import fuel
+from tests.conftest import SAMPLE
 
 NAMED = re.compile(r"column (\w+) line (\d+): (.+?) breaks ([^;]+?)(?=;|\. Correct)")
 # A value that breaks each column's rules, and the rule.
@@ -57,8 +58,8 @@ def test_one_violation_names_column_line_value_and_rule(raw, column):
     )
 
 
-def test_the_line_is_the_files(raw, root, tmp_path):
-    lines = (root / "data.csv").read_text().splitlines()
+def test_the_line_is_the_files(tmp_path):
+    lines = SAMPLE.read_text().splitlines()
     lines[41] = lines[41].replace(lines[41].split(",")[0], "1000", 1)
     (tmp_path / "data.csv").write_text("\n".join(lines))
 
@@ -135,8 +136,8 @@ def test_a_file_of_another_format_is_told_in_a_sentence(tmp_path, content):
         read(fuel, tmp_path / "data.csv")
 
 
-def test_a_blank_line_is_named_by_its_place(tmp_path, root):
-    lines = (root / "data.csv").read_text().splitlines()
+def test_a_blank_line_is_named_by_its_place(tmp_path):
+    lines = SAMPLE.read_text().splitlines()
     (tmp_path / "data.csv").write_text("\n".join([*lines[:5], "", *lines[5:]]) + "\n")
     with pytest.raises(DataError, match="line 6"):
         validate(read(fuel, tmp_path / "data.csv"), fuel.schema)

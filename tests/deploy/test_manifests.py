@@ -392,6 +392,7 @@ def _reaches(documents: Documents, who: tuple[str, dict[str, str]], to: dict[str
         for policy in policies
         for rule in policy.get("ingress", [])
         for peer in rule.get("from", [{}])
+        if "ipBlock" not in peer
     )
 
 

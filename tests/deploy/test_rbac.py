@@ -17,10 +17,12 @@ from tests.parts.kube import Kube, KubectlError
 
 PLACES = (NAMESPACE, KUBEFLOW, "kserve", "default", "kube-system")
 WORK = {
-    ("serving.kserve.io", "inferenceservices"): {"get", "create", "patch"},
-    ("serving.kserve.io", "servingruntimes"): {"get", "create", "patch"},
+    ("serving.kserve.io", "inferenceservices"): {"get", "list", "create", "patch"},
+    ("serving.kserve.io", "servingruntimes"): {"get", "list", "create", "patch", "delete"},
+    ("autoscaling", "horizontalpodautoscalers"): {"list", "delete"},
     ("policy", "poddisruptionbudgets"): {"get", "create", "patch"},
     ("", "pods"): {"list"},
+    ("", "pods/proxy"): {"get"},
     ("", "events"): {"list"},
     ("", "services"): {"get"},
 }
@@ -122,7 +124,6 @@ def test_real_calls_of_the_pipeline(granted: Callable[[str], None], cluster: Kub
             client.delete(f"{models}/fuel"),
             client.put(f"{models}/fuel", json=model),
             client.patch(f"{models}/fuel/status", **apply),
-            client.get(models),
             client.get(f"{secrets}/roadworthy-git"),
             client.get(secrets),
             client.get(configs),

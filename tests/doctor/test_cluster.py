@@ -289,6 +289,7 @@ RUNTIME, CONFIG, RIGHTS = (
     "ConfigMap roadworthy",
     f"rights of {PIPELINE}",
 )
+NO_GIT = ("delete", "secret", "roadworthy-git")
 GIT, STORE = "secret roadworthy-git", "secret roadworthy-s3"
 # Each thing is broken once; what has lines of its own is broken together.
 BROKEN = {
@@ -298,7 +299,7 @@ BROKEN = {
             ("delete", "serviceaccount", "roadworthy-serving"),
             *("account roadworthy-serving", "not there", "deploy/render OVERLAY"),
         ),
-        (("delete", "secret", "roadworthy-git"), GIT, "not there", "kubectl --namespace"),
+        (NO_GIT, GIT, "not there", "kubectl --namespace"),
         (NO_TOKEN, "secret roadworthy-serving", "Runtime requires it", "kubectl --namespace"),
         (setting(ROADWORTHY_GIT_REMOT="x"), CONFIG, "GIT_REMOT is no setting", "kubectl --name"),
         (("delete", "rolebinding", PIPELINE), RIGHTS, "it may not get inf", "deploy/render OVER"),
@@ -354,8 +355,10 @@ def test_of_one_where_something_is_broken(looks, complete, together):
     assert VALUE not in str(found)
 
 
-def test_of_models_that_may_want_no_token(looks, complete):
-    # Given models that want the token if there is one, and none
+def test_of_models_and_a_remote_that_want_no_token(looks, complete):
+    # Given a Git remote over SSH, models that want the token if there is one, and no token
+    for command in setting(ROADWORTHY_GIT_REMOTE="git@git.example:cars.git"), NO_GIT:
+        complete.kubectl(*command)
     optional = "/spec/containers/0/env/0/valueFrom/secretKeyRef/optional"
     change = {"op": "replace", "path": optional, "value": True}
     complete.kubectl(*patch("servingruntime/roadworthy", [change], "json"))
@@ -365,6 +368,7 @@ def test_of_models_that_may_want_no_token(looks, complete):
     # Then nothing is missing
     assert states(found, "missing") == set(), found
     assert "some installations need it" in found["secret roadworthy-serving"].told
+    assert "git.example:cars.git takes no token" in found[GIT].told
 
 
 def test_of_settings_of_ours_that_cannot_be(looked, monkeypatch):

@@ -35,6 +35,17 @@ def is_as(found, state, remedy):
     )
 
 
+def test_only_a_remote_that_refuses_a_push_takes_a_token(git_server, seed, server_of, tmp_path):
+    asked = []
+    anonymous = server_of(lambda request: asked.append(request.path) or Reply())
+    without = [str(tmp_path), "git@git.example:cars.git", f"{anonymous}/a"]
+
+    assert not any(map(variables.takes_token, without))
+    assert asked == ["/a/info/refs?service=git-receive-pack"]
+    assert variables.takes_token(git_server.make("closed.git", seed / "remote.git"))
+    assert variables.takes_token(f"{NOWHERE}/a.git")
+
+
 @pytest.mark.parametrize(
     ("changes", "state", "remedy"),
     [
@@ -183,7 +194,7 @@ def test_the_image_of_the_steps(tmp_path, image, state):
 def test_prometheus(tmp_path, answer, state):
     with answering(query=answer) as url:
         assert services.prometheus(Settings(home=tmp_path, prometheus_url=url)).state == state
-    assert services.prometheus(Settings(home=tmp_path)).state == "warning"
+    assert services.prometheus(Settings(home=tmp_path)).state == "ok"
 
 
 class TestServer:

@@ -215,3 +215,27 @@ def test_an_example_fills_the_form(opened: Any) -> None:
         "acceleration": 16,
         "origin": "japan",
     }
+
+
+@pytest.mark.parametrize(
+    ("required", "columns"),
+    [
+        (["year"], "the columns year, and any optional ones."),
+        (["weight_kg", "year"], "the columns weight_kg, year."),
+        ([], "any of the columns weight_kg, year."),
+    ],
+)
+def test_before_the_first_answer_the_page_says_what_to_do(
+    visit: Any, service: Any, required: list[str], columns: str
+) -> None:
+    def before(route: Any) -> None:
+        card = route.fetch().json()
+        fields = {name: card["request"]["properties"][name] for name in CAR}
+        request = {"properties": fields, "required": required, "example": CAR}
+        route.fulfill(json=card | {"request": request, "page": {"examples": [CAR]}})
+
+    visited = visit(service.url, before=lambda page: page.route("**/card", before))
+    visited.page.wait_for_selector("#ask:visible")
+
+    assert visited.text("#said") == "An example is filled in: press “Predict”."
+    assert f"Its first line names {columns}" in visited.text("#batch-hint")

@@ -102,7 +102,8 @@ def test_the_agreement_names_the_field_that_fails_and_by_how_much():
     # then
     assert found.fields == pytest.approx({"mpg": 0.01, "degrees": 0.005, "label": 0})
     assert (found.agrees, found.worst) == (False, "mpg")
-    assert str(found) == "mpg differs by 0.01, at most 1e-05 is allowed"
+    told = "the field mpg differs by 0.01, at most 1e-05 is allowed"
+    assert str(found) == f"{told}; 1 of 2 rows exceed it, most row 1"
     assert agree(expected, answered, tolerance | {"mpg": Tolerance(0.02)}).agrees
     del answered["label"]
     assert agree(expected, answered, tolerance).worst == "label"

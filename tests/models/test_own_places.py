@@ -13,7 +13,10 @@ import pytest
 from roadworthy.models import contract, tensors
 from roadworthy.models.contract import Model
 
-EVERYBODYS = {"coverage", "origin", "region", "year", "value", "label", "count"}
+EVERYBODYS = {
+    *("coverage", "origin", "region", "year", "value", "values", "label", "count"),
+    *("bound", "judged", "note", "precision", "recall", "score", "unit"),
+}
 """Words of fields, units and metrics that mean the same without any model."""
 NEEDS_A_MODEL = ("tests/", "benchmarks/", ".dvc/")
 """What tests and measures with some model, and the content of its data."""
@@ -55,6 +58,7 @@ def outside(root: Path, model: Model) -> Iterator[Path]:
         *(f"src/roadworthy/models/{model.name}/", f"deploy/{model.name}/"),
         *(f"notebooks/{model.name}.ipynb", f"pipelines/{model.name}.yaml"),
         *(f"docs/models/{model.name}.md", model.data, model.data.removesuffix(".dvc")),
+        "data/.gitignore",  # where `dvc add` names the data of every model
     )
     for name in filter(None, found.split("\0")):
         if (root / name).is_file() and not name.startswith((*own, *NEEDS_A_MODEL)):

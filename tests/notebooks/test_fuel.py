@@ -4,6 +4,7 @@ import ast
 import importlib
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import nbformat
 import pytest
 
 import roadworthy.models.fuel
+from tests.conftest import SAMPLE
 
 REPORT = """
 import io
@@ -50,10 +52,10 @@ def committed(root):
 
 @pytest.fixture(scope="module")
 def executed(committed, root, tmp_path_factory):
-    """The notebook, executed beside a copy of the data, with a cell at its end that reports."""
+    """The notebook, executed beside a copy of the sample data, with a cell at its end that reports."""
     place = tmp_path_factory.mktemp("project")
-    for name in ("data.csv", "data.csv.dvc"):
-        (place / name).write_bytes((root / name).read_bytes())
+    shutil.copyfile(SAMPLE, place / "data.csv")
+    shutil.copyfile(root / "data.csv.dvc", place / "data.csv.dvc")
     (place / "notebooks").mkdir()
     copy = nbformat.from_dict(committed)
     copy.cells.append(nbformat.v4.new_code_cell(REPORT))
@@ -152,13 +154,13 @@ def test_what_is_committed_is_what_it_says_when_it_runs(committed, executed):
         assert again == pytest.approx(numbers, rel=0.05, abs=0.006)
 
 
-def test_training_chooses_and_fits_the_same_estimator_to_the_last_byte(executed, root):
+def test_training_chooses_and_fits_the_same_estimator_to_the_last_byte(executed):
     # given what the notebook chose and fitted
     report = printed(executed.cells[-1])
 
     # when another process trains as the pipeline does
     done = subprocess.run(
-        [sys.executable, "-c", PIPELINE, str(root / "data.csv")],
+        [sys.executable, "-c", PIPELINE, str(SAMPLE)],
         capture_output=True,
         text=True,
         check=True,

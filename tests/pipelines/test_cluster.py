@@ -61,7 +61,7 @@ def containers(documents):
     ("secret", "steps"),
     [
         ("roadworthy-s3", set(STEPS)),
-        ("roadworthy-git", {"checkout", "prepare", "gate", "release"}),
+        ("roadworthy-git", {"checkout", "prepare", "gate", "reject", "release"}),
         ("roadworthy-mlflow", {"checkout", "reject"} | ROLLING),
         ("roadworthy-serving", ROLLING),
     ],
@@ -135,7 +135,7 @@ def test_a_pure_step_depends_on_pure_steps_alone_and_is_cached(tasks):
         assert tasks[step]["cachingOptions"] == ({"enableCache": True} if step in PURE else {})
     for step in PURE:
         given = tasks[step]["inputs"]
-        assert set(given["parameters"]) <= {"model", "source"}
+        assert set(given["parameters"]) <= {"model", "source", "candidate"}
         made_by = [one["taskOutputArtifact"] for one in given.get("artifacts", {}).values()]
         assert {one["producerTask"] for one in made_by} <= set(PURE)
 

@@ -75,7 +75,7 @@ def test_it_is_a_pipeline_that_an_engine_takes_and_that_can_be_reviewed(model):
     steps = {name.removeprefix("exec-") for name in dict(spec.deployment_spec["executors"])}
     assert steps == set(cluster.NEEDS)
     inputs = spec.root.input_definitions.parameters
-    assert set(inputs) == {"commit", "trigger", "force", "strategy"}
+    assert set(inputs) == {"commit", "trigger", "force", "strategy", "candidate"}
     assert all(given.is_optional for given in inputs.values())
     assert len(committed(model).splitlines()) <= 1000
 

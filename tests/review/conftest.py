@@ -14,6 +14,7 @@ from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc
 from roadworthy.tracking.registry import Registry
+from tests.conftest import SAMPLE, version_sample
 
 WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
 
@@ -53,9 +54,9 @@ class Releases:
             (self.work / name).parent.mkdir(parents=True, exist_ok=True)
             (self.work / name).write_text("# one\n")
         (self.work / ".dvc").mkdir()
-        for name in (".dvc/config", ".dvc/.gitignore", "data.csv.dvc"):
+        for name in (".dvc/config", ".dvc/.gitignore"):
             shutil.copyfile(root / name, self.work / name)
-        shutil.copytree(root / ".dvc" / "embedded", self.place / "dvc")
+        version_sample(self.work, self.place / "dvc")
         shutil.copytree(registry, self.place / "mlflow")
         self.git("init", "--quiet", "--initial-branch=main")
         self.git("add", "--all")
@@ -133,7 +134,7 @@ def released(root, packed, simple, empty_registry, once, tmp_path_factory) -> Re
         made.rewrite("def split(", "def divide(")
         assert made.release(simple) == 5
         made.rewrite("def divide(", "def split(")
-        lines = (root / "data.csv").read_text().splitlines(keepends=True)
+        lines = SAMPLE.read_text().splitlines(keepends=True)
         assert lines[1] != lines[2]
         made.put_data("".join([*lines[:2], lines[1], *lines[3:-3]]))
         assert made.release(packed) == 6

@@ -166,6 +166,7 @@ def test_the_page_is_whole_and_needs_nothing_else(compared):
     page = Page(text)
     assert page.fetched == []
     assert page.tags["svg"] == 1
+    assert not re.search(rb"(fill|stroke): #", text)  # a fixed colour would vanish on dark ground
     assert page.tags["use"] > 3 * 84
     assert "script" not in page.tags
     assert compared.verdict in page.words

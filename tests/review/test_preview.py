@@ -71,6 +71,10 @@ def test_it_is_compared_with_the_registrys_champion(better, packed):
     assert better.opponent.found == "the champion of the registry"
     assert better.verdict.passed
     assert better.verdict.note == "compared with version 1"
+    changes = {change.name: change for change in better.verdict.changes}
+    assert changes["candidate"].candidate == packed.manifest.candidate
+    assert changes["hold-out r2"].champion == better.opponent.scores.metrics["r2"]
+    assert "data" not in changes
     assert better.exit_code == ExitCode.DONE
     assert better.notes == ()
     assert "The rows are the same." in better.to_markdown()

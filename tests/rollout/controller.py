@@ -24,7 +24,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.client import ApiClient, AutoscalingV1Api, CoreV1Api
 from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
@@ -222,6 +222,7 @@ class Controller:
         self._number = itertools.count(1)
         self._told: Any = None
         self._befell: set[str] = set()
+        self._scaled: set[str] = set()
 
     @property
     def deployed(self) -> set[int]:
@@ -330,6 +331,7 @@ class Controller:
             (weight, *self._pods[name].serving) for weight, name in weights
         ]
         self._scale(spec, stable, weights)
+        self._autoscale(stable, live)
         canaries = [
             {
                 "name": name.split("-")[1],
@@ -344,6 +346,25 @@ class Controller:
             "canaryStatuses": canaries or None,
             "conditions": [_condition("Ready", ready), _condition("PredictorReady", ready)],
         }
+
+    def _autoscale(self, stable: str, live: Any) -> None:
+        """Make the predictor's autoscaler, which nothing deletes with its Deployment."""
+        if stable in self._scaled:
+            return
+        self._scaled.add(stable)
+        metadata = live["metadata"]
+        owner = {"name": metadata["name"], "uid": metadata["uid"], "kind": live["kind"]}
+        body = {
+            "metadata": {
+                "name": stable,
+                "ownerReferences": [{**owner, "apiVersion": live["apiVersion"]}],
+            },
+            "spec": {
+                "maxReplicas": 2,
+                "scaleTargetRef": {"kind": "Deployment", "name": stable, "apiVersion": "apps/v1"},
+            },
+        }
+        AutoscalingV1Api(self.api).create_namespaced_horizontal_pod_autoscaler(self.namespace, body)
 
     def _scale(self, spec: Any, stable: str, weights: list[tuple[int, str]]) -> None:
         """Make as many pods as are wanted: KServe takes the canaries' from the predictor's."""

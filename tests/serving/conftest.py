@@ -210,13 +210,13 @@ def guarded(bundles, start, client_directory, tmp_path_factory) -> Running:
     """A server of two processes with a token, allowed origins and gRPC."""
     file = tmp_path_factory.mktemp("token") / "token"
     file.write_text(f"{TOKEN}\n")
-    port = ports.free_port()
+    port, metrics = ports.free_ports(2)
     server = start(
         *("--bundle", bundles[0].path, "--version", 1, "--client", client_directory),
         *("--token-file", file, "--cors-origin", ORIGIN, "--cors-origin", "http://localhost:3000"),
-        *("--workers", 2, "--grpc-port", port),
+        *("--workers", 2, "--grpc-port", port, "--metrics-port", metrics),
     )
-    server.grpc = f"127.0.0.1:{port}"
+    server.grpc, server.metrics_port = f"127.0.0.1:{port}", metrics
     return server
 
 

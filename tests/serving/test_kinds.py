@@ -3,12 +3,14 @@
 import asyncio
 import base64
 import io
+import json
 
 import grpc
 import httpx
 import numpy as np
 import pytest
 from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, RESTConfig
+from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceStub
 from PIL import Image
 
 from tests.serving import kinds
@@ -66,7 +68,7 @@ def tensors(photo: InferInput, *, binary: bool) -> InferRequest:
     for (name, values), datatype in zip(columns.items(), types, strict=True):
         inputs.append(InferInput(name, list(values.shape), datatype))
         inputs[-1].set_data_from_numpy(values, binary_data=binary)
-    return InferRequest("kinds", inputs)
+    return InferRequest("kinds", inputs, parameters={"binary_data_output": binary})
 
 
 def photo(kind: str, *, binary: bool) -> InferInput:
@@ -110,6 +112,41 @@ def test_kserves_clients_send_and_get_every_kind(server, protocol, binary, kind)
     expected = [answer(one) for one in ROWS]
     assert labels == [one.pop("label") for one in expected]
     assert columns == {name: [one[name] for one in expected] for name in columns}
+
+
+def test_raw_inputs_get_raw_outputs_over_grpc(server):
+    with grpc.insecure_channel(server.grpc) as channel:
+        infer = GRPCInferenceServiceStub(channel).ModelInfer
+        raw = infer(tensors(photo("file", binary=True), binary=True).to_grpc())
+        typed = infer(tensors(photo("pixels", binary=False), binary=False).to_grpc())
+
+    contents = dict(zip([one.name for one in raw.outputs], raw.raw_output_contents, strict=True))
+    assert not any(one.HasField("contents") for one in raw.outputs)
+    assert contents["label"] == b"\2\0\0\0up\4\0\0\0down"
+    assert np.frombuffer(contents["count"], "<i8").tolist() == [2, -2]
+    assert not typed.raw_output_contents
+    assert typed.outputs[0].contents.bytes_contents == [b"up", b"down"]
+
+
+def test_each_output_is_in_binary_or_in_json_as_the_request_has_it(server):
+    request = tensors(photo("file", binary=False), binary=False).to_rest()[0]
+    request |= {"parameters": {"binary_data_output": True}}
+    outputs = [
+        {"name": "total"},
+        {"name": "alarm", "parameters": {"binary_data": True}},
+        {"name": "count", "parameters": {"binary_data": False}},
+    ]
+
+    response = server.post(INFER, json=request | {"outputs": outputs})
+
+    length = int(response.headers["inference-header-content-length"])
+    total, alarm, count = json.loads(response.content[:length])["outputs"]
+    assert response.headers["content-type"] == "application/octet-stream"
+    assert np.frombuffer(response.content[length : length + 16], "<f8").tolist() == [8.0, 0.5]
+    assert response.content[length + 16 :] == b"\1\0"
+    assert total["parameters"] == {"binary_data_size": 16}
+    assert alarm["parameters"] == {"binary_data_size": 2}
+    assert count["data"] == [2, -2]
 
 
 @pytest.mark.parametrize("windows", [("1, 2, 3",), ("[1, 2, 3]",), ("1", "2", "3")])

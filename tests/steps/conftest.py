@@ -12,11 +12,12 @@ from roadworthy.core.settings import Settings
 from roadworthy.routing import routes
 from roadworthy.steps import training
 from roadworthy.steps.recording import Attempt
-from roadworthy.steps.release import register, release
+from roadworthy.steps.release import challenge, release
 from roadworthy.tracking.registry import Registry
+from tests.conftest import SAMPLE
 
 SOURCE = {"commit": "c1", "data_hash": "d1", "fingerprint": "fingerprint-1"}
-VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True}]}
+VERDICT = {"passed": True, "reasons": [], "checks": [{"name": "r2", "passed": True, "value": 0.87}]}
 
 
 @dataclass
@@ -39,7 +40,7 @@ class Registered:
         return Attempt("fuel", self.trained, verdict, SOURCE, "manual", run)
 
     def again(self, packed=None, run="run-1"):
-        return register(self.settings, self.attempt(run), bundle.read(packed or self.packed))
+        return challenge(self.settings, self.attempt(run), bundle.read(packed or self.packed))
 
     def release(self):
         return release(self.settings, self.attempt(), packed=self.packed)
@@ -96,6 +97,6 @@ def rows(halves, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def raw_file(root, tmp_path) -> Path:
-    """A copy of the raw data."""
-    return Path(shutil.copyfile(root / "data.csv", tmp_path / "raw"))
+def raw_file(tmp_path) -> Path:
+    """A copy of the sample data."""
+    return Path(shutil.copyfile(SAMPLE, tmp_path / "raw"))

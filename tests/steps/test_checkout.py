@@ -1,5 +1,6 @@
 """Checkout says what a run is made of, and whether anything is new."""
 
+import hashlib
 import subprocess
 from dataclasses import replace
 from functools import partial
@@ -13,6 +14,8 @@ from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.steps.checkout import checkout
 from roadworthy.tracking.registry import Registry
+from roadworthy.training.selection import NoCandidateError
+from tests.conftest import SAMPLE
 
 
 @pytest.fixture
@@ -23,13 +26,14 @@ def call(released_from):
     return run
 
 
-def test_without_a_champion_everything_is_new(call, root):
+def test_without_a_champion_everything_is_new(call):
     source = call()
 
     assert source.new
     assert source.champion == 0
     assert len(source.commit) == 40
-    assert f"md5: {source.data_hash}" in (root / "data.csv.dvc").read_text()
+    data = hashlib.md5(SAMPLE.read_bytes(), usedforsecurity=False)
+    assert source.data_hash == data.hexdigest()
     assert "no champion yet" in str(source)
 
 
@@ -69,6 +73,12 @@ def test_an_alias_that_was_moved_by_hand_is_a_conflict(call, released_from):
 def test_a_strategy_that_the_place_cannot_do_is_refused_before_anything_is_trained(call):
     with pytest.raises(RolloutError, match="use `--strategy canary`"):
         call(strategy="rolling")
+
+
+def test_a_candidate_that_is_named_must_be_known_and_is_new(call, released_from):
+    with pytest.raises(NoCandidateError, match="no candidate 'forest': name one of polynomial"):
+        call(candidate="forest")
+    assert call(candidate="ridge").new
 
 
 def test_a_commit_that_the_remote_does_not_have_is_a_sentence(call):

@@ -15,18 +15,21 @@ from roadworthy.bundles import bundle, releases
 from roadworthy.bundles.bundle import BundleError
 from roadworthy.core.errors import ExitCode
 from roadworthy.data import git
+from roadworthy.rollout.actions import steering
 from roadworthy.rollout.engine import finalising, lease
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import RolloutError, Stage
 from roadworthy.rollout.local import placement
 from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.routing import routes
+from roadworthy.steps import training
 from roadworthy.steps.canary import canary
 from roadworthy.steps.promote import promote
 from roadworthy.steps.reject import reject
 from roadworthy.steps.roll_back import roll_back
 from roadworthy.steps.stage import stage as load
 from roadworthy.tracking.registry import Registry
+from tests.steps.conftest import VERDICT
 
 
 def chosen(registered):
@@ -97,18 +100,41 @@ def test_a_bundle_that_is_damaged_is_not_registered(candidate, tmp_path):
 
 
 def test_a_rejected_candidate_is_no_version_and_its_run_says_why(candidate):
-    verdict = {"passed": False, "reasons": ["r2 is 0.5", "mae is 9"], "checks": []}
+    verdict = VERDICT | {"passed": False, "reasons": ["r2 is 0.5", "mae is 9"]}
 
     for _ in range(2):
-        reject(candidate.settings, candidate.attempt(verdict=verdict))
+        reject(candidate.settings, candidate.attempt(verdict=verdict), packed=candidate.packed)
 
     assert candidate.registry.versions("fuel") == []
     tags = chosen(candidate).data.tags
     assert (tags["gate"], tags["gate_reasons"]) == ("failed", "r2 is 0.5; mae is 9")
+    assert chosen(candidate).data.metrics == {"cv_r2": 0.89, "r2": 0.87}
     # when it passes later, against another champion, its run says so
     candidate.again()
     assert chosen(candidate).data.tags["gate"] == "passed"
     assert candidate.aliases() == ("challenger",)
+
+
+def test_a_rejected_candidate_that_was_named_is_a_version_and_is_not_deployed(candidate, packed):
+    attempt = candidate.attempt(verdict={"passed": False, "reasons": ["r2 is 0.5"], "checks": []})
+    facts = training.read(attempt.trained)
+    training.write(attempt.trained, "estimator", replace(facts, named=True), {})
+
+    told = [reject(candidate.settings, attempt, packed=packed.path) for _ in range(2)]
+
+    assert told[0] == told[1]
+    assert str(told[0]) == "version 1 is registered, tag fuel-v1, and not deployed"
+    assert candidate.aliases() == ()
+    assert candidate.tags()["gate"] == "failed"
+    with releases.fetch(candidate.settings, "fuel", "fuel-v1") as fetched:
+        assert fetched.digest == packed.digest
+    # then nobody rolls it out
+    target = LocalTarget(candidate.settings)
+    with pytest.raises(RolloutError, match=r"refused version 1 of fuel \(r2 is 0.5\)"):
+        steering.start(candidate.settings, candidate.registry, target, "fuel", 1, strategy="canary")
+    # unless the same bundle passes later
+    candidate.again()
+    assert (candidate.tags()["gate"], candidate.aliases()) == ("passed", ("challenger",))
 
 
 def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figures(registered):
@@ -126,8 +152,15 @@ def test_every_candidate_is_recorded_once_with_its_parameters_metrics_and_figure
     artifacts = Path(registered.settings.mlflow_artifacts) / "fuel"
     assert [file.name for file in artifacts.glob("*/artifacts/figures/fit.png")] == ["fit.png"]
     assert "gate" not in other.tags
-    (data,) = runs["support_vectors"].inputs.dataset_inputs
-    assert (data.dataset.name, data.dataset.digest) == ("fuel", "d1")
+    # and MLflow's page has a source, a dataset and a model to show
+    for run in runs.values():
+        (data,) = run.inputs.dataset_inputs
+        assert (data.dataset.name, data.dataset.digest) == ("fuel", "d1")
+        assert run.data.tags["mlflow.source.git.commit"] == "c1"
+        assert run.data.tags["mlflow.source.name"] == registered.settings.git_remote
+    (shown,) = json.loads(best.tags["mlflow.log-model.history"])
+    client = MlflowClient(registered.settings.mlflow_tracking_uri)
+    assert client.get_model_version("fuel", "1").source.endswith(f"/{shown['artifact_path']}")
 
 
 def test_a_release_puts_the_bundle_under_the_tag_once(candidate, packed):

@@ -23,7 +23,7 @@ def test_training_and_evaluation_make_the_bundle(rows, packed, tmp_path):
     assert found[0] == found[1] == training_files.read(tmp_path / "trained")
     assert list(found[0].candidates) == [candidate.name for candidate in fuel.candidates]
     assert found[0].parameters == dict(packed.manifest.parameters)
-    assert "heavier_is_thriftier" in found[0].candidates[found[0].candidate].metrics
+    assert "cv_heavier_is_thriftier" in found[0].candidates[found[0].candidate].metrics
     assert str(found[0]).startswith(f"{found[0].candidate} of 3 candidates, cv_r2 0.8")
 
     examined = evaluate(

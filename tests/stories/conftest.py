@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.conftest import version_sample
 from tests.docs.pages import install
 from tests.ports import free_port
 
@@ -158,7 +159,7 @@ def wait_until(condition, seconds: float = PATIENCE_SECONDS) -> None:
 
 @pytest.fixture(scope="session")
 def snapshot(root: Path, once: Callable[..., Path]) -> Path:
-    """The files of the work tree that Git knows or would take, in one commit."""
+    """The files of the work tree that Git knows or would take, and the sample, in one commit."""
 
     def make(target: Path) -> None:
         listed = git(root, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
@@ -166,6 +167,7 @@ def snapshot(root: Path, once: Callable[..., Path]) -> Path:
             if (root / name).is_file():
                 (target / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, target / name)
+        version_sample(target, target / ".dvc" / "embedded")
         git(target, "init", "--quiet", "--initial-branch=main")
         git(target, "config", "user.name", "Somebody")
         git(target, "config", "user.email", "somebody@localhost")

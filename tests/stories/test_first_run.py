@@ -78,6 +78,21 @@ def test_a_release_is_made_again_byte_for_byte(released: Workplace) -> None:
     assert made["expected"] == released.json("lineage", "fuel:1")["bundle"]
 
 
+def test_a_candidate_that_is_named_is_registered_though_the_gate_refuses_it(
+    released: Workplace,
+) -> None:
+    # given a champion, when a candidate is named that is worse than it
+    done = released.roadworthy("run", "fuel", "--candidate", "polynomial")
+    # then the gate says no, and it is a version all the same, and the champion stays
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "version 2 is registered, tag fuel-v2, and not deployed" in done.stdout
+    named, champion = released.json("models")
+    assert (named["version"], named["candidate"], named["aliases"]) == (2, "polynomial", [])
+    assert (champion["version"], champion["aliases"]) == (1, ["champion"])
+    # and it is made again as it was named
+    assert released.json("reproduce", "fuel:2")["same"]
+
+
 def test_pipeline_and_package_give_the_same_estimator(released: Workplace, halves) -> None:
     # given the bundle that the compiled pipeline made
     digest = released.json("lineage", "fuel")["bundle"]
@@ -106,6 +121,24 @@ def test_sample_request_and_three_things_to_try(released: Workplace) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"l_per_100km"' in done.stdout
     assert all(f"  {number}. " in done.stdout for number in (1, 2, 3))
+
+
+def test_one_models_failure_leaves_the_others_served(released: Workplace, tmp_path: Path) -> None:
+    # given another model, of an installed package, that has no pipeline
+    installed = tmp_path / "installed"
+    (installed / "tides-1.dist-info").mkdir(parents=True)
+    (installed / "tides-1.dist-info" / "METADATA").write_text("Name: tides\nVersion: 1\n")
+    points = "[roadworthy.models]\ntides = tides\n"
+    (installed / "tides-1.dist-info" / "entry_points.txt").write_text(points)
+    (installed / "tides.py").write_text('name, data = "tides", "tides.dvc"\n')
+    arguments = ("up", "tides", "fuel", "--once", "--port", str(free_port()))
+    # when both are served
+    done = released.roadworthy(*arguments, PYTHONPATH=str(installed))
+    # then the failure is told, and the other model answers
+    assert done.returncode == 1
+    assert "has no pipelines/tides.yaml" in done.stderr
+    assert "not served: tides" in done.stderr
+    assert '"l_per_100km"' in done.stdout
 
 
 def test_no_clone_and_no_commit(tmp_path: Path) -> None:

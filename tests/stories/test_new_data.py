@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager
 import httpx
 import pytest
 
+from tests.conftest import SAMPLE
 from tests.docs.pages import typed
 from tests.parts.answering import Asked, Reply, answered_by
 from tests.ports import free_port
@@ -41,8 +42,8 @@ class Customer(threading.Thread):
 
 
 @pytest.fixture
-def lines(released: Workplace, root) -> list[str]:
-    return (root / "data.csv").read_text().splitlines()
+def lines() -> list[str]:
+    return SAMPLE.read_text().splitlines()
 
 
 def test_violated_schema_names_column_line_and_rule(released: Workplace, lines) -> None:

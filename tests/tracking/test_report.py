@@ -198,6 +198,20 @@ def test_the_page_shows_steps_checks_candidates_hold_out_and_figures():
     assert 'alt="actual against predicted"' in text
 
 
+def test_the_page_shows_what_changed_since_the_champion():
+    changes = [
+        {"name": "commit", "champion": "4f0c4f0c4f0c", "candidate": "abcdabcdabcd"},
+        {"name": "hold-out r2", "champion": 0.8612, "candidate": math.nan},
+    ]
+
+    text = page(done(*RELEASED, gate=DETAILS["gate"] | {"changes": changes}))
+
+    found = Page(text).text
+    assert "Changed since the champion What Champion This run commit 4f0c4f0c4f0c abc" in found
+    assert "hold-out r2 0.8612 not a number" in found
+    assert "Changed since" not in Page(page(done(*RELEASED))).text
+
+
 def test_the_page_loads_nothing_from_elsewhere():
     text = page(done(*RELEASED), {"residuals": PNG})
     found = Page(text)
@@ -308,7 +322,7 @@ def test_the_page_shows_each_stage_of_a_rollout_with_its_bounds(written):
     assert "0 % no live request 3.00e-15 ≤ 1.00e-05" in found
     assert "10 % failed 100 of 1000" in found
     assert "12 % ≤ 1 %" in found
-    assert "3.5 ms ≤ 54 ms, too few" in found
+    assert "3.5 ms ≤ 54 ms, inconclusive" in found
     assert "0.02 ≤ 0.31" in found
     assert "not a number ≤ 25 %" in found
 

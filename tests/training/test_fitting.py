@@ -4,9 +4,13 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pytest
+
 from roadworthy.models import fuel
-from roadworthy.models.contract import Validation
+from roadworthy.models.contract import ExportError, Validation
 from roadworthy.training import fitting
+from roadworthy.training.fitting import CandidateExportError
+from roadworthy.training.selection import NoCandidateError
 
 
 def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):
@@ -36,9 +40,31 @@ def test_only_the_chosen_candidate_is_fitted_to_all_rows(halves):
         criteria=replace(fuel.criteria, simplicity=0.002),
         cross_validate=lambda item, rows: Validation({"cv_r2": metrics[item.name]}, ()),
         train=lambda item, rows: trained.append((item.name, len(rows))) or "estimator",
+        export=lambda estimator: None,
     )
 
     fitted = fitting.fit(model, halves.train)
 
     assert (fitted.candidate.name, fitted.estimator) == ("ridge", "estimator")
-    assert trained == [("ridge", len(halves.train))]
+    samples = [(name, 60) for name in metrics]
+    assert trained == [*samples, ("ridge", len(halves.train))]
+    # and one that is named is chosen, whatever would win, and is the only one that is tried
+    named = fitting.fit(model, halves.train, candidate="polynomial")
+    assert (named.candidate.name, list(named.validations)) == ("polynomial", ["polynomial"])
+    with pytest.raises(NoCandidateError, match="name one of polynomial, ridge, support_vectors"):
+        fitting.fit(model, halves.train, candidate="forest")
+
+
+def test_what_cannot_be_exported_is_said_before_anything_is_cross_validated(halves):
+    def export(estimator):
+        raise ExportError("The step last (Odd) cannot be exported: use another.")
+
+    model = SimpleNamespace(
+        candidates=fuel.candidates,
+        cross_validate=lambda item, rows: pytest.fail("it was cross-validated"),
+        train=lambda item, rows: item,
+        export=export,
+    )
+
+    with pytest.raises(CandidateExportError, match=r"candidate polynomial: The step last \(Odd\)"):
+        fitting.fit(model, halves.train)

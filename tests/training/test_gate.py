@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.models.agreement import Agreement
+from roadworthy.models.agreement import Agreement, agree
 from roadworthy.models.contract import Bound, Criteria, Scores
 from roadworthy.training.gate import decide
 
@@ -92,9 +92,10 @@ def test_the_table_of_the_checks_begins_with_those_that_failed():
             "heavier_is_thriftier is 0.03, at most 0.02 is required",
         ),
         (
-            {"parity": Agreement({"mpg": 2e-5, "label": 0}, {"mpg": 1e-5, "label": 0})},
+            {"parity": agree({"mpg": [1.0, 2.0]}, {"mpg": [1.0, 2.00004]})},
             "onnx_parity of mpg",
-            "onnx_parity of mpg is 2e-05, at most 1e-05 is required",
+            "onnx_parity of mpg is 2e-05, at most 1e-05 is required "
+            "(1 of 2 rows exceed it, most row 1)",
         ),
         ({"latency_ms": 3.0}, "latency", "latency is 3 ms, at most 1 ms is required"),
         (

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from roadworthy.bundles import bundle
-from tests.conftest import COMMIT, DATA_HASH
+from tests.conftest import COMMIT, DATA_HASH, SAMPLE
 
 
 @pytest.mark.slow
-def test_another_process_in_another_directory_makes_the_same_bundle(root, packed, tmp_path):
-    arguments = ["fuel", root / "data.csv", tmp_path / "bundle", COMMIT, DATA_HASH]
+def test_another_process_in_another_directory_makes_the_same_bundle(packed, tmp_path):
+    arguments = ["fuel", SAMPLE, tmp_path / "bundle", COMMIT, DATA_HASH]
     done = subprocess.run(
         [sys.executable, "-m", "roadworthy.training.rebuild", *arguments],
         cwd=tmp_path,

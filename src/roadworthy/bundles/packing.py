@@ -35,6 +35,7 @@ PACKAGES = (
     "pydantic",
     "scikit-learn",
     "scipy",
+    "skl2onnx",
 )
 """The packages whose versions decide what training gives."""
 GOLDEN_ROWS = 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,28 @@ def fetch(settings: Settings, model: str, tag: str) -> Iterator[Bundle]:
                 f"name. Release it again from commit {fetched.manifest.commit[:12]}."
             )
         yield fetched
+
+
+def save(settings: Settings, model: str, tag: str, target: Path) -> Bundle:
+    """Write the bundle of a release into a new directory, and return it. It is there whole or not.
+
+    Raises
+    ------
+    GitError, DvcError
+        A remote does not have it.
+    BundleError
+        The tag names another one, or the directory exists.
+    """
+    if target.exists():
+        raise bundle.BundleError(f"{target} exists: name a directory that does not.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        fetch(settings, model, tag) as released,
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=".pull.") as scratch,
+    ):
+        made = shutil.copytree(released.path, Path(scratch) / "bundle")
+        made.rename(target)
+    return bundle.read(target)
 
 
 @contextmanager

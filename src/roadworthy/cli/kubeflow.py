@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from roadworthy.cli.arguments import AsJson, ModelName, Trigger
+from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import KUBEFLOW, aside, console, harmless, print_json
 from roadworthy.data.workplace import settings_here
@@ -64,6 +64,7 @@ def submit(
         str, typer.Option(help="The image of that commit. [ROADWORTHY_IMAGE]", show_default=False)
     ] = "",
     strategy: Annotated[Strategy, typer.Option(help="How traffic moves to it.")] = "canary",
+    candidate: CandidateName = "",
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
     wait: Annotated[bool, typer.Option(help="Wait for its end, and exit as it ended.")] = True,
     timeout: Annotated[
@@ -82,12 +83,15 @@ def submit(
     from roadworthy.engines.kubeflow.packaging import package
     from roadworthy.engines.kubeflow.settings import required
 
+    if candidate:
+        known(model, candidate)
     moment = (timestamp or datetime.now(UTC)).astimezone(UTC)
     kubeflow, settings = required(), settings_here(Path.cwd())
     made = package(settings, Path.cwd(), model, commit=commit, image=image)
     arguments: dict[str, Any] = {"commit": made.commit, "trigger": trigger}
     arguments |= {"force": True} if force else {}
     arguments |= {"strategy": strategy} if strategy != "canary" else {}
+    arguments |= {"candidate": candidate} if candidate else {}
     name = submission.run_name(trigger, moment)
     client = Client(kubeflow)
     with redirect_stdout(StringIO()):  # kfp prints the address of each object that it makes

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from roadworthy.cli import cycle, doctor, kubeflow, preview, rollout
-from roadworthy.cli.arguments import AsJson, ModelName, Trigger
+from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known
 from roadworthy.cli.rollout import named
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, aside, console, harmless, print_json
@@ -47,7 +47,7 @@ def main() -> None:
         # Outside its standalone mode the app returns the code of an Exit, also that of Ctrl-C.
         code = app(standalone_mode=False)
     except RoadworthyError as error:
-        aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+        _print_error(error)
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - the last resort: told in a sentence
         if hasattr(error, "show") and hasattr(error, "exit_code"):  # click's own, for wrong usage
@@ -60,8 +60,18 @@ def main() -> None:
     sys.exit(code)
 
 
+def _print_error(error: RoadworthyError) -> None:
+    aside.print(f"[red]Error:[/red] {escape(harmless(error))}", soft_wrap=True)
+
+
+def _each_named(models: list[str] | None) -> list[str] | None:
+    return models and [named(model) for model in models]
+
+
 @app.command(
-    epilog="Examples:  roadworthy run fuel    roadworthy run fuel --force -v", rich_help_panel=HERE
+    epilog="Examples:  roadworthy run fuel    roadworthy run fuel --candidate ridge    "
+    "roadworthy run fuel --force -v",
+    rich_help_panel=HERE,
 )
 def run(
     model: ModelName,
@@ -69,13 +79,24 @@ def run(
     trigger: Annotated[Trigger, typer.Option(help="Why it is run.")] = "manual",
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
     strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
+    candidate: CandidateName = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the production pipeline of a model on this machine, from the commit you are at."""
-    _known(model)
+    """Run the production pipeline of a model on this machine, from the commit you are at.
+
+    A candidate that --candidate names becomes a version even if the gate refuses it, which is then
+    not deployed.
+    """
+    known(model, candidate)
     report = _run(
-        model, trigger=trigger, force=force, strategy=strategy, verbose=verbose, quiet=as_json
+        model,
+        trigger=trigger,
+        force=force,
+        strategy=strategy,
+        candidate=candidate,
+        verbose=verbose,
+        quiet=as_json,
     )
     if as_json:
         print_json(report.to_dict())
@@ -83,31 +104,57 @@ def run(
 
 
 @app.command(
-    epilog="Examples:  roadworthy up fuel    roadworthy up fuel --once --port 9000",
+    epilog="Examples:  roadworthy up fuel    roadworthy up --all    roadworthy up fuel --once",
     rich_help_panel=HERE,
 )
 def up(
-    model: ModelName,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(help="The models, e.g. fuel.", show_default=False, callback=_each_named),
+    ] = None,
     *,
+    all_models: Annotated[bool, typer.Option("--all", help="Every model there is.")] = False,
     port: Annotated[int, typer.Option(help="The port to serve at.")] = 8080,
     once: Annotated[bool, typer.Option(help="Stop after one sample request.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
 ) -> None:
-    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C."""
-    from roadworthy.cli.up import is_ready, sample, serving
+    """Serve, run the pipeline, send one sample request, and go on serving until Ctrl-C.
 
-    _known(model)
+    Several models are served by one server. If one fails, the others are served.
+    """
+    from roadworthy.cli.up import is_ready, sample, serving
+    from roadworthy.models import contract
+
+    if bool(models) == all_models:
+        raise typer.BadParameter("Name the models, or give --all.")
+    names = contract.available() if all_models else models or []
+    for model in names:
+        known(model)
     settings = settings_here(Path.cwd())
+    codes = []
     with serving(settings, port) as served:
-        report = _run(model, trigger="manual", force=False, verbose=verbose)
-        # A champion that was there before answers, whatever became of the new one.
-        if report.outcome == "failed" or not is_ready(served.url, model):
-            raise typer.Exit(report.exit_code)
-        _print_sample(served.url, model, sample(served.url, model, settings.token), once=once)
+        for model in names:
+            try:
+                report = _run(model, trigger="manual", force=False, verbose=verbose)
+                codes.append(report.exit_code)
+                # A champion that was there before answers, whatever became of the new one.
+                if report.outcome != "failed" and is_ready(served.url, model):
+                    sampled = sample(served.url, model, settings.token)
+                    _print_sample(served.url, model, sampled, once=once)
+            except RoadworthyError as error:
+                if len(names) == 1:
+                    raise
+                codes.append(error.exit_code)
+                _print_error(error)
+        failed = [model for model in names if not is_ready(served.url, model)]
+        if len(failed) == len(names) or codes == [ExitCode.FAILED]:
+            raise typer.Exit(max(codes))
+        if failed:
+            aside.print(f"[yellow]Warning:[/yellow] not served: {', '.join(failed)}")
         if not once:
             console.print(f"Serving at [bold]{served.url}/[/bold] until Ctrl-C.")
             served.wait()
-    raise typer.Exit(report.exit_code)
+    raise typer.Exit(max(codes))
 
 
 @app.command(
@@ -233,6 +280,24 @@ def lineage(
 
 
 @app.command(
+    epilog="Examples:  roadworthy pull fuel:1 fuel-1    roadworthy pull fuel /tmp/champion",
+    rich_help_panel=MODELS,
+)
+def pull(
+    version: Annotated[str, typer.Argument(help="MODEL:N, or MODEL for its champion.")],
+    directory: Annotated[Path, typer.Argument(help="A directory that does not exist yet.")],
+) -> None:
+    """Write the bundle of a version into a directory: graph, card, golden batch, estimator."""
+    from roadworthy.bundles import releases
+
+    model, reference = _reference(version)
+    settings = settings_here(Path.cwd())
+    found = _registry().find(model, reference)
+    pulled = releases.save(settings, model, found.git_tag, directory)
+    console.print(f"{directory}: {model}:{found.number}, bundle {pulled.digest[:12]}")
+
+
+@app.command(
     epilog="Examples:  roadworthy reproduce fuel:1    roadworthy reproduce fuel --json",
     rich_help_panel=MODELS,
 )
@@ -295,17 +360,22 @@ def compare(
         aside.print(f"Comparing {escape(names)} on the same rows ...", soft_wrap=True)
     found = comparison.compare(settings, first, second)
     file = html or comparison.default_file(settings, found)
-    page = preview.save(found.to_html(), file, option="--html")
+    written = {"page": preview.save(found.to_html(), file, option="--html")}
+    if found.disagreements:
+        rows = found.disagreements.table.to_csv(index=False).encode()
+        written["csv"] = preview.save(rows, file.with_suffix(".csv"), option="--html")
     if as_json:
-        print_json(found.to_dict() | {"page": str(page)})
+        print_json(found.to_dict() | {name: str(path) for name, path in written.items()})
         return
     _print_comparison(found)
-    console.print(f"Page: {page}", soft_wrap=True, markup=False)
+    console.print(f"Page: {written['page']}", soft_wrap=True, markup=False)
+    if "csv" in written:
+        console.print(f"Disagreements: {written['csv']}", soft_wrap=True, markup=False)
 
 
 @app.command(
-    epilog="Examples:  roadworthy new boats --data boats.csv --target length_m    "
-    "roadworthy new iris --data iris.csv --target species",
+    epilog="Examples:  roadworthy new boats --data samples/boats.csv --target length_m    "
+    "roadworthy new iris --data iris.csv --target species --ignore photo",
     rich_help_panel=MODELS,
 )
 def new(
@@ -317,12 +387,32 @@ def new(
         Literal["regression", "classification"] | None,
         typer.Option(help="Whether TARGET is a number or a class.", show_default="what it holds"),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COL,...", help="Columns not to learn from.", show_default=False),
+    ] = None,
+    identifier: Annotated[
+        str,
+        typer.Option(
+            "--id",
+            metavar="COL",
+            help="The column that says what a row is about, which is not learnt from.",
+            show_default="a column that numbers the rows",
+        ),
+    ] = "",
+    text: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL,...", help="Columns of prose, not to learn from.", show_default=False
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a new model: package, notebook, data under DVC and compiled pipeline."""
-    from roadworthy.scaffolding import scaffold
+    from roadworthy.scaffolding import Roles, scaffold
 
-    started = scaffold(Path.cwd(), name, data, target, task)
+    roles = Roles(_columns(ignore), identifier, _columns(text))
+    started = scaffold(Path.cwd(), name, data, target, task, roles)
     chosen, reached = started.chosen, started.reached
     if as_json:
         facts = {"name": name, "task": chosen.task, "why": chosen.reason}
@@ -342,6 +432,11 @@ def new(
         *(f"  {number}. {step}" for number, step in enumerate(started.steps, start=1)),
     )
     console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _columns(named: list[str] | None) -> tuple[str, ...]:
+    """Return the columns of an option that may be repeated, or list several with commas."""
+    return tuple(name.strip() for part in named or () for name in part.split(",") if name.strip())
 
 
 @app.command(
@@ -382,7 +477,7 @@ def compile_(
         raise typer.BadParameter("--output is the file of one model: name it.")
     root = inspect(Path.cwd()).root
     if model:
-        _known(model)
+        known(model)
     # What is committed names no image, whatever this machine has in its environment.
     image = image or ("" if check else settings_here(Path.cwd()).image)
     options = [*(["--check"] if check else []), *([f"--image={image}"] if image else [])]
@@ -417,6 +512,7 @@ def _run(
     trigger: str,
     force: bool,
     strategy: Strategy = "canary",
+    candidate: str = "",
     verbose: bool = False,
     quiet: bool = False,
 ) -> Report:
@@ -426,7 +522,11 @@ def _run(
     shown = Console(quiet=True) if quiet else console
     settings = settings_here(Path.cwd())
     with start(
-        settings, Path.cwd(), model, trigger=trigger, force=force, strategy=strategy
+        *(settings, Path.cwd(), model),
+        trigger=trigger,
+        force=force,
+        strategy=strategy,
+        candidate=candidate,
     ) as started:
         _print_start(shown, started)
         try:
@@ -575,27 +675,6 @@ def _headline(metrics: dict[str, float]) -> str:
     """Return a metric that is known of cross-validation and of the hold-out; the shortest name."""
     both = sorted((name for name in metrics if f"cv_{name}" in metrics), key=len)[:1]
     return ", ".join(f"{name} {metrics[name]:.4f}" for of in both for name in (f"cv_{of}", of))
-
-
-def _known(model: str) -> None:
-    from roadworthy.models.contract import UnknownModelError, load
-
-    try:
-        load(model)
-    except UnknownModelError as error:
-        if not _in_clone(model):
-            raise typer.BadParameter(str(error)) from error
-
-
-def _in_clone(model: str) -> bool:
-    """Return whether the clone one is in has the model, whatever is installed."""
-    from roadworthy.data.git import inspect_root
-
-    try:
-        root = inspect_root(Path.cwd())
-    except RoadworthyError:
-        return False
-    return (root / "src" / "roadworthy" / "models" / model / "__init__.py").is_file()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -263,7 +264,8 @@ def _print(settings: Settings, rollout: Rollout) -> None:
     # After its end it does not matter whether the owner is alive.
     shown = ("strategy", "champion", "owner", *(() if rollout.ended else ("alive",)), "started")
     _console.print(facts((name, described[name]) for name in shown))
-    if rollout.stages:
+    stages = (*rollout.stages, *([rollout.live] if rollout.live else []))
+    if stages:
         columns = (">weight", ">seconds", ">requests", ">rows", "metrics", "problem")
         _console.print(
             table(
@@ -280,9 +282,9 @@ def _print(settings: Settings, rollout: Rollout) -> None:
                             if metric.value is not None
                         )
                         or stage.traffic,
-                        stage.problem,
+                        stage.problem or ("running" if stage is rollout.live else ""),
                     )
-                    for stage in rollout.stages
+                    for stage in stages
                 ),
             )
         )
@@ -293,6 +295,7 @@ def _described(settings: Settings, rollout: Rollout) -> dict[str, Any]:
 
     alive = not rollout.ended and lease.is_alive(settings, rollout)
     told = rollout.verdict() | {"paused": rollout.paused, "alive": alive, "left": rollout.left}
+    told["live"] = None if rollout.live is None else asdict(rollout.live)
     found: dict[str, Any] = with_former_names(told)
     return found
 

@@ -18,6 +18,13 @@ from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.process_id import here
 
 _SQLITE = "sqlite:///"
+_ON_KSERVE = {
+    "ready_seconds": 600.0,
+    "stage_seconds": 120.0,  # in which Prometheus, too, reads the metrics several times
+    "quiet_seconds": 60.0,
+    "lease_seconds": 900.0,  # the pods of two steps of one run may be minutes apart
+}
+"""The defaults of times where versions are rolled out to KServe, from wherever that is done."""
 
 
 class HomeError(RoadworthyError):
@@ -79,33 +86,43 @@ class Settings(BaseSettings):
         "", description="Where KServe fetches bundles from, e.g. s3://bucket/bundles. [home/store]"
     )
     prometheus_url: str = Field(
-        "", description="Prometheus, for the traffic stats of versions on KServe. [not analysed]"
+        "", description="Prometheus, for the traffic stats of versions on KServe. [their pods]"
+    )
+    require_metrics: bool = Field(
+        False, description="Whether a version without readable metrics gets no traffic."
     )
     serving_url: str = Field("http://127.0.0.1:8080", description="The model server.")
     actor: str = Field("", description="Who is named as promoting. [the login name]")
-    ready_seconds: float = Field(30.0, gt=0, description="How long a version may take to load.")
-    stage_seconds: float = Field(10.0, ge=0, description="How long a stage of a rollout lasts.")
+    ready_seconds: float = Field(
+        30.0, gt=0, description="How long a version may take to load. [KServe: 600]"
+    )
+    stage_seconds: float = Field(
+        10.0, ge=0, description="How long a stage of a rollout lasts. [KServe: 120]"
+    )
     quiet_seconds: float = Field(
-        0.5, ge=0, description="How long nobody may ask anything until a stage is left early."
+        0.5, ge=0, description="A stage without a request ends after so long. [KServe: 60]"
     )
     max_error_rate: float = Field(
         0.01, ge=0, le=1, description="The fraction of its requests that a challenger may fail."
     )
     max_p99_ratio: float = Field(
-        2.0, gt=0, description="Its 99th percentile may be so many times the champion's ..."
+        2.0,
+        gt=0,
+        description="Median and 99th percentile of its model time may be so many times "
+        "the champion's ...",
     )
-    p99_allowance_ms: float = Field(50.0, ge=0, description="... and so many milliseconds more.")
+    p99_allowance_ms: float = Field(0.005, ge=0, description="... and so many milliseconds more.")
     max_psi: float = Field(
         0.25, ge=0, description="The stability index of its predictions against the champion's."
     )
     max_difference: float = Field(
         0.25, ge=0, description="The mean relative difference from the champion's predictions."
     )
-    min_requests: int = Field(
-        20, ge=1, description="With fewer requests in a stage only errors are analysed."
-    )
+    min_requests: int = Field(20, ge=1, description="With fewer requests only errors are analysed.")
     lease_seconds: float = Field(
-        15.0, gt=0, description="A rollout elsewhere whose owner is silent for so long is dead."
+        15.0,
+        gt=0,
+        description="A rollout elsewhere whose owner is silent for so long is dead. [KServe: 900]",
     )
     abandoned_seconds: float = Field(
         5.0,
@@ -141,6 +158,9 @@ class Settings(BaseSettings):
             "actor": self.actor or _login(),
             "holder": self.holder or here(),
         }
+        if self.target == "kserve":
+            unset = _ON_KSERVE.keys() - self.model_fields_set
+            derived |= {field: _ON_KSERVE[field] for field in unset}
         for field, value in derived.items():
             object.__setattr__(self, field, value)
         return self

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ import yaml
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.subprocesses import CommandError, call
-from roadworthy.data import s3
+from roadworthy.data import git, s3
 from roadworthy.data.git import ELSEWHERE
 
 _HASH = re.compile(r"[0-9a-f]{32}(\.dir)?")
 # DVC's messages where an object is missing, and where it was fetched and then refused.
 _MISSING = "Missing cache files"
 _DAMAGED = "Checkout failed"
+_HASHED_HERE = 1 << 27
+"""Up to so many bytes, hashing a file takes less than DVC takes to start."""
 
 
 class DvcError(RoadworthyError):
@@ -75,45 +78,76 @@ def files(pointer: Path) -> int:
     return int(_output(pointer).get("nfiles", 1))
 
 
-def is_edited(root: Path, pointer: str) -> bool:
-    """Return whether the output of a ``.dvc`` file is there with another content than was added.
+@dataclass(frozen=True)
+class Difference:
+    """How the data in a clone differs from what its ``.dvc`` file names.
+
+    Parameters
+    ----------
+    told
+        What happened, as the rest of a sentence that begins with the data's name.
+    remedy
+        The command that ends it.
+    """
+
+    told: str
+    remedy: str
+
+
+def difference(root: Path, pointer: str) -> Difference | None:
+    """Return how the output of a ``.dvc`` file differs from it; None where it does not.
+
+    It was edited, or is still that of another commit, since Git switches the ``.dvc`` file alone.
 
     Raises
     ------
     DvcError
         There is no such file, or DVC cannot look.
     """
-    expected, output = content_hash(root / pointer), root / pointer.removesuffix(".dvc")
-    if output.is_file():
-        # A file's hash in DVC is its MD5; DVC itself would take a second to say so.
-        with output.open("rb") as file:
-            return hashlib.file_digest(file, "md5").hexdigest() != expected
+    output = root / pointer.removesuffix(".dvc")
+    expected = content_hash(root / pointer)
+    edited = Difference("was edited since it was added", f"dvc add {output.relative_to(root)}")
     if not output.exists():
-        return False
-    try:
-        return bool(json.loads(_dvc("status", "--json", pointer, cwd=root)))
-    except CommandError as error:
-        raise DvcError(
-            f"DVC could not compare {output.name} with {pointer}: {_cause(error)}. Fix that and "
-            f"run again."
-        ) from error
+        return None
+    if output.is_dir() or output.stat().st_size > _HASHED_HERE:
+        return edited if _is_modified(root, pointer) else None
+    # A file's hash in DVC is its MD5; DVC itself would take a second to say so.
+    with output.open("rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found == expected:
+        return None
+    commit = git.commit_with(root, pointer, found)
+    told = f"is still that of the commit {commit[:12]}"
+    return Difference(told, f"dvc checkout {pointer}") if commit else edited
 
 
 def warnings(root: Path, pointer: str) -> tuple[str, ...]:
-    """Return a sentence if the output of a ``.dvc`` file was edited and not added again.
+    """Return a sentence if the output of a ``.dvc`` file differs from it.
 
     Raises
     ------
     DvcError
-        As :func:`is_edited`.
+        As :func:`difference`.
     """
-    name = pointer.removesuffix(".dvc")
-    if not is_edited(root, pointer):
+    found = difference(root, pointer)
+    if found is None:
         return ()
+    name = pointer.removesuffix(".dvc")
     return (
-        f"{name} was edited since it was added, and the edit is not part of this: run `dvc add "
-        f"{name}`, `dvc push` and commit {pointer}, or undo it with `dvc checkout {pointer}`.",
+        f"{name} {found.told}, and is not part of this: to use it, run `dvc add {name}`, `dvc "
+        f"push` and commit {pointer}; to undo it, run `dvc checkout {pointer}`.",
     )
+
+
+def _is_modified(root: Path, pointer: str) -> bool:
+    """Ask DVC, which hashes only what changed since it last looked."""
+    try:
+        return bool(json.loads(_dvc("status", "--json", pointer, cwd=root)))
+    except CommandError as error:
+        raise DvcError(
+            f"DVC could not compare the data with {pointer}: {_cause(error)}. Fix that and run "
+            f"again."
+        ) from error
 
 
 def pull(repository: Path, pointer: str) -> Path:

@@ -280,6 +280,12 @@ def has_commit(repository: Path, commit: str) -> bool:
     return not told.endswith("missing")
 
 
+def commit_with(clone: Path, path: str, text: str) -> str:
+    """Return the first commit of any branch whose file holds a text, or nothing."""
+    found = _look("log", "--all", "--format=%H", f"-S{text}", "--", path, cwd=clone)
+    return found.rpartition("\n")[2]
+
+
 def tags(remote: str, access: Access = USERS_OWN) -> dict[str, str]:
     """Return the commit that each tag of the remote names."""
     listed = git("ls-remote", "--tags", "--", remote, access=access).splitlines()

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from roadworthy.doctor.checks import Look
 from roadworthy.doctor.cluster import AbsentError, Api, ForbiddenError
 from roadworthy.doctor.finding import Finding, missing, ok, warning
-from roadworthy.doctor.variables import wrong
+from roadworthy.doctor.variables import takes_token, wrong
 from roadworthy.engines.kubeflow.image import NULL_COMMIT, ImageError, pinned
 from roadworthy.engines.kubeflow.secrets import GIT, S3, SECRETS, SERVING
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
@@ -133,6 +133,11 @@ def secret(api: Api, place: Place, secret: str, namespace: str, keys: Sequence[s
         if not lacking:
             return ok(name, f"has {' and '.join(keys)}")
         told = f"it has no {' and '.join(lacking)}"
+    if secret == GIT:
+        config = _read(api, place.object("configmaps", _NAME, place.runs).path)
+        remote = ((config or {}).get("data") or {}).get("ROADWORTHY_GIT_REMOTE", "")
+        if remote and not takes_token(remote):
+            return ok(name, f"{told}, and {remote} takes no token")
     # From files: a value is never typed in a command.
     files = " ".join(f"--from-file={key}=FILE" for key in keys)
     remedy = (

@@ -11,10 +11,12 @@ from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 
 _KSERVE = "serving.kserve.io"
 _ROLLOUT = (
-    (_KSERVE, "inferenceservices", ("get", "create", "patch")),
-    (_KSERVE, "servingruntimes", ("get", "create", "patch")),
+    (_KSERVE, "inferenceservices", ("get", "list", "create", "patch")),
+    (_KSERVE, "servingruntimes", ("get", "list", "create", "patch", "delete")),
+    ("autoscaling", "horizontalpodautoscalers", ("list", "delete")),
     ("policy", "poddisruptionbudgets", ("get", "create", "patch")),
     ("", "pods", ("list",)),
+    ("", "pods/proxy", ("get",)),
     ("", "events", ("list",)),
     ("", "services", ("get",)),
 )

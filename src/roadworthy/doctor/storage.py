@@ -108,8 +108,8 @@ def _file(settings: Settings, root: Path, pointer: str, files: Any, path: str) -
         content = dvc.content_hash(root / pointer)
     except dvc.DvcError as error:
         return missing(name, str(error), f"dvc add {name}")
-    if dvc.is_edited(root, pointer):
-        return warning(name, "edited since it was added, so runs do not see it", f"dvc add {name}")
+    if differs := dvc.difference(root, pointer):
+        return warning(name, f"{differs.told}, so runs do not see it", differs.remedy)
     if files.exists(files.join(path, "files", "md5", content[:2], content[2:])):
         return ok(name, f"in the DVC remote {settings.dvc_remote} ({content[:12]})")
     told = f"the DVC remote {settings.dvc_remote} does not have {content}"

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+import httpx
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
@@ -30,6 +31,8 @@ NEEDED = (
 """The variables without which a step would write to its pod's own disk, which is deleted."""
 
 _OURS = "ROADWORTHY_"
+_SECONDS = 5
+"""The time-out of a Git server."""
 _KINDS: tuple[type[BaseSettings], ...] = (KServeSettings, KubeflowSettings, Settings)
 _ON_A_DISK = re.compile(r"(file|local|sqlite)(\+\w+)?:")
 _ADDRESS = re.compile(r"\w[\w+.-]*://|[^/:]+:")  # Git knows HOST:PATH too
@@ -43,6 +46,21 @@ def is_shared(value: str) -> bool:
 def unshared(name: str, field: str, value: str) -> Finding:
     """Return that no pod reaches the value of a setting of :data:`SHARED`."""
     return missing(name, f"{value} is on this machine, where no pod reaches it", SHARED[field])
+
+
+def takes_token(remote: str) -> bool:
+    """Return whether a Git remote requires a token of who pushes; also if it does not respond.
+
+    A directory and SSH take none, and neither does a server that announces branches to anybody who
+    is about to push.
+    """
+    if not remote.startswith(("http://", "https://")):
+        return False
+    announced = f"{remote.rstrip('/')}/info/refs?service=git-receive-pack"
+    try:
+        return not httpx.get(announced, timeout=_SECONDS, follow_redirects=True).is_success
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return True
 
 
 def wrong(told: Mapping[str, str]) -> list[str]:

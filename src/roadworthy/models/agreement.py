@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any
 
@@ -54,10 +54,22 @@ DEFAULT = Tolerance()
 
 @dataclass(frozen=True)
 class Agreement:
-    """The greatest difference of each expected field, and what is allowed."""
+    """The greatest difference of each expected field, and what is allowed.
+
+    Parameters
+    ----------
+    fields, allowed
+        By the name of the field.
+    exceeding
+        The rows, from 0, whose difference is greater than allowed, by field, the worst first.
+    rows
+        How many rows were compared.
+    """
 
     fields: Mapping[str, float]
     allowed: Mapping[str, float]
+    exceeding: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    rows: int = 0
 
     @property
     def agrees(self) -> bool:
@@ -74,12 +86,21 @@ class Agreement:
         """The greatest difference of the worst field."""
         return self.fields.get(self.worst, 0.0)
 
+    @property
+    def extent(self) -> str:
+        """How many rows of the worst field differ by more than allowed; empty for none."""
+        rows = self.exceeding.get(self.worst, ())
+        if not rows:
+            return ""
+        return f"{len(rows)} of {self.rows} rows exceed it, most row {rows[0]}"
+
     def __str__(self) -> str:
         """Return the difference, the field it is of and the tolerance."""
         if not self.fields:
             return "no field to compare"
-        allowed = self.allowed[self.worst]
-        return f"{self.worst} differs by {self.difference:.2g}, at most {allowed:g} is allowed"
+        found, allowed = f"{self.difference:.2g}", f"{self.allowed[self.worst]:g}"
+        told = f"the field {self.worst} differs by {found}, at most {allowed} is allowed"
+        return f"{told}; {self.extent}" if self.extent else told
 
     def _part_of_tolerance(self, name: str) -> float:
         found, allowed = self.fields[name], self.allowed[name]
@@ -103,14 +124,24 @@ def agree(
     """
     tolerances = {name: (tolerance or {}).get(name, DEFAULT) for name in expected}
     found = {
-        name: float(
-            np.max(differences(column, answered[name], tolerances[name]), initial=0)
-            if name in answered
-            else np.inf
-        )
+        name: differences(column, answered.get(name, ()), tolerances[name])
         for name, column in expected.items()
     }
-    return Agreement(found, {name: allowed.relative for name, allowed in tolerances.items()})
+    allowed = {name: limits.relative for name, limits in tolerances.items()}
+    return Agreement(
+        {
+            name: float(np.max(rows, initial=0)) if name in answered else math.inf
+            for name, rows in found.items()
+        },
+        allowed,
+        {name: _exceeding(rows, allowed[name]) for name, rows in found.items()},
+        max(map(len, found.values()), default=0),
+    )
+
+
+def _exceeding(differences: Floats, allowed: float) -> tuple[int, ...]:
+    worst_first = np.argsort(-differences, kind="stable")
+    return tuple(int(row) for row in worst_first if differences[row] > allowed)
 
 
 def differences(expected: Column, answered: Column, tolerance: Tolerance = DEFAULT) -> Floats:

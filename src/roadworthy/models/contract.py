@@ -174,6 +174,16 @@ class Labels(Protocol):
         ...
 
 
+class Compares(Protocol):
+    """A model whose versions differ within a row, such as in some values of a list."""
+
+    def disagreements(
+        self, answers: Mapping[str, pd.DataFrame], rows: pd.DataFrame
+    ) -> Disagreements:
+        """Return where the answers of versions, by their name, to the same rows differ."""
+        ...
+
+
 class Dataset(Protocol):
     """How data is kept. Steps pass paths on and know no format."""
 
@@ -246,6 +256,16 @@ class Prepared(NamedTuple):
     dropped: dict[str, int]
 
 
+class Disagreements(NamedTuple):
+    """Where versions of a model differ: a picture, and a table with a row for each difference.
+
+    The figure is an SVG element, see :func:`roadworthy.models.figures.svg`.
+    """
+
+    figure: str
+    table: pd.DataFrame
+
+
 FEWEST_ROWS = 10
 """With fewer rows to train on or held out, a cross-validation or a metric means nothing."""
 
@@ -277,16 +297,17 @@ class Bound:
     unit: str = ""
     description: str = ""
 
-    def check(self, value: float) -> Check:
+    def check(self, value: float, note: str = "") -> Check:
         """Return the bound together with the value that was found."""
-        return Check(**asdict(self), value=value)
+        return Check(**asdict(self), value=value, note=note)
 
 
 @dataclass(frozen=True)
 class Check(Bound):
-    """A bound and the value that was found. Not a number never passes."""
+    """A bound and the value that was found, with a note on it. Not a number never passes."""
 
     value: float = math.nan
+    note: str = ""
 
     @property
     def passed(self) -> bool:
@@ -298,9 +319,10 @@ class Check(Bound):
     def __str__(self) -> str:
         """Return the check as a sentence, e.g. ``r2 is 0.91, at least 0.84 is required``."""
         unit = f" {self.unit}" if self.unit else ""
+        note = f" ({self.note})" if self.note else ""
         return (
             f"{self.name} is {self.value:.6g}{unit}, "
-            f"{self.comparison} {self.limit:.6g}{unit} is required"
+            f"{self.comparison} {self.limit:.6g}{unit} is required{note}"
         )
 
 
@@ -376,6 +398,10 @@ class UnknownModelError(LookupError):
 
 class IncompleteModelError(AttributeError):
     """A model package lacks a part."""
+
+
+class ExportError(TypeError):
+    """An estimator cannot be exported to ONNX. The message names the step and what to do."""
 
 
 def available() -> list[str]:

@@ -1,7 +1,7 @@
 """The fields of requests and answers, with bounds and units, and what stands for a missing value.
 
-A boolean is a plain ``bool`` and a label a ``Literal`` or ``str``; :func:`number`, :func:`numbers`
-and :func:`image` add what a schema does not say by itself::
+A boolean is a plain ``bool`` and a label a ``Literal`` or ``str``; :func:`number`, :func:`numbers`,
+:func:`date` and :func:`image` add what a schema does not say by itself::
 
     class Request(BaseModel):
         window: Annotated[list[float], numbers(3, 500, "mm", "The last levels.")]
@@ -79,6 +79,18 @@ def image(
     }
     schema = {"contentEncoding": "base64", "image": said, "unit": "picture", **extra}
     return Field(description=description, json_schema_extra=schema)
+
+
+ISO_DATE = r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$"
+
+
+def date(description: str, **extra: Any) -> Any:
+    """Return the field of a date, a string such as ``2024-03-15``.
+
+    :class:`roadworthy.models.dates.Dates` makes numbers of it.
+    """
+    said = {"unit": "date", "format": "date", **extra}
+    return Field(pattern=ISO_DATE, description=description, json_schema_extra=said)
 
 
 def missing_number() -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 MISSING_NUMBERS = frozenset(
@@ -30,6 +30,15 @@ _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _LONGEST_FIELD = 2**31 - 1
 """A list of numbers may be longer than the csv module allows by default."""
 _SHOWN = 60
+
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+BOOLEANS: Mapping[str, float] = MappingProxyType(
+    {"true": 1.0, "yes": 1.0, "y": 1.0, "t": 1.0, "false": 0.0, "no": 0.0, "n": 0.0, "f": 0.0}
+)
+"""What booleans are in a CSV file, in any case."""
+# 10:30, 10:30:00.5, 10:30 pm, T10:30:00Z, 10:30:00+01:00
+_TIME_OF_DAY = r"[T ]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s?([AaPp][Mm])?\s?(Z|[+-]\d{2}:?\d{2})?$"
 
 
 class CsvError(ValueError):
@@ -62,20 +71,93 @@ def read_csv(
     OSError
         The file cannot be read.
     """
-    text = read_strings(path, missing=missing)
+    absent = ["", *missing]
     frame: pd.DataFrame = pd.read_csv(
         path,
         dtype=dict.fromkeys(strings, str),
-        na_values=["", *missing, *MISSING_NUMBERS],
+        na_values={
+            name: absent if name in strings else [*absent, *MISSING_NUMBERS] for name in check(path)
+        },
         float_precision="round_trip",
         **_AS_WRITTEN,
     )
-    for name in frame.columns:
-        if name in strings or any(
-            isinstance(value, str | bool | np.bool_) for value in frame[name]
-        ):
-            frame[name] = text[name]
+    found = [
+        name
+        for name in frame.columns
+        if name not in strings and frame[name].dtype.kind not in "iuf"
+    ]
+    if found:  # only now is it known that a spelling of missing is a string in these
+        text = pd.read_csv(path, dtype=str, usecols=found, na_values=absent, **_AS_WRITTEN)
+        frame[found] = text[found]
     return frame
+
+
+def read_table(
+    path: Path,
+    *,
+    strings: Collection[str] = (),
+    booleans: Collection[str] = (),
+    dates: Mapping[str, str] = _NOTHING,
+    names: Mapping[str, str] = _NOTHING,
+) -> pd.DataFrame:
+    """Return the table of a CSV file with typed columns.
+
+    Parameters
+    ----------
+    path
+        As for :func:`read_csv`.
+    strings, booleans
+        The columns of strings, and those of booleans, which become 1 and 0.
+    dates
+        The format of each column of dates, which become strings such as ``2024-03-15``.
+    names
+        The name of each column that is named differently in the file. The other parameters have
+        these names.
+
+    Raises
+    ------
+    CsvError, OSError
+        As :func:`read_csv`.
+    """
+    of_file = {name: header for header, name in names.items()}
+    plain = [of_file.get(name, name) for name in (*strings, *dates)]
+    frame = read_csv(path, strings=plain).rename(columns=dict(names))
+    for name in frame.columns.intersection(list(booleans)):
+        frame[name] = read_booleans(frame[name])
+    for name in frame.columns.intersection(list(dates)):
+        frame[name] = read_dates(frame[name], dates[name])
+    return frame
+
+
+def read_booleans(values: pd.Series) -> pd.Series:
+    """Return 1 and 0 for the strings of :data:`BOOLEANS`; what is none of them stays."""
+    if values.dtype.kind in "iuf":
+        return values
+    known = values.mask(values.isin(MISSING_NUMBERS))
+    found = known.str.strip().str.lower().map(BOOLEANS)
+    read: pd.Series = found.where(found.notna() | known.isna(), known)
+    return read
+
+
+def read_dates(values: pd.Series, form: str) -> pd.Series:
+    """Return dates of a format as ``2024-03-15``, without a time of day; what is none stays.
+
+    Parameters
+    ----------
+    form
+        As for :meth:`datetime.datetime.strptime`.
+    """
+    found = to_dates(values, form).dt.strftime("%Y-%m-%d")
+    missing = values.isna() | values.isin(MISSING_NUMBERS)
+    read: pd.Series = found.where(found.notna() | missing, values)
+    return read
+
+
+def to_dates(values: pd.Series, form: str) -> pd.Series:
+    """Return strings as dates; what is none of the format is missing."""
+    days = values.str.strip().str.replace(_TIME_OF_DAY, "", regex=True)
+    dates: pd.Series = pd.to_datetime(days, format=form, errors="coerce")
+    return dates
 
 
 def read_strings(path: Path, *, missing: Collection[str] = ()) -> pd.DataFrame:
@@ -100,8 +182,8 @@ _AS_WRITTEN: dict[str, Any] = {
 }
 
 
-def check(path: Path) -> None:
-    """Check that every row of a CSV file has the fields of its header.
+def check(path: Path) -> list[str]:
+    """Return the header of a CSV file, every row of which has its fields.
 
     Raises
     ------
@@ -120,6 +202,7 @@ def check(path: Path) -> None:
             _check_header(path.name, header)
             for row in _uneven(rows, len(header)):
                 raise CsvError(_uneven_row(path.name, rows.line_num, row, header))
+            return header
     except UnicodeDecodeError as error:
         raise CsvError(f"{path.name} is not in UTF-8 ({error}): save it in UTF-8") from error
     except csv.Error as error:

@@ -84,8 +84,8 @@ class FieldType:
         The bounds of a number.
     min_length, max_length
         The least and most characters of a string, or elements of a list.
-    pattern
-        What a string must match.
+    pattern, format
+        What a string must match, and what such a string is, e.g. ``date``.
     choices
         The only values of a string or number, where there are only some.
     item
@@ -107,6 +107,7 @@ class FieldType:
     min_length: int | None = None
     max_length: int | None = None
     pattern: str | None = None
+    format: str = ""
     choices: tuple[Any, ...] = ()
     item: FieldType | None = None
     image: ImageType | None = None
@@ -146,7 +147,8 @@ class FieldType:
         if self.kind == "boolean":
             return "true or false"
         length = _extent(self.min_length, self.max_length)
-        return f"a string of {length} characters" if length else "a string"
+        string = "a date such as 2024-03-15" if self.format == "date" else "a string"
+        return f"a string of {length} characters" if length else string
 
     @property
     def expected(self) -> str:
@@ -334,6 +336,7 @@ def _field(
         "min_length": part.get("minLength", part.get("minItems")),
         "max_length": part.get("maxLength", part.get("maxItems")),
         "pattern": part.get("pattern"),
+        "format": str(part.get("format", "")),
         "choices": () if kind == "boolean" else tuple(choices),
         "unit": str(part.get("unit", "")),
         "description": str(part.get("description", "")),

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,7 +31,7 @@ from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import git
 from roadworthy.models import contract
 from roadworthy.models.agreement import DEFAULT, differences
-from roadworthy.models.contract import Criteria, Model, Scores, UnknownModelError
+from roadworthy.models.contract import Criteria, Disagreements, Model, Scores, UnknownModelError
 from roadworthy.review import figures
 from roadworthy.steps.gate import score
 from roadworthy.steps.prepare import prepare_raw
@@ -163,6 +163,8 @@ class Comparison:
         hold-out does not have them.
     resamples
         How often the rows were resampled for the intervals.
+    disagreements
+        What the model itself says of the differences within rows; None where it says nothing.
     """
 
     model: str
@@ -182,6 +184,7 @@ class Comparison:
     answers: tuple[tuple[Any, Any], ...]
     known: tuple[Any, ...]
     resamples: int
+    disagreements: Disagreements | None = None
 
     @property
     def labels(self) -> pd.DataFrame | None:
@@ -189,7 +192,7 @@ class Comparison:
 
         Beyond the most frequent labels, the others are counted as one.
         """
-        if _are_numbers(self.answers):
+        if self.disagreements or _are_numbers(self.answers):
             return None
         pairs = pd.DataFrame(self.answers, columns=[self.first.name, self.second.name]).astype(str)
         frequent = pairs.stack().value_counts().index[:_MOST_LABELS]
@@ -198,7 +201,12 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values; numbers that are not finite are None."""
-        facts = asdict(self) | {"format": _FORMAT, "confidence": CONFIDENCE, "seed": SEED}
+        facts = asdict(replace(self, disagreements=None)) | {
+            "format": _FORMAT,
+            "confidence": CONFIDENCE,
+            "seed": SEED,
+        }
+        del facts["disagreements"]
         plain: dict[str, Any] = pages.finite(facts)
         return plain
 
@@ -212,11 +220,14 @@ class Comparison:
             confidence=CONFIDENCE,
             figure=self._figure(),
             labels=self.labels,
+            shown=SHOWN,
             asked=list(dict.fromkeys(name for row in self.differing for name in row.asked)),
             known=list(dict.fromkeys(name for row in self.differing for name in row.known)),
         ).encode()
 
     def _figure(self) -> str:
+        if self.disagreements:
+            return self.disagreements.figure
         if not _are_numbers(self.answers):
             return ""
         label = ", ".join(dict.fromkeys(filter(None, (self.output, self.unit))))
@@ -397,6 +408,7 @@ def _compare(
     }
     alike = not any(of.any() for of in changes.values())
     resampled = [] if alike else _resample(model, answers, rows, resamples)
+    found = getattr(model, "disagreements", None)
     scores = model.score(answers[0], rows), model.score(answers[1], rows)
     lines = metric_lines(model.criteria, names, scores, resampled)
     return Comparison(
@@ -417,6 +429,7 @@ def _compare(
         answers=tuple(zip(*(answer[output].tolist() for answer in answers), strict=True)),
         known=tuple(rows[output].tolist()) if output in rows else (),
         resamples=resamples,
+        disagreements=found(dict(zip(names, answers, strict=True)), rows) if found else None,
     )
 
 
@@ -467,7 +480,7 @@ def _seen(trained_on: pd.DataFrame | str, held_out: pd.DataFrame) -> npt.NDArray
 def _key(value: Any) -> str:
     """Return a value as text. Numbers are rounded to 32 bits, as one side may have stored them."""
     if isinstance(value, np.ndarray):
-        return value.astype(np.float32).tobytes().hex()
+        return str(value.tolist()) if value.dtype == object else value.astype("f4").tobytes().hex()
     if pd.isna(value) or isinstance(value, str):
         return str(value)
     return str(np.float32(value))

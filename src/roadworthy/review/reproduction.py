@@ -72,7 +72,11 @@ def reproduce(settings: Settings, model: str, number: int) -> Reproduction:
             found = call(
                 [sys.executable, "-m", _module(code / "src"), *arguments],
                 cwd=place,
-                environment={"PYTHONPATH": str(code / "src"), "PWD": os.fspath(place)},
+                environment={
+                    "PYTHONPATH": str(code / "src"),
+                    "PWD": os.fspath(place),
+                    "ROADWORTHY_CANDIDATE": released.manifest.candidate,
+                },
                 remedy=f"The code of {commit[:12]} does not run with the packages at hand.",
             )
         made = bundle.read(place / "bundle")

@@ -21,10 +21,19 @@ from roadworthy.core.subprocesses import CommandError, call
 from roadworthy.data import dvc, git
 from roadworthy.models.tables import CsvError, read_strings
 from roadworthy.scaffolding.rendering import Reached, render
-from roadworthy.scaffolding.table import Choice, Table, Task, determined_by, read_columns
+from roadworthy.scaffolding.table import (
+    NO_ROLES,
+    Choice,
+    Roles,
+    Table,
+    Task,
+    determined_by,
+    read_columns,
+)
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,23}")
 _MODELS = Path("src/roadworthy/models")
+_SHOWN = 10
 # What a clone of the project has, and nothing else.
 _LANDMARKS = (_MODELS / "contract.py", Path("pipelines/compiler.py"), Path(".dvc/config"))
 
@@ -71,7 +80,14 @@ class Scaffold:
         )
 
 
-def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None = None) -> Scaffold:
+def scaffold(
+    root: Path,
+    name: str,
+    data: Path,
+    target: str,
+    task: Task | None = None,
+    roles: Roles = NO_ROLES,
+) -> Scaffold:
     """Write a new model into the clone that a directory is in.
 
     The package is tried before anything is written: what it reaches by cross-validation sets the
@@ -90,6 +106,8 @@ def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None =
         The column to predict.
     task
         Whether to predict a number or a class. By default the target decides.
+    roles
+        Columns that are not features.
 
     Raises
     ------
@@ -105,7 +123,7 @@ def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None =
     _check_name(root, name)
     _check_place(root, data, name)
     frame = _read(data)
-    table = read_columns(frame, target, task)
+    table = read_columns(frame, target, task, roles)
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as directory:
         scratch = Path(directory)
         _write(scratch, render(name, table, Reached()))
@@ -132,17 +150,31 @@ def scaffold(root: Path, name: str, data: Path, target: str, task: Task | None =
 
 def _notes(frame: pd.DataFrame, table: Table) -> tuple[str, ...]:
     notes = []
-    if unused := table.named("text"):
+    if renamed := [f"{header!r} is {name}" for header, name in table.headers.items()]:
+        notes.append(f"In the code, {_listed(renamed)}.")
+    if unused := [f"{of.name} ({of.reason})" for of in table.columns if of.reason]:
+        notes.append(f"Not learnt from: {_listed(unused)}.")
+    if table.identifier:
         notes.append(
-            f"Not learnt from, because of text or codes: {', '.join(unused)}. Remove from the "
-            f"file what no request has."
+            f"{table.identifier} says what a row is about: the rows of one are on one side of the "
+            f"hold-out."
+        )
+    if dates := list(table.dates):
+        notes.append(
+            f"Of {_listed(dates)} the day is learnt from, as year, season and weekday; a request "
+            f"takes it as 2024-03-15."
         )
     if telling := determined_by(frame, table):
         notes.append(
-            f"{table.target} follows exactly from {' and '.join(telling)}. Remove from the file "
-            f"what is not known when a prediction is requested."
+            f"{table.target} follows exactly from {' and '.join(telling)}. Leave out what is not "
+            f"known when a prediction is requested: start again with --ignore {telling[0]}."
         )
     return tuple(notes)
+
+
+def _listed(things: Sequence[str]) -> str:
+    more = f" and {len(things) - _SHOWN} more" if len(things) > _SHOWN else ""
+    return f"{', '.join(things[:_SHOWN])}{more}"
 
 
 def _root(directory: Path) -> Path:

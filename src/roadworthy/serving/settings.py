@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from roadworthy.core.errors import ExitCode, RoadworthyError
 
@@ -72,6 +73,7 @@ class ServerSettings:
     drain_seconds: Annotated[float, "time to answer, but not be ready, before a stop"] = 0.0
     poll_seconds: Annotated[float, "time between two polls of the routing files"] = 0.2
     grpc_port: Annotated[int | None, "port for gRPC (none)"] = None
+    metrics_port: Annotated[int | None, "port for /metrics alone, without a token (none)"] = None
     token: str | None = field(default=None, repr=False)
     cors_origins: Annotated[
         tuple[str, ...], "origin whose pages may read responses; repeatable"
@@ -99,6 +101,10 @@ class ServerSettings:
             raise UsageError("Limits and times must be positive: leave one out for its default.")
         if self.grpc_port is not None and not 0 < self.grpc_port < 1 << 16:
             raise UsageError("The port for gRPC must be from 1 to 65535: leave it out for no gRPC.")
+        if self.metrics_port is not None and not 0 < self.metrics_port < 1 << 16:
+            raise UsageError(
+                "The port for metrics must be from 1 to 65535: leave it out for none of their own."
+            )
         if self.log_level not in LOG_LEVELS:
             raise UsageError(f"The log level must be one of {', '.join(LOG_LEVELS)}.")
         if self.token is not None and not _TOKEN.fullmatch(self.token):
@@ -170,28 +176,57 @@ def listen(settings: ServerSettings) -> list[socket.socket]:
     ServerError
         The port is in use, or the address does not exist.
     """
-    host, port = settings.host, settings.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     count = settings.workers
-    try:
-        first = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    with _listening(settings.host, settings.port, "--port") as create:
+        first = create(settings.port, shared=False)
         if count == 1:
             return [first]
         # Sockets that share a port do not conflict with those of another server that do so too.
         # Only the first socket, which does not share it, shows that the port is free.
         with first:
-            address = first.getsockname()[:2]
-        return [
-            socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=True)
-            for _ in range(count)
-        ]
+            port = first.getsockname()[1]
+        return [create(port, shared=True) for _ in range(count)]
+
+
+def listen_for_metrics(settings: ServerSettings) -> list[socket.socket]:
+    """Return the listening socket of the port for metrics, if there is one.
+
+    Each process has its own, because each answers for all.
+
+    Raises
+    ------
+    ServerError
+        The port is in use.
+    """
+    port = settings.metrics_port
+    if port is None:
+        return []
+    with _listening(settings.host, port, "--metrics-port") as create:
+        return [create(port, shared=True)]
+
+
+class _Create(Protocol):
+    def __call__(self, port: int, *, shared: bool) -> socket.socket: ...
+
+
+@contextmanager
+def _listening(host: str, port: int, option: str) -> Iterator[_Create]:
+    """Provide a function that makes a listening socket; ``option`` is the port's, for errors."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+
+    def create(port: int, *, shared: bool) -> socket.socket:
+        address = (host, port)
+        return socket.create_server(address, family=family, backlog=_BACKLOG, reuse_port=shared)
+
+    try:
+        yield create
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             raise ServerError(
                 f"Port {port} of {host} is in use by another program. "
-                f"Stop that program, or choose another port with --port."
+                f"Stop that program, or choose another port with {option}."
             ) from error
         raise ServerError(
             f"The server cannot listen at {host} port {port} ({error}). "
-            f"Choose another address with --host or --port."
+            f"Choose another address with --host or {option}."
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,16 +43,26 @@ class Analysed:
         unknown = any(stage.metrics_unavailable for stage in stages)
         nothing = "requests not counted" if unknown else "no live request"
         asked = f"{live} live requests" if live else nothing
-        return f"{self.golden}; {asked} at {weights} %"
+        problem = self.rollout.metrics_problem
+        return f"{self.golden}; {asked} at {weights} %{f' ({problem})' if problem else ''}"
 
 
-def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Analysed:
+def canary(
+    settings: Settings,
+    *,
+    packed: Path,
+    version: int,
+    owner: str,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Analysed:
     """Return the result of the stages. A version that failed is removed from service already.
 
     Parameters
     ----------
     owner
         The run that started the rollout.
+    tell
+        Called again and again with the stage and its traffic, in words.
 
     Raises
     ------
@@ -61,6 +72,6 @@ def canary(settings: Settings, *, packed: Path, version: int, owner: str) -> Ana
     staged = bundle.read(packed)
     served = target(settings)
     held = lease.hold(settings, served.records, staged.manifest.model, version, owner)
-    driver = Driver(held, served, staged.golden)
+    driver = Driver(held, served, staged.golden, tell=tell)
     rollout = held.rollout if held.rollout.ended else driver.verify()
     return Analysed(driver.verified, rollout, driver.verified.allowed)

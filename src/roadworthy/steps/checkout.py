@@ -14,6 +14,7 @@ from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import Strategy
 from roadworthy.tracking.champion import champion
+from roadworthy.training.selection import named
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,13 @@ class Source:
 
 
 def checkout(
-    settings: Settings, model: str, *, commit: str, force: bool, strategy: Strategy = "canary"
+    settings: Settings,
+    model: str,
+    *,
+    commit: str,
+    force: bool,
+    strategy: Strategy = "canary",
+    candidate: str = "",
 ) -> Source:
     """Return what a run is made of.
 
@@ -67,9 +74,13 @@ def checkout(
         Whether to call it new in any case.
     strategy
         How a new version is to be rolled out.
+    candidate
+        The candidate to register whatever wins, which is new in any case; empty for the best.
 
     Raises
     ------
+    NoCandidateError
+        The model has no such candidate.
     RolloutError
         There is something new, and the place where it is served cannot do the strategy.
     GitError
@@ -78,13 +89,15 @@ def checkout(
     ConflictError
         MLflow names another champion than the one that is deployed.
     """
-    pointer = contract.load(model).data
+    chosen = contract.load(model)
+    if candidate:
+        named(chosen.candidates, candidate)
     with releases.source(settings, commit) as repository:
         found = git.git("rev-parse", "HEAD", cwd=repository)
         _check_code(repository, found, of_image=settings.commit, model=model)
-        data_hash = dvc.content_hash(repository / pointer)
+        data_hash = dvc.content_hash(repository / chosen.data)
         source = compare(settings, model, repository, found, data_hash)
-    source = replace(source, new=source.new or force)
+    source = replace(source, new=source.new or force or bool(candidate))
     if source.new:  # before anything is trained for nothing
         targets.target(settings).check(strategy)
     return source

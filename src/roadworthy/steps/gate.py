@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator, Mapping
@@ -14,13 +15,13 @@ import joblib
 import pandas as pd
 
 from roadworthy.bundles import bundle, releases
-from roadworthy.bundles.bundle import Bundle
+from roadworthy.bundles.bundle import Bundle, Manifest
 from roadworthy.bundles.scoring import Columns, Scorer, from_frame, to_frame
 from roadworthy.core.settings import Settings
 from roadworthy.models import contract
 from roadworthy.models.agreement import agree
 from roadworthy.models.contract import Model, Scores
-from roadworthy.training.gate import Verdict, decide
+from roadworthy.training.gate import Change, Verdict, decide
 
 _LATENCY_CALLS = 200
 
@@ -97,7 +98,13 @@ def judge(model: str, *, packed: Path, test: Path, champion: Bundle | None, numb
         held_out=held_out,
         champion=champion_scores,
     )
-    return replace(judged, verdict=replace(judged.verdict, note=note))
+    changes = () if champion is None else _changes(champion.manifest, candidate.manifest)
+    if champion_scores is not None:
+        changes += tuple(
+            Change(f"hold-out {name}", value, judged.candidate.metrics.get(name, math.nan))
+            for name, value in champion_scores.metrics.items()
+        )
+    return replace(judged, verdict=replace(judged.verdict, note=note, changes=changes))
 
 
 def weigh(
@@ -151,6 +158,26 @@ def latency(scorer: Scorer, request: Columns) -> float:
         scorer.score(request)
         times.append(time.perf_counter() - started)
     return statistics.median(times) * 1000
+
+
+def _changes(champion: Manifest, candidate: Manifest) -> tuple[Change, ...]:
+    """Return what two bundles are made of differently."""
+    parts = [
+        {
+            "candidate": of.candidate,
+            "commit": of.commit[:12],
+            "data": of.data_hash[:12],
+            **{f"parameter {name}": str(value) for name, value in of.parameters.items()},
+            **{f"package {name}": version for name, version in of.packages.items()},
+        }
+        for of in (champion, candidate)
+    ]
+    before, after = parts
+    return tuple(
+        Change(name, before.get(name, "none"), after.get(name, "none"))
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    )
 
 
 def _champion(

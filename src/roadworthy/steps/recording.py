@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from roadworthy.steps import training
-from roadworthy.tracking.registry import Registry
+from roadworthy.tracking.registry import Registry, source_tags
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,32 @@ class Attempt:
             return {"gate": "passed", "gate_reasons": f"all {len(said['checks'])} checks passed"}
         return {"gate": "failed", "gate_reasons": "; ".join(said["reasons"])}
 
+    def held_out(self, validated: Collection[str]) -> dict[str, float]:
+        """Return what the gate measured on the hold-out and cross-validation found as ``cv_...``.
 
-def record(registry: Registry, attempt: Attempt) -> str:
-    """Return the MLflow run of the chosen candidate, after recording every one, each once."""
+        Parameters
+        ----------
+        validated
+            The names of the metrics of cross-validation.
+        """
+        checks = self.verdict["checks"]
+        return {
+            check["name"]: check["value"] for check in checks if f"cv_{check['name']}" in validated
+        }
+
+
+def record(registry: Registry, attempt: Attempt, *, repository: str) -> str:
+    """Return the MLflow run of the chosen candidate, after recording every one, each once.
+
+    Parameters
+    ----------
+    repository
+        The address of the Git remote that has the commit.
+    """
     tried = training.read(attempt.trained)
     # The commit too: a bundle names it, so another commit's is another bundle.
-    made_of = f"{attempt.source['fingerprint']}@{attempt.source['commit']}"
+    commit, data_hash = attempt.source["commit"], attempt.source["data_hash"]
+    made_of = f"{attempt.source['fingerprint']}@{commit}"
     runs = {
         name: registry.log_candidate(
             attempt.model,
@@ -66,18 +86,22 @@ def record(registry: Registry, attempt: Attempt) -> str:
             made_of=made_of,
             parameters=candidate.parameters,
             metrics=candidate.metrics,
-            tags={**attempt.tags, "chosen": str(name == tried.candidate)},
+            tags={
+                **attempt.tags,
+                **source_tags(repository, commit),
+                "chosen": str(name == tried.candidate),
+            },
             figures=training.figures(attempt.trained, name),
         )
         for name, candidate in tried.candidates.items()
     }
     run_id = runs[tried.candidate]
-    registry.log_dataset(
-        run_id, attempt.model, attempt.source["data_hash"], attempt.source["commit"]
-    )
+    registry.log_metrics(run_id, attempt.held_out(tried.candidates[tried.candidate].metrics))
+    for each in runs.values():
+        registry.log_dataset(each, attempt.model, data_hash, commit)
     # Run again, a candidate may meet another champion, and another verdict: the files are of each
     # pipeline run, the run's tags of the last.
     said = json.dumps(attempt.verdict, indent=2).encode()
     registry.log_files(run_id, {f"gate/{attempt.run}.json": said})
-    registry.tag_run(run_id, attempt.outcome)
+    registry.tag_run(run_id, {**attempt.outcome, "chosen": "True"})
     return run_id

@@ -44,27 +44,21 @@ def release(
         A remote refuses, or the tag names another bundle.
     """
     candidate = bundle.read(packed)
-    version = register(settings, attempt, candidate, strategy)
+    version = challenge(settings, attempt, candidate, strategy)
     commit = releases.publish(settings, candidate, version.git_tag)
     return Released(version.number, version.git_tag, commit)
 
 
 def register(
-    settings: Settings, attempt: Attempt, candidate: Bundle, strategy: Strategy = "canary"
+    settings: Settings, registry: Registry, attempt: Attempt, candidate: Bundle
 ) -> Version:
-    """Return the version of the bundle, which is now the challenger: its rollout has begun.
+    """Return the version of the bundle, made if it does not exist.
 
     Every candidate is recorded as an MLflow run; the metrics and figures of the hold-out, the
     verdict, the manifest and the card are put beside the chosen one's, and the graph as a model
     that MLflow loads.
-
-    Raises
-    ------
-    ConflictError
-        Another version of the model is being rolled out.
     """
-    registry = Registry.of(settings)
-    run_id = record(registry, attempt)
+    run_id = record(registry, attempt, repository=settings.git_remote)
     registry.log_metrics(run_id, candidate.manifest.metrics)
     # A version is made after its files: where it is there, they are.
     known = {made.tags.get("digest") for made in registry.versions(attempt.model)}
@@ -76,7 +70,23 @@ def register(
         **attempt.outcome,
         **attempt.tags,
     }
-    version = registry.register(attempt.model, run_id=run_id, digest=candidate.digest, tags=told)
+    return registry.register(attempt.model, run_id=run_id, digest=candidate.digest, tags=told)
+
+
+def challenge(
+    settings: Settings, attempt: Attempt, candidate: Bundle, strategy: Strategy = "canary"
+) -> Version:
+    """Return the version of the bundle, which is now the challenger: its rollout has begun.
+
+    Raises
+    ------
+    ConflictError
+        Another version of the model is being rolled out.
+    """
+    registry = Registry.of(settings)
+    version = register(settings, registry, attempt, candidate)
+    # An earlier run may have registered it although the gate refused it.
+    registry.tag(version, attempt.outcome)
     why = f"passed the gate and every stage of the rollout in run {attempt.run} ({attempt.trigger})"
     starting.start(
         settings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -10,12 +11,14 @@ from typing import Any
 from roadworthy.core import mounted
 from roadworthy.core.settings import Settings
 from roadworthy.tracking import records
-from roadworthy.tracking.records import Record
+from roadworthy.tracking.records import Record, RecordError
 
 PURE = ("prepare", "train", "evaluate")
 """The steps whose results depend on their inputs alone: an engine may use them again."""
 
 _NONE: Mapping[str, bytes] = {}
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ class Task:
     def run(self) -> str:
         """The id of the run."""
         return self.settings.run
+
+    def tell(self, progress: str) -> None:
+        """Record in a few words how far the step is, for who watches the run."""
+        self.record.summary = progress
+        try:
+            records.update(self.settings.records, self.run, self.record)
+        except RecordError as error:  # the end of the step is recorded, or fails it
+            log.warning("%s", error)
 
     def done(self, result: Any, figures: Mapping[str, bytes] = _NONE, **details: Any) -> None:
         """Record a result: in words, as its plain values, and with PNG figures for the report."""

@@ -11,22 +11,27 @@ from roadworthy.training.fitting import fit
 from roadworthy.training.selection import FAILED_CHECKS, failed_checks
 
 
-def train(model: str, rows: Path, *, target: Path) -> Training:
+def train(model: str, rows: Path, *, target: Path, candidate: str = "") -> Training:
     """Write the fitted estimator and the metrics of every candidate to a directory.
 
     Parameters
     ----------
     rows
         The rows to train on, as the model's dataset keeps them.
+    candidate
+        The name of the only candidate to train; empty to try them all and choose the best.
     """
     chosen = contract.load(model)
-    fitted = fit(chosen, chosen.dataset.load(rows))
+    fitted = fit(chosen, chosen.dataset.load(rows), candidate=candidate)
     training = Training(
         candidate=fitted.candidate.name,
         metrics=fitted.metrics,
         candidates={
-            item.name: _tried(item, fitted.validations[item.name]) for item in chosen.candidates
+            item.name: _tried(item, fitted.validations[item.name])
+            for item in chosen.candidates
+            if item.name in fitted.validations
         },
+        named=bool(candidate),
     )
     figures = {name: validation.figures for name, validation in fitted.validations.items()}
     write(target, fitted.estimator, training, figures)
@@ -34,6 +39,6 @@ def train(model: str, rows: Path, *, target: Path) -> Training:
 
 
 def _tried(candidate: Candidate, validation: Validation) -> Tried:
-    checks = {check.name: check.value for check in validation.checks}
+    checks = {f"cv_{check.name}": check.value for check in validation.checks}
     failed = {FAILED_CHECKS: float(failed_checks(validation))}
     return Tried(dict(candidate.parameters), validation.metrics | failed | checks)

@@ -24,11 +24,22 @@ class Tried:
 
 @dataclass(frozen=True)
 class Training:
-    """Which candidate was chosen, its cross-validated metrics, and every candidate by name."""
+    """What training found.
+
+    Parameters
+    ----------
+    candidate, metrics
+        Which candidate was chosen, and its cross-validated metrics.
+    candidates
+        Every candidate that was tried, by name.
+    named
+        Whether it was chosen because a user named it.
+    """
 
     candidate: str
     metrics: dict[str, float]
     candidates: dict[str, Tried]
+    named: bool = False
 
     @property
     def parameters(self) -> dict[str, float | str]:
@@ -38,7 +49,8 @@ class Training:
     def __str__(self) -> str:
         """Return it for the terminal."""
         metric, value = next(iter(self.metrics.items()))
-        return f"{self.candidate} of {len(self.candidates)} candidates, {metric} {value:.4f}"
+        several = f" of {len(self.candidates)} candidates" if len(self.candidates) > 1 else ""
+        return f"{self.candidate}{several}, {metric} {value:.4f}"
 
 
 def write(

@@ -127,6 +127,17 @@ def step(place: str, run: str, name: str) -> Iterator[Record]:
         _write(place, run, record)
 
 
+def update(place: str, run: str, record: Record) -> None:
+    """Write the record of a running step again, with what is known so far.
+
+    Raises
+    ------
+    RecordError
+        It cannot be written.
+    """
+    _write(place, run, record)
+
+
 def read(place: str, run: str) -> list[Record]:
     """Return the records of a run, in the order of the pipeline."""
     files, root = _place(place, run)

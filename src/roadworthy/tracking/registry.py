@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 import filelock
 import tenacity
-from mlflow.entities import Dataset, DatasetInput, Metric, Param, RunTag, ViewType
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag, ViewType
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils import mlflow_tags
 from sqlalchemy.exc import SQLAlchemyError
 
 from roadworthy.core.errors import RoadworthyError
@@ -71,6 +72,16 @@ class Version:
     def git_tag(self) -> str:
         """The tag of its release: ``NAME-v3``."""
         return f"{self.model}-v{self.number}"
+
+
+def source_tags(repository: str, commit: str) -> dict[str, str]:
+    """Return the tags by which MLflow's pages show the source of a run and link to it."""
+    return {
+        mlflow_tags.MLFLOW_SOURCE_NAME: repository,
+        mlflow_tags.MLFLOW_SOURCE_TYPE: "PROJECT",
+        mlflow_tags.MLFLOW_GIT_REPO_URL: repository,
+        mlflow_tags.MLFLOW_GIT_COMMIT: commit,
+    }
 
 
 def _is_race(error: BaseException) -> bool:
@@ -208,7 +219,8 @@ class Registry:
     def log_dataset(self, run_id: str, name: str, digest: str, commit: str) -> None:
         """Log the dataset of a run: its DVC hash, and the commit with its ``.dvc`` file."""
         dataset = Dataset(name, digest, "dvc", json.dumps({"commit": commit, "md5": digest}))
-        self._client.log_inputs(run_id, [DatasetInput(dataset)])
+        context = [InputTag(mlflow_tags.MLFLOW_DATASET_CONTEXT, "training")]
+        self._client.log_inputs(run_id, [DatasetInput(dataset, context)])
 
     @_told
     def tag_run(self, run_id: str, tags: Mapping[str, str]) -> None:
@@ -226,7 +238,9 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/bundles/{digest}"
+        run = self._client.get_run(run_id)
+        source = f"{run.info.artifact_uri}/bundles/{digest}"
+        self._show_model(run, f"bundles/{digest}")
         made = self._client.create_model_version(
             model, source, run_id, tags={"digest": digest, **tags}
         )
@@ -323,6 +337,15 @@ class Registry:
         """Set tags of a version."""
         for key, value in tags.items():
             self._client.set_model_version_tag(version.model, str(version.number), key, value)
+
+    def _show_model(self, run: Run, path: str) -> None:
+        """Name a model among the run's artifacts, for the column Models of MLflow's page."""
+        shown = json.loads(run.data.tags.get(mlflow_tags.MLFLOW_LOGGED_MODELS, "[]"))
+        model = {"run_id": run.info.run_id, "artifact_path": path, "flavors": {"onnx": {}}}
+        model["utc_time_created"] = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
+        self._client.set_tag(
+            run.info.run_id, mlflow_tags.MLFLOW_LOGGED_MODELS, json.dumps([*shown, model])
+        )
 
     def _first(self, model: str, digest: str, made: int) -> Version:
         """Return the first version of a bundle, and delete ours if another was faster.

@@ -127,7 +127,9 @@ def _outcome(steps: Mapping[str, Record]) -> tuple[Outcome, str]:
 def _reasons(steps: Mapping[str, Record]) -> str:
     gate = steps.get("gate")
     reasons = gate.details.get("reasons", []) if gate is not None else []
-    return "; ".join(reasons) or steps["reject"].summary
+    rejected = steps["reject"]
+    told = [rejected.summary] if rejected.details.get("version") or not reasons else []
+    return "; ".join([*reasons, *told])
 
 
 def _problem(record: Record) -> str:

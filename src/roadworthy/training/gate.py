@@ -15,12 +15,23 @@ from roadworthy.training.selection import FAILED_CHECKS
 
 
 @dataclass(frozen=True)
+class Change:
+    """What the candidate and the champion differ in: of what they are made, or a metric."""
+
+    name: str
+    champion: str | float
+    candidate: str | float
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The decision of the gate: every check with its bound and value."""
 
     checks: tuple[Check, ...]
     note: str = ""
     """What it was compared with."""
+    changes: tuple[Change, ...] = ()
+    """What changed since the champion."""
 
     @property
     def passed(self) -> bool:
@@ -65,6 +76,7 @@ class Verdict:
             "note": self.note,
             "reasons": list(self.reasons),
             "checks": checks,
+            "changes": [asdict(change) for change in self.changes],
         }
 
 
@@ -117,7 +129,7 @@ def _parity(found: Agreement) -> Check:
     told = "greatest difference of ONNX and estimator on the hold-out"
     allowed = found.allowed.get(found.worst, 0.0)
     bound = Bound(f"onnx_parity of {found.worst}", "at most", allowed, description=told)
-    return bound.check(found.difference)
+    return bound.check(found.difference, found.extent)
 
 
 def _against(criteria: Criteria, candidate: Scores, champion: Scores) -> list[Check]:

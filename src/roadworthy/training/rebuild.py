@@ -1,11 +1,12 @@
 """Makes the bundle of a commit's data again, with nothing but that commit's code.
 
 ``python -m roadworthy.training.rebuild MODEL RAW TARGET COMMIT DATA_HASH`` prints the digest of the
-bundle.
+bundle. ``ROADWORTHY_CANDIDATE`` names the candidate; without it, the best one is chosen.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from roadworthy.models import contract
 from roadworthy.training.fitting import fit
 
 
-def rebuild(model: str, raw: Path, target: Path, *, commit: str, data_hash: str) -> Bundle:
+def rebuild(
+    model: str, raw: Path, target: Path, *, commit: str, data_hash: str, candidate: str = ""
+) -> Bundle:
     """Write the bundle that the pipeline makes of raw data, and return it."""
     chosen = contract.load(model)
     frame, _ = chosen.prepare(validate(read(chosen, raw), chosen.schema))
     halves = chosen.split(frame)
-    fitted = fit(chosen, halves.train)
+    fitted = fit(chosen, halves.train, candidate=candidate)
     return pack(
         target,
         model=chosen,
@@ -40,7 +43,11 @@ def rebuild(model: str, raw: Path, target: Path, *, commit: str, data_hash: str)
 def main() -> None:
     """Run the command line."""
     model, raw, target, commit, data_hash = sys.argv[1:]
-    made = rebuild(model, Path(raw), Path(target), commit=commit, data_hash=data_hash)
+    # A variable, not an argument: the code of older commits takes no more arguments.
+    candidate = os.environ.get("ROADWORTHY_CANDIDATE", "")
+    made = rebuild(
+        *(model, Path(raw), Path(target)), commit=commit, data_hash=data_hash, candidate=candidate
+    )
     sys.stdout.write(f"{made.digest}\n")
 
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from roadworthy.core.errors import RoadworthyError
-from roadworthy.models.contract import Criteria, Validation
+from roadworthy.models.contract import Candidate, Criteria, Validation
 
 FAILED_CHECKS = "cv_failed_checks"
 """The metric that counts the behavioural checks which a candidate fails on unseen rows."""
 
 
 class NoCandidateError(RoadworthyError):
-    """No candidate has a metric."""
+    """No candidate has a metric, or none has the name."""
+
+
+def named(candidates: Sequence[Candidate], name: str) -> Candidate:
+    """Return the candidate of a name.
+
+    Raises
+    ------
+    NoCandidateError
+        There is none; the error lists those that there are.
+    """
+    known = {candidate.name: candidate for candidate in candidates}
+    if name not in known:
+        raise NoCandidateError(
+            f"There is no candidate {name!r}: name one of {', '.join(known)}, or add it to the "
+            f"model's candidates and commit that."
+        )
+    return known[name]
 
 
 def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:

@@ -44,6 +44,15 @@ def test_in_a_file_no_line_is_cut_or_broken():
     assert shown([[done("train", message)]]).splitlines() == [f"✓ train       2.5 s  {message}"]
 
 
+def test_on_a_terminal_a_running_step_shows_how_far_it_is():
+    stages = ["10 % for 2 s: 4 of 44 requests", "50 % for 3 s: 31 of 62 requests"]
+    states = [[Record("canary", START, summary=stage)] for stage in stages]
+
+    told = shown([*states, [done("canary", "passed")]], terminal=True)
+
+    assert all(f"canary    {stage}" in told for stage in stages)
+
+
 def test_on_a_terminal_a_line_is_cut_and_the_running_step_is_shown():
     states = [[Record("train", START)], [done("train", "word " * 60)]]
 

@@ -5,12 +5,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
-from sklearn.svm import SVR
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.preprocessing import SplineTransformer
 
 from roadworthy.bundles.scoring import Scorer
 from roadworthy.models import fuel
+from roadworthy.models.contract import ExportError
 from roadworthy.models.fuel.estimator import ANSWER, CarFeatures, FuelEstimator
 from roadworthy.models.fuel.table import COLUMNS, OPTIONAL_NUMBERS
 
@@ -83,17 +84,9 @@ def test_equal_estimators_give_the_same_graph_byte_for_byte(fitted, halves, cand
     assert one == other
 
 
-@pytest.mark.parametrize(
-    ("regressor", "remedy"),
-    [
-        (DecisionTreeRegressor(max_depth=2), "give it a graph"),
-        (SVR(kernel="poly"), "use kernel='rbf'"),
-    ],
-)
-def test_a_step_without_a_graph_is_refused_with_what_to_do(halves, regressor, remedy):
-    estimator = FuelEstimator(
-        Pipeline([("features", CarFeatures(COLUMNS)), ("regressor", regressor)])
-    ).fit(halves.train[list(COLUMNS)], halves.train["mpg"])
+def test_a_step_without_a_converter_is_refused_with_its_name(halves):
+    steps = [("features", CarFeatures(COLUMNS)), ("spline", SplineTransformer()), ("last", Ridge())]
+    estimator = FuelEstimator(Pipeline(steps)).fit(halves.train[list(COLUMNS)], halves.train["mpg"])
 
-    with pytest.raises(TypeError, match=remedy):
+    with pytest.raises(ExportError, match=r"The step spline \(SplineTransformer\) cannot"):
         fuel.export(estimator)

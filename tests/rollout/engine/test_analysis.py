@@ -4,6 +4,7 @@ import math
 import random
 from bisect import bisect_left
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -13,11 +14,9 @@ from roadworthy.rollout.engine.analysis import (
     Bounds,
     TrafficStats,
     analyse,
-    chance,
-    quantile,
     read,
-    stability,
 )
+from roadworthy.rollout.engine.sampling import chance, quantile, stability
 
 BOUNDS = Bounds()
 EDGES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, math.inf)
@@ -64,7 +63,8 @@ def test_nothing_that_was_counted_is_nothing_that_is_wrong():
     found = analysed(TrafficStats())
 
     assert found.problem == ""
-    assert [one.name for one in found.metrics] == ["error_rate", "p99_ms", "psi", "difference"]
+    names = [one.name for one in found.metrics]
+    assert names == ["error_rate", "median_ms", "p99_ms", "psi", "difference"]
     assert not any(one.conclusive for one in found.metrics)
     assert all(one.passed and one.value is None for one in found.metrics)
 
@@ -74,8 +74,8 @@ def test_nothing_that_was_counted_is_nothing_that_is_wrong():
     [
         (TrafficStats(requests=1000), 0.0, False),
         (TrafficStats(requests=990, fallbacks={"error": 10}), 0.01, False),
-        (TrafficStats(requests=980, fallbacks={"error": 20}), 0.02, True),
-        (TrafficStats(requests=1000, failures=20), 0.02, True),
+        (TrafficStats(requests=980, fallbacks={"error": 30}), 30 / 1010, True),
+        (TrafficStats(requests=1000, failures=30), 0.03, True),
         (TrafficStats(requests=18, fallbacks={"timeout": 2}), 0.1, False),
         (TrafficStats(requests=2, fallbacks={"timeout": 3}), 0.6, True),
         (TrafficStats(shadow={"error": 3}), 1.0, True),
@@ -100,6 +100,55 @@ def test_a_slow_challenger_is_seen_by_the_champions_times():
     assert found.champion_p99_ms == pytest.approx(2, abs=1)
 
 
+@pytest.mark.parametrize("count", [40, 1000])
+def test_a_model_of_a_tenth_of_a_millisecond_that_takes_three_times_as_long_is_seen(count):
+    edges = [10 ** (n / 10) for n in range(-50, 11)] + [math.inf]
+    chance_of = random.Random(count)
+    champion = [1e-4 * chance_of.lognormvariate(0, 0.3) for _ in range(count)]
+
+    def against(factor):
+        challenger = [factor * 1e-4 * chance_of.lognormvariate(0, 0.3) for _ in range(count)]
+        return analysed(
+            TrafficStats(
+                seconds=histogram(challenger, edges), champion_seconds=histogram(champion, edges)
+            )
+        )
+
+    assert "its median is" in against(3).problem
+    assert against(1).problem == ""
+
+
+def test_one_that_is_three_times_as_slow_in_few_requests_is_inconclusive():
+    found = analysed(timed([0.006] * 19, [0.002] * 1000))
+
+    assert found.problem == ""
+    assert not metric(found, "median_ms").conclusive
+
+
+def test_requests_that_did_not_get_their_turn_are_no_failures():
+    busy = TrafficStats(requests=900, fallbacks={"busy": 100})
+
+    found = analysed(busy)
+
+    assert (metric(found, "error_rate").value, found.problem) == (0, "")
+    # but a version that has no time to answer is not promoted unless its time is known
+    assert found.inconclusive == "it had no time for 100 of 1000 requests"
+    enough = timed([0.002] * 900, [0.002] * 900)
+    known = {"seconds": enough.seconds, "champion_seconds": enough.champion_seconds}
+    assert analysed(replace(busy, **known)).inconclusive == ""
+
+
+@pytest.mark.parametrize(("different", "passes"), [(20, True), (1000, False)])
+def test_answers_to_rows_that_are_sent_again_and_again_are_no_larger_sample(different, passes):
+    # given versions that differ by more than a shift of as many rows as were compared
+    of = ["a"] * 500 + ["b"] * 500
+    now = ["a"] * 300 + ["c"] * 200 + ["b"] * 500
+    found = replace(labelled(of, now), effective_rows=different)
+
+    assert (analysed(found).problem == "") == passes
+    assert metric(analysed(found), "psi").conclusive != passes
+
+
 def test_two_hiccups_and_few_requests_are_not_slow():
     assert analysed(timed([0.002] * 60 + [0.4] * 2, [0.002] * 1000)).problem == ""
     few = analysed(timed([0.4] * 19, [0.002] * 1000))
@@ -112,7 +161,7 @@ def test_a_biased_challenger_is_seen():
 
     found = analysed(pair(champion, [1.4 * value for value in champion]))
 
-    assert "its mpg differs from the champion's by 40.0%" in found.problem
+    assert "its field mpg differs from the champion's by 40.0%" in found.problem
     assert "stability index" in found.problem
 
 
@@ -137,9 +186,9 @@ def test_a_challenger_that_labels_otherwise_is_seen_and_told_in_words():
     assert agreeing.problem == ""
     assert metric(agreeing, "difference").value == metric(agreeing, "psi").value == 0
     assert swapped.problem == (
-        "its fate differs from the champion's in 100.0% of the answers, 25.0% is allowed"
+        "its field fate differs from the champion's in 100.0% of the answers, 25.0% is allowed"
     )
-    assert "the distribution of its fate" in shifted.problem
+    assert "the distribution of its field fate" in shifted.problem
     assert metric(shifted, "difference").value == 0.5
 
 
@@ -240,11 +289,9 @@ roadworthy_fallbacks_total{model="fuel",version="4",reason="timeout"} 2.0
 # TYPE roadworthy_shadow counter
 roadworthy_shadow_total{model="fuel",challenger="4",outcome="compared"} 50.0
 roadworthy_shadow_total{model="fuel",challenger="5",outcome="compared"} 9.0
-# TYPE roadworthy_request_seconds histogram
-roadworthy_request_seconds_bucket{model="fuel",version="4",le="0.1"} 7.0
-roadworthy_request_seconds_bucket{model="fuel",version="4",le="+Inf"} 8.0
-roadworthy_request_seconds_count{model="fuel",version="4"} 8.0
-roadworthy_request_seconds_sum{model="fuel",version="4"} 1.0
+# TYPE roadworthy_model_seconds histogram
+roadworthy_model_seconds_bucket{model="fuel",version="4",le="0.1"} 7.0
+roadworthy_model_seconds_bucket{model="fuel",version="4",le="+Inf"} 8.0
 # TYPE roadworthy_shadow_difference histogram
 roadworthy_shadow_difference_bucket{model="fuel",challenger="4",output="mpg",le="+Inf"} 50.0
 roadworthy_shadow_difference_count{model="fuel",challenger="4",output="mpg"} 50.0

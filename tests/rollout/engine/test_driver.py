@@ -32,6 +32,7 @@ class Place:
     metrics_source: str = "Prometheus"
     metrics_remedy: str = ""
     looks: int = 0
+    unmeasured: str = ""
 
     def check(self, strategy):
         """Take any."""
@@ -47,6 +48,9 @@ class Place:
 
     def verify(self, rollout, golden):
         return self.golden.pop(0) if self.golden else GOOD
+
+    def metrics_problem(self, rollout):
+        return self.unmeasured
 
     def observe(self, rollout):
         self.looks += 1
@@ -87,9 +91,9 @@ def held(settings):
     )
 
 
-def drive(held, place):
+def drive(held, place, **more):
     golden = Golden([], [])
-    return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep)
+    return Driver(held, place, golden, clock=lambda: place.now, sleep=place.sleep, **more)
 
 
 def say(held, verb):
@@ -104,14 +108,41 @@ def written(held):
 
 def test_with_clients_every_stage_takes_its_time(held, place):
     place.count = TrafficStats(requests=2, champion_requests=8, shadow={"compared": 9})
+    shown = []
 
-    found = drive(held, place).verify()
+    def tell(progress):
+        shown.append((written(held).live.progress, progress))
 
+    found = drive(held, place, tell=tell).verify()
+
+    assert {before for before, _ in shown} == {now for _, now in shown}
+    assert {now.partition(" % for ")[0] for _, now in shown} == {"0", "10", "50", "100"}
+    assert "82 of 410 requests, error_rate 0 of 0.01" in shown[-1][0]
     assert (found.state, found.weight, found.left) == ("shifting", 100, ())
+    assert found.live is None
     assert place.done == [0, 10, 50, 100]
     assert all(10 <= stage.seconds < 11 for stage in found.stages)
     assert all(stage.requests == pytest.approx(100, abs=5) for stage in found.stages)
     assert written(held) == found
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_metrics_out_of_reach_are_told_before_the_first_stage_or_end_the_rollout(
+    held, place, required
+):
+    place.unmeasured = "The metrics of version 2 cannot be read."
+    place.total = TrafficStats(unavailable=True)
+    held.settings = held.settings.model_copy(update={"require_metrics": required})
+
+    found = drive(held, place).verify()
+
+    if required:
+        assert (place.done, found.state) == (["roll back"], "rolled back")
+        assert "(ROADWORTHY_REQUIRE_METRICS): The metrics of version 2" in found.problem
+    else:
+        assert place.done == [0, 10, 50, 100]
+        assert written(held).metrics_problem == place.unmeasured
+        assert "requests not counted" in str(found.stages[0])
 
 
 def test_without_clients_all_stages_are_left_soon(held, place):

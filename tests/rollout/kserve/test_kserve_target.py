@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from kubernetes import config
-from kubernetes.client import ApiClient, CoreV1Api
+from kubernetes.client import ApiClient, AutoscalingV1Api, CoreV1Api
 
 from roadworthy.bundles import stores
 from roadworthy.bundles.bundle import Golden
@@ -24,6 +24,7 @@ from roadworthy.rollout.engine.state import RefusedError, RolledBackError, Rollo
 from roadworthy.rollout.kserve.cluster import Cluster, ClusterError
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings
 from roadworthy.rollout.kserve.kserve_target import KServeTarget
+from roadworthy.rollout.kserve.serving_runtime import APPLIED_AT
 from roadworthy.tracking.registry import Registry
 from tests.rollout import strictly
 from tests.rollout.controller import MODEL, Controller, Gateway, Servers, configure
@@ -683,6 +684,34 @@ def test_another_serving_image_comes_with_the_next_version_and_goes_with_it(make
     assert {image for version, image in place.controller.images if version == 2} == {
         "roadworthy/serving:none"
     }
+
+
+def test_what_a_version_leaves_is_cleaned_up_with_it(make):
+    # given a copy of the ServingRuntime that a version used long ago, and one of somebody's own
+    place = make("Standard")
+    path = _runtimes(place.kserve.namespace)
+    first = place.live["spec"]["predictor"]["model"]["runtime"]
+    place.use_image("roadworthy/serving:long-ago")
+    place.back(place.stage())
+    long_ago = {"metadata": {"annotations": {APPLIED_AT: AT}}}
+    copies = {one["metadata"]["name"] for one in place.controller.ask("GET", path)["items"]}
+    for name in copies:
+        place.controller.ask("PATCH", f"{path}/{name}", long_ago)
+    place.use_image("roadworthy/serving:new")
+
+    # when the next version is promoted
+    rollout = place.weight(place.stage(), 100)
+    place.target.promote(replace(rollout, state="promoted", weight=0))
+
+    # then what serves is kept, and what a rollback returns to, and nothing else that is ours
+    place.check(3)
+    now = place.live["spec"]["predictor"]["model"]["runtime"]
+    left = {one["metadata"]["name"] for one in place.controller.ask("GET", path)["items"]}
+    assert left == {place.kserve.runtime, first, now}
+    assert len(copies) == 3
+    scalers = AutoscalingV1Api(place.api)
+    found = scalers.list_namespaced_horizontal_pod_autoscaler(place.kserve.namespace).items
+    assert [one.metadata.name for one in found] == ["fuel-v3-predictor"]
 
 
 def test_a_version_whose_revision_is_gone_is_made_anew(make, mode, packed):

@@ -30,7 +30,7 @@ def requests(pod, version, status, value):
 
 
 def seconds(pod, version, edge, value):
-    labels = {"__name__": "roadworthy_request_seconds_bucket", "pod": pod, "model": "fuel"}
+    labels = {"__name__": "roadworthy_model_seconds_bucket", "pod": pod, "model": "fuel"}
     return labels | {"version": str(version), "le": edge}, value
 
 
@@ -98,7 +98,7 @@ def test_what_does_not_tell_is_none(answer, httpserver_of):
 
 @pytest.mark.parametrize("path", ["", "http://ada:secret@127.0.0.1:1", "nothing", "http://["])
 def test_what_is_no_prometheus_is_refused_in_a_sentence_without_its_address(path, httpserver_of):
-    with pytest.raises(MetricsError, match="unset it to roll out without metrics") as caught:
+    with pytest.raises(MetricsError, match="unset it to read the pods") as caught:
         check(path or httpserver_of("a page"))
 
     assert "secret" not in str(caught.value)

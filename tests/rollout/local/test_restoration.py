@@ -5,11 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from roadworthy.bundles import bundle, releases
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.rollout.engine import lease
-from roadworthy.rollout.local import local_target, placement
+from roadworthy.rollout.local import local_target, placement, restoration
 from roadworthy.rollout.local.local_records import LocalRecords
 from roadworthy.rollout.local.restoration import restore
 from roadworthy.routing import routes
@@ -74,6 +75,28 @@ def test_a_routing_file_that_was_deleted_or_damaged_is_written_anew(released, pa
 
     shutil.rmtree(released.bundles)
     assert list(restore(released)) == told
+
+
+@pytest.mark.parametrize("by", ["the server's start", "a rollout"])
+def test_what_a_run_writes_while_a_champion_is_fetched_stays(released, simple, monkeypatch, by):
+    # given a lost routing file, which a run writes while its champion is fetched
+    written = Routing("fuel", champion=placement.place(released, simple, 7))
+    module = restoration if by == "the server's start" else local_target
+
+    def placed(settings, version):
+        with FileLock(released.routing / ".fuel.lock", timeout=0):  # nobody holds it meanwhile
+            routes.write(released.routing, written)
+        return placement.placed(settings, version)
+
+    released.routing.mkdir(parents=True, exist_ok=True)
+    monkeypatch.setattr(module, "placed", placed)
+    # when it is put back
+    if by == "a rollout":
+        local_target.LocalTarget(released).roll_back(begin(released).rollout.back("it was bad"))
+    else:
+        assert list(restore(released)) == []
+    # then what the run wrote stays
+    assert routes.read(released.routing, "fuel") == written
 
 
 def test_a_rollout_comes_back_with_its_split(released, simple):

@@ -53,6 +53,14 @@ def test_all_but_liveness_and_readiness_need_the_token(guarded):
     assert guarded.post(PREDICT, json={"instances": [CAR]}).status_code == 401
 
 
+def test_a_port_of_its_own_has_the_metrics_without_the_token_and_nothing_else(guarded):
+    with httpx.Client(base_url=f"http://127.0.0.1:{guarded.metrics_port}", trust_env=False) as port:
+        assert "roadworthy_requests" in port.get("/metrics").text
+        for path in (*OPEN, "/", "/v2/models/fuel", "/metrics/"):
+            assert port.get(path).status_code == 404, path
+        assert port.post(PREDICT, json={"instances": [CAR]}).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("header", "expected"),
     [
@@ -280,15 +288,21 @@ def test_a_second_signal_stops_it_at_once(start, bundles, eventually):
     assert server.stop(signal.SIGTERM) == 0
 
 
-@pytest.mark.parametrize("sent", [b"", b"P"], ids=["idle", "slow"])
-def test_more_connections_than_files_lock_nobody_out(requires, command, bundles, tmp_path, sent):
+@pytest.mark.parametrize(
+    ("protocol", "sent"), [("http", b""), ("http", b"P"), ("grpc", b"")], ids=str
+)
+def test_more_connections_than_files_lock_nobody_out(
+    requires, command, bundles, tmp_path, free_port, protocol, sent
+):
     # given a server that may open 256 files
     program = requires.program("prlimit", "apt-get install util-linux")
     log = (tmp_path / "log").open("w+")
+    grpc_port = free_port()
     process = subprocess.Popen(
         [
             *(program, "--nofile=256:256"),
             *(*command, "--bundle", bundles[0].path, "--version", "1", "--port", "0"),
+            *("--grpc-port", str(grpc_port)),
         ],
         stdout=subprocess.PIPE,
         stderr=log,
@@ -301,8 +315,9 @@ def test_more_connections_than_files_lock_nobody_out(requires, command, bundles,
         assert busy.post(PREDICT, json={"instances": [CAR]}).status_code == 200
 
         # when clients open 400 connections and send no whole request
+        address = (url.host, url.port if protocol == "http" else grpc_port)
         for _ in range(400):
-            opened = stack.enter_context(socket.create_connection((url.host, url.port), timeout=10))
+            opened = stack.enter_context(socket.create_connection(address, timeout=10))
             with contextlib.suppress(ConnectionError):
                 opened.sendall(sent)
 

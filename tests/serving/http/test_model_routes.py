@@ -430,6 +430,6 @@ def test_an_answer_of_the_first_protocol_is_an_object_for_each_row(names, rows, 
         name: np.array(data.draw(st.lists(number, min_size=rows, max_size=rows))) for name in names
     }
 
-    written = protocol.answer_v1(answers)
+    written = protocol.answer_v1(answers).content
 
     assert orjson.loads(written) == {"predictions": records(answers)}

@@ -83,7 +83,7 @@ def test_compared_answers_are_observed_and_so_is_their_difference(one, loaded):
     metrics = Metrics(ModelStore())
 
     theirs, ours = answers(one, 20.0, 40.0, 0.0, 0.0), answers(one, 22.0, 40.0, 0.0, 1.0)
-    metrics.compared(one, theirs=theirs, ours=ours)
+    metrics.compared(one, {}, theirs=theirs, ours=ours)
     metrics.not_compared(one, "timeout")
 
     figures = read(metrics)
@@ -103,7 +103,7 @@ def test_a_tolerance_of_the_model_makes_a_difference_from_zero_finite(one):
     metrics = Metrics(ModelStore())
 
     metrics.compared(
-        replace(one, manifest=manifest), theirs=answers(one, 0.0), ours=answers(one, 0.5)
+        replace(one, manifest=manifest), {}, theirs=answers(one, 0.0), ours=answers(one, 0.5)
     )
 
     figures = read(metrics)
@@ -121,7 +121,7 @@ def test_labels_and_booleans_are_counted_by_label_and_lists_by_element(one, monk
     metrics = Metrics(ModelStore())
 
     answer(metrics, [Observation(one, "v1", 200, 0.1, found) for found in (theirs, ours)])
-    metrics.compared(one, theirs=theirs, ours=ours)
+    metrics.compared(one, {}, theirs=theirs, ours=ours)
 
     figures = read(metrics)
     labels = figures["roadworthy_prediction_labels_total"]

@@ -69,7 +69,7 @@ def test_a_bundle_that_answers_otherwise_than_when_trained_is_refused(bundles, r
     golden = json.loads((bundles[0].path / bundle.GOLDEN).read_bytes())
     golden["answers"][3]["mpg"] *= 1.0001
 
-    with pytest.raises(BundleError, match="golden batch as when it was trained: mpg differs by"):
+    with pytest.raises(BundleError, match="as when it was trained: the field mpg differs by"):
         load("fuel", release(1, remade({bundle.GOLDEN: bundle.encode(golden)})))
 
 

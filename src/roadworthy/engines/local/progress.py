@@ -38,7 +38,8 @@ def follow(console: Console, states: Iterable[Sequence[Record]]) -> list[Record]
                     shown.add(record.step)
                     _print(console, record)
             running = [record for record in records if not record.ended]
-            live.update(Group(*(_spinner(record, spinners) for record in running)))
+            lines = Group(*(_spinner(record, spinners) for record in running))
+            live.update(lines, refresh=True)
     return records
 
 
@@ -64,6 +65,6 @@ def _line(record: Record) -> Text:
 
 
 def _spinner(record: Record, spinners: dict[str, Spinner]) -> Any:
-    return spinners.setdefault(
-        record.step, Spinner("dots", Text(f" {record.step:<{_NAME_WIDTH}} running"))
-    )
+    spinner = spinners.setdefault(record.step, Spinner("dots"))
+    spinner.update(text=Text(f" {record.step:<{_NAME_WIDTH}} {record.summary or 'running'}"))
+    return spinner

@@ -108,6 +108,7 @@ def start(
     trigger: str,
     force: bool,
     strategy: Strategy = "canary",
+    candidate: str = "",
 ) -> Iterator[Run]:
     """Start a run of the clone that a directory is in; it is stopped when the block ends.
 
@@ -141,7 +142,7 @@ def start(
             name, model, trigger, target, clone.commit, clone.changes, settings, None, warnings
         )
         started.log.touch()
-        if not force and (source := _released(settings, clone, model)) is not None:
+        if not (force or candidate) and (source := _released(settings, clone, model)) is not None:
             with records.step(settings.records, name, "checkout") as record:
                 record.summary, record.details = str(source), asdict(source)
             yield started
@@ -153,6 +154,7 @@ def start(
         environment = _environment(steps, code) | {"TMPDIR": str(target / "tmp")}
         arguments = {"commit": clone.commit, "trigger": trigger, "force": force}
         arguments |= {"strategy": strategy} if strategy != "canary" else {}
+        arguments |= {"candidate": candidate} if candidate else {}
         command: list[str | Path] = [package, target / "artifacts", json.dumps(arguments)]
         with started.log.open("wb") as log:
             process = subprocess.Popen(

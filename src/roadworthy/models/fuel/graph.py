@@ -28,7 +28,8 @@ from roadworthy.models.fuel.estimator import (
 from roadworthy.models.fuel.request import Answer, Request
 from roadworthy.models.fuel.table import OPTIONAL_NUMBERS, ORIGINS, REQUIRED
 from roadworthy.models.fuel.units import L_PER_100KM_TIMES_MPG
-from roadworthy.models.onnx_graph import Graph, add_step
+from roadworthy.models.onnx_export import add_estimator
+from roadworthy.models.onnx_graph import Graph
 
 # What is logged comes first, so that one operator takes all logarithms. A few operators on all
 # columns at once take two thirds of the time of an operator for each column.
@@ -43,15 +44,13 @@ def export(estimator: FuelEstimator) -> onnx.ModelProto:
 
     Raises
     ------
-    TypeError
-        The estimator has a step for which there is no graph.
+    ExportError
+        The estimator has a step for which there is no converter.
     """
     graph = Graph()
     inputs = _inputs(graph)
-    steps = [step for _, step in estimator.point_.steps]
-    value = _features(graph, steps[0], inputs)
-    for step in steps[1:]:
-        value = add_step(graph, step, value)
+    value = _features(graph, estimator.point_[0], inputs)
+    value = add_estimator(graph, estimator.point_[1:], value)
     half = _half_width(graph, estimator, inputs)
     _answer(graph, centre=graph.add("Squeeze", value, graph.integers(1)), half=half)
     return graph.model("fuel", Request, Answer)

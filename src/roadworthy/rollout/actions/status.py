@@ -58,6 +58,7 @@ class ModelStatus:
             "weight": f"{now.weight} %" if now.challenger else "",
             "ready": "yes" if now.ready else "no",
             "rollout": self._rollout(),
+            "stage": self.rollout.live.progress if self.rollout and self.rollout.live else "",
             "problem": now.problem,
         }
 
@@ -66,8 +67,12 @@ class ModelStatus:
         rollout = self.rollout
         under_way = None
         if rollout is not None:
-            kept = ("version", "state", "weight", "paused", "strategy", "owner", "started")
+            kept = (
+                *("version", "state", "weight", "paused", "strategy", "owner", "started"),
+                "metrics_problem",
+            )
             under_way = {name: getattr(rollout, name) for name in kept} | {"alive": self.alive}
+            under_way["live"] = None if rollout.live is None else asdict(rollout.live)
         found: dict[str, Any] = with_former_names(asdict(self.status) | {"rollout": under_way})
         return found
 
@@ -75,7 +80,9 @@ class ModelStatus:
         if self.rollout is None:
             return "none"
         dead = "" if self.alive else ", which is dead"
-        return f"{self.rollout}, by {self.rollout.owner}{dead}"
+        metrics = self.rollout.metrics_problem
+        blind = f"; only golden batches are analysed: {metrics}" if metrics else ""
+        return f"{self.rollout}, by {self.rollout.owner}{dead}{blind}"
 
 
 def statuses(settings: Settings, model: str = "") -> list[ModelStatus]:

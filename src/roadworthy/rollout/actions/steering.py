@@ -73,9 +73,15 @@ def start(
     Raises
     ------
     RolloutError
-        It is deployed already, another rollout is under way, or it cannot be staged.
+        It is deployed already, the gate refused it, another rollout is under way, or it cannot be
+        staged.
     """
     version = registry.version(model, number)
+    if version.tags.get("gate") == "failed":
+        raise RolloutError(
+            f"The gate refused version {number} of {model} ({version.tags.get('gate_reasons')}): "
+            f"it is not deployed. Choose another one of those that `roadworthy models` lists."
+        )
     if "champion" in version.aliases and target.records.read(model).champion in (0, number):
         raise RolloutError(f"Version {number} of {model} answers already: there is nothing to do.")
     owner = f"`roadworthy rollout start` of {settings.actor}"

@@ -1,35 +1,33 @@
 """Canary analysis: whether a challenger does well enough on live traffic. Pure functions.
 
-Two allowances for noise keep a good challenger from being rolled back by chance. One or two errors
-or slow responses may come from the machine, so a rate counts only from ``MINIMUM_FAILURES`` on. And
-two distributions of few rows differ by chance, so what chance explains is added to the limit of the
-stability index.
+A good challenger is not rolled back by chance or for what the server does. Latency is the models'
+own time on the CPU. A metric fails only where chance, in a sample of that size, does not explain
+that it exceeds its limit. The sample of compared answers is of the different rows, as a row that
+is sent again tells nothing new. A metric with too little evidence for either result is inconclusive
+and fails nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from roadworthy.rollout.engine import sampling
+from roadworthy.rollout.engine.sampling import Histogram
 from roadworthy.rollout.engine.state import MetricResult
 
 MINIMUM_FAILURES = 3
-"""Fewer errors, or slow responses, do not fail an analysis."""
+"""Fewer errors do not fail an analysis."""
 SMALLEST_DIFFERENCE = 0.05
 """Answers with a smaller mean difference count as equal, wherever the edges of the bins are."""
-_QUANTILE = 0.99
-_SURE = 0.999
-_NORMAL_999 = 3.09
-"""The 99.9 % quantile of the normal distribution."""
+_QUANTILES = {"median_ms": ("median", 0.5), "p99_ms": ("99th percentile", 0.99)}
+_REASONS = ("error", "timeout", "breaker")
+"""The failures of a challenger. A request that did not get its turn is none."""
 
-_REASONS = ("error", "timeout", "busy", "breaker")
-
-Histogram = Mapping[float, float]
-"""The number of values up to each edge; the last edge is infinite."""
 Labels = Mapping[str, float]
 """The number of answers with each label."""
 Sample = tuple[str, Mapping[str, str], float]
@@ -45,18 +43,19 @@ class Bounds:
     max_error_rate
         The greatest fraction of its requests that may fail.
     max_p99_ratio, p99_allowance_ms
-        Its 99th percentile may be the champion's times the ratio, plus the allowance.
+        The median and the 99th percentile of its model time may be the champion's times the ratio,
+        plus the allowance.
     max_psi
         The greatest population stability index of its predictions against the champion's.
     max_difference
         The greatest mean relative difference from the champion's prediction of the same row.
     min_requests
-        With fewer requests, or rows, only errors are analysed.
+        With fewer requests, or rows, a metric is inconclusive; errors are analysed.
     """
 
     max_error_rate: float = 0.01
     max_p99_ratio: float = 2.0
-    p99_allowance_ms: float = 50.0
+    p99_allowance_ms: float = 0.005
     max_psi: float = 0.25
     max_difference: float = 0.25
     min_requests: int = 20
@@ -77,7 +76,7 @@ class TrafficStats:
     shadow
         The number of shadow comparisons, by outcome.
     seconds, champion_seconds
-        The histograms of the response times.
+        The histograms of the models' own times for requests that either could have got.
     predictions, champion_predictions
         For each output the histograms of both versions' answers to the same rows.
     labels, champion_labels
@@ -85,6 +84,11 @@ class TrafficStats:
     differences
         For each output the sum of the relative differences, and the number of rows. The difference
         of two labels is 0 or 1.
+    difference_bins
+        For each output the histogram of the differences.
+    effective_rows
+        The number of different rows that tell as much as those that both versions answered since
+        the challenger was loaded; None where it is not known.
     unavailable
         Whether no metrics are collected, so that nothing is known about the clients' requests.
     reads, champion_reads
@@ -104,6 +108,8 @@ class TrafficStats:
     labels: Mapping[str, Labels] = field(default_factory=dict)
     champion_labels: Mapping[str, Labels] = field(default_factory=dict)
     differences: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    difference_bins: Mapping[str, Histogram] = field(default_factory=dict)
+    effective_rows: float | None = None
     unavailable: bool = False
     reads: int | None = None
     champion_reads: int | None = None
@@ -131,12 +137,15 @@ class TrafficStats:
     def plus(self, more: TrafficStats) -> TrafficStats:
         """Return the traffic of this interval and of a later one together."""
         names = [one.name for one in fields(self)]
-        return TrafficStats(**{n: _added(getattr(self, n), getattr(more, n)) for n in names})
+        added = TrafficStats(**{n: _added(getattr(self, n), getattr(more, n)) for n in names})
+        known = self.effective_rows if more.effective_rows is None else more.effective_rows
+        return replace(added, effective_rows=known)
 
     def since(self, before: TrafficStats) -> TrafficStats:
         """Return the traffic since an earlier reading; all of it where the server was restarted."""
         names = [one.name for one in fields(self)]
-        return TrafficStats(**{n: _grown(getattr(self, n), getattr(before, n)) for n in names})
+        grown = TrafficStats(**{n: _grown(getattr(self, n), getattr(before, n)) for n in names})
+        return replace(grown, effective_rows=self.effective_rows)
 
 
 @dataclass(frozen=True)
@@ -198,7 +207,7 @@ def _paths(
             yield (f"{whose}requests",)
             if not whose and labels.get("status", "").startswith("5"):
                 yield ("failures",)
-        elif kind == "request_seconds_bucket":
+        elif kind == "model_seconds_bucket":
             yield (f"{whose}seconds", float(labels["le"]))
         elif kind == "fallbacks_total" and not whose:
             yield ("fallbacks", labels.get("reason", ""))
@@ -210,6 +219,10 @@ def _paths(
             yield (f"{whose}predictions", output, float(labels["le"]))
         elif kind == "shadow_labels_total":
             yield (f"{whose}labels", output, labels.get("label", ""))
+        elif kind == "shadow_effective_rows":
+            yield ("effective_rows",)
+        elif kind == "shadow_difference_bucket":
+            yield ("difference_bins", output, float(labels["le"]))
         elif kind in ("shadow_difference_sum", "shadow_difference_count"):
             yield ("differences", output, kind.rpartition("_")[2])
 
@@ -222,93 +235,37 @@ def analyse(stage: TrafficStats, rollout: TrafficStats, bounds: Bounds) -> Analy
     stage
         The traffic of the stage.
     rollout
-        The traffic since the rollout began. The champion's response times are taken from it, as the
-        champion has few or no requests in the last stages, and so are both versions' predictions,
-        of which there cannot be too many.
+        The traffic since the rollout began. The times are taken from it where either version had
+        few requests in the stage, as the champion has in the last one, and so are both versions'
+        predictions, of which there cannot be too many.
     """
-    champion = quantile(rollout.champion_seconds, _QUANTILE)
     failed = _errors(stage, bounds)
     # A request that hangs is counted only after its timeout: so all stages are also taken together.
     failed = failed if failed[1] else _errors(rollout, bounds, otherwise=failed[0])
-    found = [
-        failed,
-        _latency(_timed(stage, rollout, bounds).seconds, champion, bounds),
-        *_predictions(rollout, bounds),
-    ]
+    times = [_latency(_timed(stage, rollout, bounds), bounds, name) for name in _QUANTILES]
+    found = [failed, *times, *_predictions(rollout, bounds)]
     problems = [problem for _, problem in found if problem]
+    champion = sampling.quantile(rollout.champion_seconds, _QUANTILES["p99_ms"][1])
     told = None if champion is None else champion * 1000
     metrics = tuple(metric for metric, _ in found)
-    return Analysis(metrics, told, "; ".join(problems), _inconclusive(rollout, bounds))
+    slow = all(metric.conclusive for metric, _ in times[:1])
+    return Analysis(
+        metrics, told, "; ".join(problems), _inconclusive(rollout, bounds, is_timed=slow)
+    )
 
 
-def quantile(histogram: Histogram, fraction: float) -> float | None:
-    """Return a quantile, interpolated in its bucket; None for an empty histogram.
-
-    Beyond the last finite edge it is that edge, as more is not known.
-    """
-    edges = sorted(histogram)
-    total = histogram[edges[-1]] if edges else 0
-    if not total:
-        return None
-    wanted, below, low = fraction * total, 0.0, 0.0
-    for edge in edges:
-        if histogram[edge] >= wanted:
-            if math.isinf(edge):
-                return low
-            inside = histogram[edge] - below
-            return low + (edge - low) * ((wanted - below) / inside if inside else 1)
-        below, low = histogram[edge], edge
-    return low
-
-
-def above(histogram: Histogram, limit: float) -> float:
-    """Return the number of values greater than a limit, interpolated in its bucket."""
-    edges = sorted(histogram)
-    if not edges:
-        return 0
-    total, below, low = histogram[edges[-1]], 0.0, 0.0
-    for edge in edges:
-        if edge > limit:
-            part = 0.0 if math.isinf(edge) else (limit - low) / (edge - low)
-            return total - below - part * (histogram[edge] - below)
-        below, low = histogram[edge], edge
-    return 0
-
-
-def stability(expected: Sequence[float], found: Sequence[float]) -> float:
-    """Return the population stability index of two histograms with the same bins.
-
-    Half a value is added to each bin, so that an empty bin does not make it infinite. It is 0 for
-    equal histograms; above 0.25 it is by convention a significant shift.
-    """
-    bins = len(expected)
-    if not bins:
-        return 0
-    all_expected, all_found = sum(expected) + bins / 2, sum(found) + bins / 2
-    total = 0.0
-    for one, other in zip(expected, found, strict=True):
-        was, now = (one + 0.5) / all_expected, (other + 0.5) / all_found
-        total += (now - was) * math.log(now / was)
-    return total
-
-
-def chance(bins: int, rows: float) -> float:
-    """Return the stability index that two equal distributions exceed once in a thousand times.
-
-    For two samples of one distribution, half the rows times the index is about chi-squared.
-    """
-    freedom = bins - 1
-    if freedom < 1 or not rows:
-        return 0
-    # Wilson and Hilferty's approximation of the quantile of chi-squared
-    part = 2 / (9 * freedom)
-    return 2 * freedom * (1 - part + _NORMAL_999 * math.sqrt(part)) ** 3 / rows
-
-
-def _inconclusive(stats: TrafficStats, bounds: Bounds) -> str:
+def _inconclusive(stats: TrafficStats, bounds: Bounds, *, is_timed: bool) -> str:
     rate, failed, of = _worst_rate(stats)
-    few = rate is not None and rate > bounds.max_error_rate and of < bounds.min_requests
-    return f"it failed {failed:.0f} of {of:.0f} requests, and no more came" if few else ""
+    if rate is not None and rate > bounds.max_error_rate:
+        if of < bounds.min_requests:
+            return f"it failed {failed:.0f} of {of:.0f} requests, and no more came"
+        if failed >= MINIMUM_FAILURES:
+            limit = f"{bounds.max_error_rate:.2%}"
+            return f"it failed {failed:.0f} of {of:.0f} requests, {limit} is allowed"
+    busy = stats.fallbacks.get("busy", 0)
+    if busy >= bounds.min_requests and not is_timed:
+        return f"it had no time for {busy:.0f} of {stats.asked} requests"
+    return ""
 
 
 def _worst_rate(stats: TrafficStats) -> tuple[float | None, float, float]:
@@ -322,21 +279,6 @@ def _worst_rate(stats: TrafficStats) -> tuple[float | None, float, float]:
     return max(found, default=(None, 0.0, 0.0), key=lambda one: one[0] or 0)
 
 
-def by_chance(expected: float) -> int:
-    """Return the number of rare events that chance exceeds once in a thousand times.
-
-    Their number is about Poisson distributed. So one slow request of a hundred does not fail the
-    99th percentile.
-    """
-    term = total = math.exp(-expected)
-    count = 0
-    while total < _SURE:
-        count += 1
-        term *= expected / count
-        total += term
-    return count
-
-
 def _errors(
     stage: TrafficStats, bounds: Bounds, otherwise: MetricResult | None = None
 ) -> tuple[MetricResult, str]:
@@ -346,7 +288,8 @@ def _errors(
     """
     rate, failed, of = _worst_rate(stage)
     limit = bounds.max_error_rate
-    passed = rate is None or rate <= limit or failed < MINIMUM_FAILURES
+    least = max(MINIMUM_FAILURES - 1, sampling.chance_range(of, limit)[1])
+    passed = rate is None or rate <= limit or failed <= least
     reasons = {**stage.fallbacks}
     for name in ("error", "timeout"):
         reasons[name] = reasons.get(name, 0) + stage.shadow.get(name, 0)
@@ -356,68 +299,84 @@ def _errors(
         if passed or rate is None
         else f"it failed {failed:.0f} of {of:.0f} requests ({kinds}), {limit:.2%} is allowed"
     )
-    enough = of >= bounds.min_requests or failed >= MINIMUM_FAILURES
-    result = MetricResult("error_rate", rate, limit, rate is not None and enough, passed)
+    conclusive = not passed or (of >= bounds.min_requests and (rate or 0) <= limit)
+    result = MetricResult("error_rate", rate, limit, conclusive, passed)
     return (otherwise if passed and otherwise is not None else result), problem
 
 
 def _timed(stage: TrafficStats, rollout: TrafficStats, bounds: Bounds) -> TrafficStats:
-    """Return the stage, or the whole rollout where the stage had too few requests."""
-    asked = max(stage.seconds.values(), default=0)
-    return stage if asked >= bounds.min_requests else rollout
+    """Return the stage, or the whole rollout where either version had too few requests in it."""
+    fewest = min(sampling.total(stage.seconds), sampling.total(stage.champion_seconds))
+    return stage if fewest >= bounds.min_requests else rollout
 
 
-def _latency(
-    seconds: Histogram, champion: float | None, bounds: Bounds
-) -> tuple[MetricResult, str]:
-    """Analyse its response times: the 99th percentile exceeds a limit if more than 1 % do."""
-    found = quantile(seconds, _QUANTILE)
-    limit = (champion or 0) * bounds.max_p99_ratio + bounds.p99_allowance_ms / 1000
+def _latency(stats: TrafficStats, bounds: Bounds, name: str) -> tuple[MetricResult, str]:
+    """Analyse a quantile of its model time against the champion's."""
+    words, fraction = _QUANTILES[name]
+    ratio, allowance = bounds.max_p99_ratio, bounds.p99_allowance_ms / 1000
+    both = (stats.seconds, stats.champion_seconds)
+    found, champion = (sampling.quantile(one, fraction) for one in both)
+    limit = ratio * (champion or 0) + allowance
     value = None if found is None else found * 1000
-    count = max(seconds.values(), default=0)
-    conclusive = champion is not None and count >= bounds.min_requests
-    slow = above(seconds, limit)
-    allowed = max(MINIMUM_FAILURES - 1, by_chance((1 - _QUANTILE) * count))
-    passed = not conclusive or slow <= allowed
-    problem = (
-        ""
-        if passed or found is None or champion is None
-        else f"its 99th percentile is {found * 1000:.3g} ms, the champion's "
-        f"{champion * 1000:.3g} ms, {limit * 1000:.3g} ms is allowed"
-    )
-    return MetricResult("p99_ms", value, limit * 1000, conclusive, passed), problem
+    if found is None or champion is None or min(map(sampling.total, both)) < bounds.min_requests:
+        return MetricResult(name, value, limit * 1000, conclusive=False), ""
+    if sampling.is_slower(*both, fraction, ratio, allowance):
+        problem = (
+            f"its {words} is {found * 1000:.3g} ms, the champion's {champion * 1000:.3g} ms, "
+            f"{limit * 1000:.3g} ms is allowed"
+        )
+        return MetricResult(name, value, limit * 1000, passed=False), problem
+    (_, most), (least, _) = (sampling.interval(one, fraction) for one in both)
+    return MetricResult(name, value, limit * 1000, most <= ratio * least + allowance), ""
 
 
 def _predictions(stats: TrafficStats, bounds: Bounds) -> list[tuple[MetricResult, str]]:
     """Analyse its predictions against the champion's of the same rows, for the worst output."""
-    means = {name: total / rows for name, (total, rows) in stats.differences.items() if rows}
-    conclusive = stats.compared >= bounds.min_requests
+    limit = bounds.max_difference
+    means = {name: sums / rows for name, (sums, rows) in stats.differences.items() if rows}
+    enough = stats.compared >= bounds.min_requests
     worst = max(means, default="", key=lambda name: (math.isnan(means[name]), means[name]))
     mean = means.get(worst)
-    number = mean is None or math.isfinite(mean)
-    passed = mean is None or (number and (not conclusive or mean <= bounds.max_difference))
+    shift = _shift(stats, bounds, mean or 0.0, enough=enough)
+    if mean is None:
+        return [shift, (MetricResult("difference", None, limit, conclusive=False), "")]
+    if not math.isfinite(mean):
+        result = MetricResult("difference", None, limit, enough, passed=False)
+        return [shift, (result, f"its field {worst} is not a number")]
+    passed = not enough or mean <= limit or _is_chance(stats, worst, mean, limit)
     how = "in {:.1%} of the answers" if worst in stats.labels else "by {:.1%} on average"
-    differ = (
+    problem = (
         ""
-        if passed or mean is None
-        else f"its {worst} is not a number"
-        if not number
-        else f"its {worst} differs from the champion's {how.format(mean)}, "
-        f"{bounds.max_difference:.1%} is allowed"
+        if passed
+        else f"its field {worst} differs from the champion's {how.format(mean)}, "
+        f"{limit:.1%} is allowed"
     )
-    difference = MetricResult(
-        "difference", mean if number else None, bounds.max_difference, conclusive, passed
-    )
-    return [_shift(stats, bounds, mean or 0.0, conclusive=conclusive), (difference, differ)]
+    conclusive = enough and (not passed or mean <= limit)
+    return [shift, (MetricResult("difference", mean, limit, conclusive, passed), problem)]
+
+
+def _is_chance(stats: TrafficStats, output: str, mean: float, limit: float) -> bool:
+    """Return whether chance explains that a mean difference exceeds its limit."""
+    rows = _rows(stats)
+    if output in stats.labels:
+        return mean * rows <= sampling.chance_range(rows, limit)[1]
+    spread = sampling.deviation(stats.difference_bins.get(output, {}), mean)
+    return mean - sampling.standard_error(spread, rows) <= limit
+
+
+def _rows(stats: TrafficStats) -> float:
+    """Return the number of rows that count as evidence."""
+    known = stats.effective_rows
+    return stats.compared if known is None else min(known, stats.compared)
 
 
 def _shift(
-    stats: TrafficStats, bounds: Bounds, mean: float, *, conclusive: bool
+    stats: TrafficStats, bounds: Bounds, mean: float, *, enough: bool
 ) -> tuple[MetricResult, str]:
     """Analyse the distributions of its predictions against the champion's."""
     found: list[tuple[float, float, str]] = []
     pairs = {
-        name: (_bins(stats.champion_predictions.get(name, {})), _bins(histogram))
+        name: (sampling.bins(stats.champion_predictions.get(name, {})), sampling.bins(histogram))
         for name, histogram in stats.predictions.items()
     }
     for name, answered in stats.labels.items():
@@ -427,21 +386,23 @@ def _shift(
             [known.get(label, 0) for label in every],
             [answered.get(label, 0) for label in every],
         )
+    rows = _rows(stats)
     for name, (expected, now) in pairs.items():
         if len(expected) == len(now) and math.fsum(now) > 0:
-            allowed = bounds.max_psi + chance(len(now), math.fsum(now))
-            found.append((stability(expected, now), allowed, name))
+            allowed = bounds.max_psi + sampling.chance(len(now), rows)
+            found.append((sampling.stability(expected, now), allowed, name))
     if not found:
         return MetricResult("psi", None, bounds.max_psi, conclusive=False), ""
     value, limit, name = max(found, key=lambda one: one[0] - one[1])
     # Where all clients send the same row, a tiny difference may be another bin, but no shift.
-    passed = not conclusive or value <= limit or mean <= SMALLEST_DIFFERENCE
+    passed = not enough or value <= limit or mean <= SMALLEST_DIFFERENCE
     problem = (
         ""
         if passed
-        else f"the distribution of its {name} is another than the champion's on the same requests: "
-        f"stability index {value:.2f}, {limit:.2f} is allowed"
+        else f"the distribution of its field {name} is another than the champion's on the same "
+        f"requests: stability index {value:.2f}, {limit:.2f} is allowed"
     )
+    conclusive = enough and (not passed or value <= bounds.max_psi)
     return MetricResult("psi", value, limit, conclusive, passed), problem
 
 
@@ -451,12 +412,6 @@ def _samples(text: str, model: str) -> Iterable[Sample]:
             for sample in family.samples:
                 if sample.labels.get("model") == model:
                     yield sample.name, sample.labels, float(sample.value)
-
-
-def _bins(histogram: Histogram) -> list[float]:
-    """Return the number of values in each bin."""
-    counts = [histogram[edge] for edge in sorted(histogram)]
-    return [count - below for count, below in zip(counts, [0.0, *counts], strict=False)]
 
 
 def _added(one: Any, more: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,8 @@ _LOOKS = 5
 """The fewest readings in a stage."""
 FLUSH_SECONDS = 0.25
 """The interval at which a process of the server shares its counters with the others."""
+SHOW_SECONDS = 2.0
+"""The interval at which the stage that is under way is shown to users."""
 _SCRAPES = 2
 """The fewest scrapes of a stage that is analysed: one may be of its first instant."""
 _WHOLE = 100
@@ -59,6 +62,8 @@ class Driver:
         The place where the version is served.
     golden
         The golden batch of its bundle.
+    tell
+        Called again and again with the stage and its traffic, in words.
     clock, sleep
         Return the time in seconds, and wait for a number of seconds.
 
@@ -74,6 +79,7 @@ class Driver:
         target: Target,
         golden: Golden,
         *,
+        tell: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -81,6 +87,8 @@ class Driver:
         self._lease = lease
         self._target = target
         self._golden = golden
+        self._tell = tell
+        self._shown_at = -math.inf
         self._clock = clock
         self._sleep = sleep
         self._settings = lease.settings
@@ -151,6 +159,8 @@ class Driver:
             if problem:
                 raise self._back(problem)
             self._lease.move("verified")
+        if self._lease.rollout.left:
+            self._check_metrics()
         self._read_at = self._began = self._clock()
         for weight in self._lease.rollout.left:
             self._apply_command()
@@ -158,6 +168,16 @@ class Driver:
                 return
             self._pass(weight)
         self._apply_command()
+
+    def _check_metrics(self) -> None:
+        """Note that the metrics cannot be read; remove the version if that is not allowed."""
+        problem = self._target.metrics_problem(self._lease.rollout)
+        if problem and self._settings.require_metrics:
+            raise self._back(f"metrics are required (ROADWORTHY_REQUIRE_METRICS): {problem}")
+        if problem:
+            log.warning("Only golden batches are analysed. %s", problem)
+        if problem != self._lease.rollout.metrics_problem:
+            self._lease.put(replace(self._lease.rollout, metrics_problem=problem))
 
     def _pass(self, weight: int) -> None:
         """Give the version a weight for a time; remove it if it fails."""
@@ -168,7 +188,7 @@ class Driver:
             raise
         except RolloutError as error:
             raise self._back(str(error)) from error
-        began = self._clock()
+        began, self._shown_at = self._clock(), -math.inf
         problem = self._send_golden()
         if problem:
             raise self._back(problem, self._stage(weight, began, TrafficStats(), None, problem))
@@ -176,7 +196,7 @@ class Driver:
         rollout = self._lease.rollout
         if passed.problem:
             raise self._back(passed.problem, passed)
-        self._lease.put(replace(rollout, stages=(*_others(rollout, weight), passed)))
+        self._lease.put(replace(rollout, live=None, stages=(*_others(rollout, weight), passed)))
         log.info("Stage: %s", passed)
 
     def _watch(self, weight: int, began: float) -> Stage:
@@ -191,7 +211,8 @@ class Driver:
             last = now
             if now >= read_at:
                 stats = stats.plus(self._read())
-                found = analyse(stats, self._baseline(), self._bounds)
+                found = analyse(stats, self._all, self._bounds)
+                self._show(self._stage(weight, began, stats, found, ""))
                 inconclusive = found.inconclusive or self._unscraped(weight, stats)
                 if found.problem or (
                     not self._lease.rollout.paused
@@ -203,6 +224,13 @@ class Driver:
             self._apply_command()
             self._lease.renew()
             self._sleep(TICK_SECONDS)
+
+    def _show(self, stage: Stage) -> None:
+        """Show the stage that is under way in the record, and tell the run."""
+        if self._clock() - self._shown_at >= SHOW_SECONDS:
+            self._shown_at = self._clock()
+            self._lease.put(replace(self._lease.rollout, live=stage))
+            self._tell(stage.progress)
 
     def _unscraped(self, weight: int, stats: TrafficStats) -> str:
         """Return what is wrong if the metrics were not scraped often enough in a stage."""
@@ -260,13 +288,6 @@ class Driver:
         except RolloutError:
             self._lease.put(self._lease.rollout)  # raises another error if a user rolled it back
             raise
-
-    def _baseline(self) -> TrafficStats:
-        """Return the traffic of the rollout, with earlier response times where there are few."""
-        asked = max(self._all.champion_seconds.values(), default=0)
-        if asked >= self._bounds.min_requests or self._before is None:
-            return self._all
-        return replace(self._all, champion_seconds=self._before.champion_seconds)
 
     def _send_golden(self) -> str:
         """Send the golden batch; wait for a server that is being restarted."""

@@ -75,7 +75,8 @@ class Lease:
 
         record.change(self.records, before.model, written)
         self.rollout = after
-        log.info("Rollout: %s", after)
+        if str(after) != str(before):
+            log.info("Rollout: %s", after)
         return after
 
     def renew(self) -> None:

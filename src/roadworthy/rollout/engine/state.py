@@ -69,13 +69,13 @@ class MetricResult:
     Parameters
     ----------
     name
-        ``error_rate``, ``p99_ms``, ``psi`` or ``difference``.
+        ``error_rate``, ``median_ms``, ``p99_ms``, ``psi`` or ``difference``.
     value
         The value; None where there is none.
     limit
         The greatest value that is allowed.
     conclusive
-        Whether there was enough traffic to analyse.
+        Whether there was enough traffic for a result.
     passed
         Whether the value is allowed; an inconclusive one is.
     """
@@ -107,7 +107,8 @@ class Stage:
     golden
         The greatest relative difference of the golden batch; None where it was not answered.
     champion_p99_ms
-        The champion's 99th percentile over the rollout; None where it had no request.
+        The 99th percentile of the champion's model time over the rollout; None where it had no
+        request.
     metrics
         The metrics, each with its limit.
     problem
@@ -142,15 +143,24 @@ class Stage:
             return "no live request"
         return f"{self.requests} of {self.requests + self.champion_requests} requests"
 
-    def __str__(self) -> str:
-        """Return the result in words, for the log."""
+    @property
+    def progress(self) -> str:
+        """The stage while it is under way, in words."""
+        return f"{self.weight} % for {self.seconds:.0f} s: {self._measured}"
+
+    @property
+    def _measured(self) -> str:
         metrics = [
             f"{metric.name} {metric.value:.3g} of {metric.limit:.3g}"
             for metric in self.metrics
             if metric.value is not None
         ]
-        told = ", ".join([self.traffic, *metrics])
-        return f"{self.weight} % for {self.seconds:.1f} s: {self.problem or 'passed'} ({told})"
+        return ", ".join([self.traffic, *metrics])
+
+    def __str__(self) -> str:
+        """Return the result in words, for the log."""
+        told = self.problem or "passed"
+        return f"{self.weight} % for {self.seconds:.1f} s: {told} ({self._measured})"
 
 
 @dataclass(frozen=True)
@@ -175,8 +185,12 @@ class Rollout:
         Its state, and the weight in percent.
     stages
         The results so far, without those of a stage that was interrupted.
+    live
+        The stage that is under way, as it was some seconds ago; None if none is.
     problem
         Why it was rolled back.
+    metrics_problem
+        Why its metrics cannot be read, so that only golden batches are analysed; empty if they can.
     by_hand
         The user who promoted it before all stages had passed, or empty.
     actor, why
@@ -197,7 +211,9 @@ class Rollout:
     weight: Annotated[int, formerly("weight", "share")] = 0
     paused: bool = False
     stages: tuple[Stage, ...] = ()
+    live: Stage | None = None
     problem: str = ""
+    metrics_problem: str = ""
     by_hand: str = ""
     actor: str = ""
     why: str = ""
@@ -232,7 +248,7 @@ class Rollout:
                 f"The rollout of {self.model} version {self.version} is {self.state}, so it cannot "
                 f"become {state}. `roadworthy rollout status {self.model}` shows its state."
             )
-        after = replace(self, state=state, **changes)
+        after = replace(self, state=state, live=None, **changes)
         if state == "promoted" and after.left and not after.by_hand:
             raise RolloutError(
                 f"Version {self.version} of {self.model} has not passed the stages at "
@@ -251,13 +267,13 @@ class Rollout:
         """Return it rolled back and settled, also where its promotion had begun meanwhile."""
         told = self.problem or _short(problem)
         return replace(
-            self, state="rolled back", problem=told, weight=0, paused=False, settled=True
+            self, state="rolled back", live=None, problem=told, weight=0, paused=False, settled=True
         )
 
     def verdict(self) -> dict[str, Any]:
         """Return how it ended, with its metrics, as plain values, without its process."""
         kept = asdict(self)
-        for name in ("holder", "renewed", "paused", "settled"):
+        for name in ("holder", "renewed", "paused", "settled", "live"):
             del kept[name]
         return kept
 

@@ -101,6 +101,13 @@ class Target(Protocol):
         """Send the golden batch to the version through the endpoint."""
         ...
 
+    def metrics_problem(self, rollout: Rollout) -> str:
+        """Return why the metrics of a rollout cannot be read, in a sentence; empty if they can.
+
+        After a problem :meth:`observe` returns stats that are ``unavailable``.
+        """
+        ...
+
     def observe(self, rollout: Rollout) -> TrafficStats | None:
         """Return the traffic of the champion and the version so far; None if it cannot be read."""
         ...

@@ -6,6 +6,7 @@ not pass is raised as one sentence.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -32,6 +33,8 @@ APPLY = "`deploy/render OVERLAY COMMIT | kubectl apply --server-side --filename 
 """The command that makes what the project needs on a cluster."""
 _TIMEOUT_SECONDS = (5, 30)
 """To connect, and to read."""
+_POD_TIMEOUT_SECONDS = (2, 5)
+"""The same for a pod behind the API server."""
 _LONGEST_WAIT = 2.0
 _LONGEST_PAUSE = 1.0
 """Between two changes of the same object."""
@@ -179,6 +182,26 @@ class Cluster:
         """Apply a ServingRuntime that is ours alone."""
         return self._apply(self._runtime(manifest["metadata"]["name"]), manifest, force=True)
 
+    def services(self) -> list[Json]:
+        """Return all InferenceServices."""
+        return self._list(self._serving("inferenceservices", ""))
+
+    def runtimes(self) -> list[Json]:
+        """Return all ServingRuntimes."""
+        return self._list(self._runtime(""))
+
+    def autoscalers(self) -> list[Json]:
+        """Return all HorizontalPodAutoscalers."""
+        return self._list(self._autoscaler(""))
+
+    def delete_runtime(self, found: Json) -> None:
+        """Delete a ServingRuntime, unless it was changed or deleted since it was read."""
+        self._delete(self._runtime(found["metadata"]["name"]), found, "uid", "resourceVersion")
+
+    def delete_autoscaler(self, found: Json) -> None:
+        """Delete a HorizontalPodAutoscaler, unless it was deleted since it was read."""
+        self._delete(self._autoscaler(found["metadata"]["name"]), found, "uid")
+
     def default_mode(self) -> str:
         """Return the default deployment mode of KServe's settings."""
         told = self._setting("deploy", "defaultDeploymentMode")
@@ -196,14 +219,39 @@ class Cluster:
     def pods(self, selector: str) -> list[Json]:
         """Return the pods with some labels."""
         query = [("labelSelector", selector)]
-        found = self._ask("GET", f"/api/v1/namespaces/{self._namespace}/pods", query)
-        return list(found["items"])
+        return self._list(f"/api/v1/namespaces/{self._namespace}/pods", query)
+
+    def pod_page(self, pod: str, port: int, path: str) -> str:
+        """Return what a pod answers at a path, asked once by the API server and without a token.
+
+        Raises
+        ------
+        ClusterError
+            The account may not ask it, it cannot be reached, or it answers with an error.
+        """
+        place = f"/api/v1/namespaces/{self._namespace}/pods/{pod}:{port}/proxy/{path}"
+        try:
+            text, _, _ = self._api.call_api(
+                place,
+                "GET",
+                header_params={"Accept": "text/plain"},
+                response_type="str",
+                auth_settings=["BearerToken"],
+                _request_timeout=_POD_TIMEOUT_SECONDS,
+            )
+        except (ApiException, HTTPError) as error:
+            told = _message(error) if isinstance(error, ApiException) else _brief(str(error))
+            status = getattr(error, "status", None) or "no answer"
+            raise ClusterError(
+                f"The API server does not get /{path} from port {port} of the pod {pod} "
+                f"({status}: {told})"
+            ) from error
+        return str(text)
 
     def warnings(self) -> list[Json]:
         """Return the warning events of the namespace."""
         query = [("fieldSelector", "type!=Normal")]
-        found = self._ask("GET", f"/api/v1/namespaces/{self._namespace}/events", query)
-        return list(found["items"])
+        return self._list(f"/api/v1/namespaces/{self._namespace}/events", query)
 
     def address(self, service: str) -> str:
         """Return the address of a Service inside the cluster; empty if there is none."""
@@ -268,6 +316,9 @@ class Cluster:
         path = f"/apis/{serving_runtime.API_VERSION}/namespaces/{self._namespace}"
         return f"{path}/servingruntimes/{name}"
 
+    def _autoscaler(self, name: str) -> str:
+        return f"/apis/autoscaling/v1/namespaces/{self._namespace}/horizontalpodautoscalers/{name}"
+
     def _budget(self, name: str) -> str:
         path = f"/apis/{self.budget_version}/namespaces/{self._namespace}"
         return f"{path}/poddisruptionbudgets/{name}"
@@ -277,6 +328,15 @@ class Cluster:
         query += [("dryRun", "All")] if dry else []
         return self._ask("PATCH", path, query, manifest, "application/apply-patch+yaml")
 
+    def _list(self, path: str, query: list[tuple[str, str]] | None = None) -> list[Json]:
+        return list(self._ask("GET", path.rstrip("/"), query)["items"])
+
+    def _delete(self, path: str, found: Json, *same: str) -> None:
+        """Delete an object if some of its metadata is what it was."""
+        expected = {name: found["metadata"][name] for name in same}
+        with contextlib.suppress(_MissingError, StaleError):
+            self._ask("DELETE", path, body={"preconditions": expected})
+
     def _find(self, path: str) -> Json | None:
         try:
             return self._ask("GET", path)
@@ -285,7 +345,7 @@ class Cluster:
 
     def _ask(
         self,
-        verb: Literal["GET", "PATCH"],
+        verb: Literal["GET", "PATCH", "DELETE"],
         path: str,
         query: list[tuple[str, str]] | None = None,
         body: Json | None = None,
@@ -305,7 +365,8 @@ class Cluster:
             found: Json = answer
             return found
 
-        versioned = "resourceVersion" in ((body or {}).get("metadata") or {})
+        told = body or {}
+        versioned = "preconditions" in told or "resourceVersion" in (told.get("metadata") or {})
         try:
             return self._insist(ask, versioned=versioned)
         except ApiException as error:

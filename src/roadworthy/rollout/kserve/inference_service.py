@@ -254,15 +254,28 @@ def service_name(now: Mapping[str, Any], version: int) -> str:
     RolloutError
         The version is not deployed.
     """
-    model = now["metadata"]["name"]
-    for predictor in _predictors(now):
+    for predictor, name in zip(_predictors(now), service_names(now), strict=True):
         found = _found(predictor)
         if found is not None and found.version == version:
-            parts = (model, predictor.get("name", ""), "predictor")
-            return "-".join(part for part in parts if part)
+            return name
+    model = now["metadata"]["name"]
     raise RolloutError(
         f"Version {version} of {model} is not deployed: run `roadworthy run {model}` again."
     )
+
+
+def service_names(now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the name of each predictor's Service, Deployment and autoscaler, mode `Standard`."""
+    for predictor in _predictors(now):
+        parts = (now["metadata"]["name"], predictor.get("name", ""), "predictor")
+        yield "-".join(part for part in parts if part)
+
+
+def runtimes(now: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the ServingRuntimes of the deployed versions and of those before, for a rollback."""
+    for predictor in _predictors(now):
+        yield (predictor.get("model") or {}).get("runtime", "")
+        yield _followed(predictor).runtime
 
 
 def pods_of_challenger(live: Mapping[str, Any]) -> int:

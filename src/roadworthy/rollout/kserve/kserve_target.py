@@ -20,17 +20,31 @@ from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutErr
 from roadworthy.rollout.engine.target import Status, nothing
 from roadworthy.rollout.engine.verification import Verification, verify
 from roadworthy.rollout.engine.workers import NotYetError
-from roadworthy.rollout.kserve import endpoints, inference_service, kserve_settings, prometheus
+from roadworthy.rollout.kserve import (
+    endpoints,
+    inference_service,
+    kserve_settings,
+    leftovers,
+    prometheus,
+)
 from roadworthy.rollout.kserve.cluster import Cluster, ClusterError
 from roadworthy.rollout.kserve.cluster_records import ClusterRecords
 from roadworthy.rollout.kserve.inference_service import Placed, Release
 from roadworthy.rollout.kserve.kserve_settings import KServeSettings, Mode
 from roadworthy.rollout.kserve.placement import Placement
+from roadworthy.rollout.kserve.pod_stats import PodStats
 from roadworthy.rollout.kserve.prometheus import PrometheusStats
 from roadworthy.rollout.kserve.watcher import Watcher
 
 _WHOLE = 100
 _POLL_SECONDS = 1.0
+_SURE_SECONDS = 5.0
+"""How long metrics must be out of reach until a rollout goes without them."""
+_REMEDY = (
+    "allow the account to `get pods/proxy`, name --metrics-port in the ServingRuntime, and let the "
+    "NetworkPolicy admit the API server to that port; or name a Prometheus in "
+    "ROADWORTHY_PROMETHEUS_URL"
+)
 _SEEN = 10
 """From this weight [percent] on, a version must be among those that answer clients."""
 
@@ -64,15 +78,20 @@ class KServeTarget:
         self._cluster = cluster
         self._watcher = Watcher(settings, kserve, cluster)
         self._digests = digests
-        self.metrics_source = "Prometheus"
-        self.metrics_remedy = (
-            f": name one in ROADWORTHY_PROMETHEUS_URL that answers and scrapes the model's pods "
-            f"more often than every {settings.stage_seconds:g} s, or unset it to roll out without "
-            f"metrics"
-        )
+        if settings.prometheus_url:
+            self.metrics_source = "Prometheus"
+            self.metrics_remedy = (
+                f": name one in ROADWORTHY_PROMETHEUS_URL that answers and scrapes the model's "
+                f"pods more often than every {settings.stage_seconds:g} s, or unset it to read the "
+                f"pods themselves"
+            )
+        else:
+            self.metrics_source = "the API server, asked for the model's pods,"
+            self.metrics_remedy = f": {_REMEDY}"
         self.records = ClusterRecords(kserve, cluster, settings.ready_seconds)
         self._placement = Placement(settings, kserve, cluster, digests, self._watcher, self.records)
-        self._figures: dict[str, PrometheusStats] = {}
+        self._stats: dict[str, PrometheusStats | PodStats] = {}
+        self._unmeasured: set[str] = set()
 
     @classmethod
     def of(cls, settings: Settings, digests: Callable[[str, int], str]) -> Self:
@@ -172,8 +191,30 @@ class KServeTarget:
             return replace(shared, problem=str(error), unreachable=True)
         return shared
 
+    def metrics_problem(self, rollout: Rollout) -> str:
+        """Return why the metrics of the pods cannot be read; Prometheus is analysed as it is."""
+
+        @tenacity.retry(
+            stop=tenacity.stop_after_delay(min(_SURE_SECONDS, self._kserve.patience_seconds)),
+            wait=tenacity.wait_fixed(self._kserve.poll_seconds),
+            retry=tenacity.retry_if_exception_type(ClusterError),
+            reraise=True,
+        )
+        def read() -> None:
+            self._stats_of(rollout.model).count(rollout.champion, rollout.version)
+
+        self._unmeasured.discard(rollout.model)
+        if self._settings.prometheus_url:
+            return ""
+        try:
+            read()
+        except ClusterError as error:
+            self._unmeasured.add(rollout.model)
+            return f"{str(error).rstrip('.')}: {_REMEDY}."
+        return ""
+
     def observe(self, rollout: Rollout) -> TrafficStats | None:
-        """Query Prometheus, if one is configured: without metrics no traffic is analysed.
+        """Ask Prometheus, where one is named, or else the pods.
 
         Raises
         ------
@@ -181,13 +222,23 @@ class KServeTarget:
             The InferenceService was changed or deleted by hand.
         """
         self._check_unchanged(rollout)
-        url = self._settings.prometheus_url
-        if not url:
+        if rollout.model in self._unmeasured:
             return TrafficStats(unavailable=True)
-        counted = self._figures.setdefault(
-            rollout.model, PrometheusStats(url, self._kserve.namespace, rollout.model)
-        )
-        return counted.count(rollout.champion, rollout.version)
+        try:
+            return self._stats_of(rollout.model).count(rollout.champion, rollout.version)
+        except ClusterError as error:
+            log.warning("%s", error)
+            return None
+
+    def _stats_of(self, model: str) -> PrometheusStats | PodStats:
+        if model not in self._stats:
+            url = self._settings.prometheus_url
+            self._stats[model] = (
+                PrometheusStats(url, self._kserve.namespace, model)
+                if url
+                else PodStats(self._cluster, model)
+            )
+        return self._stats[model]
 
     def promote(self, rollout: Rollout) -> None:
         """Apply it as the only version, and wait until it answers clients."""
@@ -199,12 +250,15 @@ class KServeTarget:
             version=rollout.version,
             what=f"Version {rollout.version} of {rollout.model} did not get everything",
         )
+        leftovers.clean_up(self._cluster, rollout.model)
 
     def roll_back(self, rollout: Rollout, *, finish: bool = True) -> None:
         """Apply the champion alone, unless a rollback is pending."""
         self.records.read(rollout.model).check_undisturbed()
         first = rollout.champion == 0
         self._placement.take_off(rollout.model, {rollout.version}, first=first, finish=finish)
+        if finish:
+            leftovers.clean_up(self._cluster, rollout.model)
 
     def deployed(self, model: str) -> tuple[int, int]:
         """Read the InferenceService."""
@@ -238,6 +292,7 @@ class KServeTarget:
         except BaseException:  # Ctrl-C, too
             self._placement.withdraw(intent)
             raise
+        leftovers.clean_up(self._cluster, model)
 
     def wait_for(self, intent: RollbackIntent) -> str:
         """Send the golden batch to the model's address until the champion answers well.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from roadworthy.bundles import stores
 from roadworthy.core.settings import Settings
@@ -72,7 +73,8 @@ class Placement:
 
     def runtime(self) -> str:
         """Apply the copy for a new version, and return its name."""
-        made = serving_runtime.copied(self.template())
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        made = serving_runtime.copied(self.template(), now)
         self._cluster.apply_runtime(made)
         return str(made["metadata"]["name"])
 

@@ -13,9 +13,9 @@ from roadworthy.core.http import connect
 from roadworthy.rollout.engine import analysis
 from roadworthy.rollout.engine.analysis import Sample, TrafficStats
 from roadworthy.rollout.engine.state import RolloutError
+from roadworthy.rollout.kserve.counters import Counters
 
-_SERIES = "roadworthy_requests_total|roadworthy_request_seconds_bucket"
-"""Pods do not compare their answers, so only errors and response times are analysed."""
+_SERIES = "roadworthy_requests_total|roadworthy_model_seconds_bucket"
 _HELD = "roadworthy_version"
 """A series that every pod has from its start, also without requests."""
 _UNUSABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, IndexError)
@@ -40,7 +40,7 @@ def check(url: str) -> None:
             told = f"it answered {error.response.status_code}"
         raise MetricsError(
             f"Prometheus does not answer at the address that ROADWORTHY_PROMETHEUS_URL names "
-            f"({told}): name one that does, or unset it to roll out without metrics."
+            f"({told}): name one that does, or unset it to read the pods themselves."
         ) from None
 
 
@@ -50,9 +50,6 @@ class MetricsError(RolloutError):
 
 class PrometheusStats:
     """The traffic of one model, summed over its pods.
-
-    A deleted pod has no series any more, and a restarted one begins at 0. So the growth of each
-    series is added up here: a sum over the current pods would shrink with their number.
 
     Parameters
     ----------
@@ -72,8 +69,7 @@ class PrometheusStats:
         self._holds: dict[str, str] = {}
         self._read_at: dict[str, float] = {}
         self._reads: Counter[str] = Counter()
-        self._last: dict[tuple[tuple[str, str], ...], float] = {}
-        self._grown: dict[tuple[tuple[str, str], ...], float] = {}
+        self._counters = Counters()
 
     def count(self, champion: int, challenger: int) -> TrafficStats | None:
         """Return the traffic of two versions; None if Prometheus does not answer."""
@@ -81,7 +77,8 @@ class PrometheusStats:
             with connect(self._url) as client:
                 moments, found = _ask(client, self._moments), _ask(client, self._query)
             for one in found:
-                self._add(one["metric"], float(one["value"][1]))
+                labels = {str(name): str(told) for name, told in one["metric"].items()}
+                self._counters.add(None, (labels["__name__"], labels, float(one["value"][1])))
             self._note([(one["metric"], float(one["value"][1])) for one in moments])
         except _UNUSABLE:
             return None
@@ -105,19 +102,10 @@ class PrometheusStats:
                 self._read_at[version] = moment
                 self._reads[version] += 1
 
-    def _add(self, labels: dict[str, Any], value: float) -> None:
-        key = tuple(sorted((str(name), str(told)) for name, told in labels.items()))
-        before = self._last.get(key, 0.0)
-        self._last[key] = value
-        self._grown[key] = self._grown.get(key, 0.0) + (
-            value - before if value >= before else value
-        )
-
     def _samples(self) -> Iterable[Sample]:
-        for key, value in self._grown.items():
-            labels = dict(key)
-            labels.setdefault("version", self._holds.get(labels.get("pod", ""), ""))
-            yield labels["__name__"], labels, value
+        for name, labels, value in self._counters.samples():
+            version = self._holds.get(labels.get("pod", ""), "")
+            yield name, {"version": version, **labels}, value
 
 
 def _ask(client: httpx.Client, query: str) -> list[dict[str, Any]]:

@@ -16,13 +16,17 @@ from copy import deepcopy
 from typing import Any
 
 API_VERSION = "serving.kserve.io/v1alpha1"
+COPY_OF = "roadworthy/copy-of"
+"""The annotation of a copy with the name of its original."""
+APPLIED_AT = "roadworthy/applied-at"
+"""The annotation of a copy with the time when a version needed it last."""
 _DIGITS = 12
 
 Json = dict[str, Any]
 
 
-def copied(template: Mapping[str, Any]) -> Json:
-    """Return the copy of a ServingRuntime, as it is applied.
+def copied(template: Mapping[str, Any], applied_at: str = "") -> Json:
+    """Return the copy of a ServingRuntime, as it is applied at a time in ISO 8601.
 
     Only InferenceServices that name it use it.
     """
@@ -43,7 +47,7 @@ def copied(template: Mapping[str, Any]) -> Json:
                 "app.kubernetes.io/part-of": "roadworthy",
                 "app.kubernetes.io/managed-by": "roadworthy",
             },
-            "annotations": {"roadworthy/copy-of": name},
+            "annotations": {COPY_OF: name, APPLIED_AT: applied_at},
         },
         "spec": spec,
     }

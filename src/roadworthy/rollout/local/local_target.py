@@ -96,6 +96,11 @@ class LocalTarget:
             settings.serving_url, rollout.model, rollout.version, golden, token=settings.token
         )
 
+    def metrics_problem(self, rollout: Rollout) -> str:
+        """Return nothing: the server that answers has its metrics, too."""
+        del rollout
+        return ""
+
     def observe(self, rollout: Rollout) -> TrafficStats | None:
         """Read the server's ``/metrics``."""
         self._check_undisturbed(rollout)
@@ -196,12 +201,20 @@ class LocalTarget:
         return ""
 
     def _write(self, rollout: Rollout, release: Release | None = None) -> None:
-        with changing(self._settings, rollout.model):
-            self._check_undisturbed(rollout)
-            now, is_lost = self._routing(rollout)
-            after = projected(now, rollout, release)
-            if after != now or is_lost:
-                routes.write(self._settings.routing, after)
+        """Write the routing file; fetch a lost champion first, while others may hold the lock."""
+        champion, fetched = None, False
+        while True:
+            with changing(self._settings, rollout.model):
+                self._check_undisturbed(rollout)
+                before = self._routing(rollout.model)
+                lost = before.champion is None and rollout.champion not in (0, rollout.version)
+                if fetched or not lost:
+                    now = replace(before, champion=champion) if lost else before
+                    after = projected(now, rollout, release)
+                    if after != before:
+                        routes.write(self._settings.routing, after)
+                    return
+            champion, fetched = self._lost_champion(rollout), True
 
     def _follow(self, intent: RollbackIntent, release: Release | None) -> None:
         with changing(self._settings, intent.model):
@@ -235,25 +248,25 @@ class LocalTarget:
         except (httpx.HTTPError, httpx.InvalidURL, NotYetError):
             return set()
 
-    def _routing(self, rollout: Rollout) -> tuple[Routing, bool]:
-        """Return the routing file, and whether it was lost and has the registry's champion."""
-        model, settings = rollout.model, self._settings
+    def _routing(self, model: str) -> Routing:
+        """Return the routing file; an empty one where it is damaged."""
         try:
-            now = routes.read(settings.routing, model)
+            return routes.read(self._settings.routing, model)
         except RoutingError:
-            now = Routing(model)
-        if now.champion is not None or rollout.champion in (0, rollout.version):
-            return now, False
+            return Routing(model)
+
+    def _lost_champion(self, rollout: Rollout) -> Release | None:
+        """Return the registry's champion, fetched again; None if a rollback cannot have it."""
+        model = rollout.model
         log.warning("The routing file of %s was lost: its champion is fetched again.", model)
         try:
-            version = self._version(model, rollout.champion)
-            return replace(now, champion=placed(settings, version)), True
+            return placed(self._settings, self._version(model, rollout.champion))
         except RoadworthyError as error:
             if rollout.state != "rolled back":
                 raise
             # the rollout must end all the same; `roadworthy serve` tries again
             log.error("The champion of %s is not deployed: %s", model, error)  # noqa: TRY400
-            return now, False
+            return None
 
     def _check_undisturbed(self, rollout: Rollout) -> None:
         self.records.read(rollout.model).check_undisturbed()

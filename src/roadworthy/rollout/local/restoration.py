@@ -60,8 +60,12 @@ def restore(settings: Settings) -> Iterator[str]:
 
 
 def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[str]:
-    """Write the routing file of a model: its champion and, during a rollout, its challenger."""
-    record = LocalRecords(settings).read(model)
+    """Write the routing file of a model: its champion and, during a rollout, its challenger.
+
+    What is fetched is written only if the file is as it was before: a run may write it meanwhile.
+    """
+    records = LocalRecords(settings)
+    record, before = records.read(model), _content(settings, model)
     number = record.champion
     champion = registry.version(model, number) if number else registry.aliased(model, "champion")
     if champion is None:
@@ -70,7 +74,10 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
     release = placed(settings, champion)
     release = replace(release, since=since or release.since)
     with changing(settings, model):
+        if _content(settings, model) != before:
+            return
         routes.write(settings.routing, Routing(model, champion=release))
+        before = _content(settings, model)
     yield f"Put {model} version {champion.number} in service again, from the registry."
     rollout = record.rollout if settings.target == "local" else None
     if rollout is None or rollout.ended or rollout.champion != champion.number:
@@ -81,9 +88,19 @@ def _put_back(settings: Settings, registry: Registry, model: str) -> Iterator[st
         yield f"Version {rollout.version} of {model}, which is rolled out, is not deployed: {error}"
         return
     with changing(settings, model):
+        if _content(settings, model) != before or records.read(model).rollout != rollout:
+            return
         now = routes.read(settings.routing, model)
         routes.write(settings.routing, local_target.projected(now, rollout, challenger))
     yield f"Put {rollout} beside it."
+
+
+def _content(settings: Settings, model: str) -> Routing | str:
+    """Return what a routing file holds, or why it cannot be read."""
+    try:
+        return routes.read(settings.routing, model)
+    except RoutingError as error:
+        return str(error)
 
 
 def _is_open(settings: Settings, model: str) -> bool:

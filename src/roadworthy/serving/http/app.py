@@ -20,11 +20,10 @@ from roadworthy.serving.http.page import Page, PageMount
 from roadworthy.serving.http.repository import Repository
 from roadworthy.serving.models.model_store import ModelStore
 from roadworthy.serving.models.rejection import Rejection, unavailable
-from roadworthy.serving.models.traffic import find
 
 NAME = "kserve"
 """The server's name in its metadata: that of the runtimes whose protocols it speaks."""
-EXTENSIONS = ("model_repository_extension",)
+EXTENSIONS = ("binary_tensor_data", "model_repository_extension")
 
 
 def metadata() -> dict[str, Any]:
@@ -64,12 +63,6 @@ def application(
             raise unavailable("No model is ready: retry later.")
         return {"ready": True}
 
-    def model_ready(request: Request) -> dict[str, Any]:
-        model = find(store, request.path_params["model"])
-        if model.champion is None:
-            raise unavailable(f"{model.name} is not ready: retry later.")
-        return {"name": model.name, "ready": True}
-
     async def load(request: Request) -> JSONResponse:
         name = request.path_params["model"]
         await repository.load(name)
@@ -83,7 +76,6 @@ def application(
     documents: dict[str, Callable[[Request], dict[str, Any]]] = {
         "/": lambda _: {"status": "alive"},
         "/v1/models": models,
-        "/v1/models/{model}": model_ready,
         "/v2": lambda _: metadata(),
         "/v2/health/live": lambda _: {"live": True},
         "/v2/health/ready": server_ready,

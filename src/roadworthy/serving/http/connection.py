@@ -31,8 +31,8 @@ _LINGER_SECONDS = 2.0
 """How long a refused client's data is discarded, so that it can read the refusal."""
 _STOP_MARGIN_SECONDS = 0.3
 _EXPIRY_SECONDS = 0.25
-_OTHER_FILES = 96
-"""The descriptors that are left for models, metrics, gRPC and connections just accepted."""
+_SPARE_FILES = 96
+"""The descriptors that are left for models, metrics and connections just accepted."""
 _FRAME = 8
 """The factor by which chunks may enlarge a body: a chunk of one byte takes six bytes."""
 
@@ -47,23 +47,25 @@ class Load:
         The complete requests without a response, except probes.
     refused
         Called with protocol and status of a request that the application does not see.
-    most_connections
-        With one more, the connection that has waited longest for a request is closed.
+    last_file
+        The highest descriptor of a connection. With a higher one, which is the lowest that is free,
+        too many files and connections of any kind are open: the connection that has waited longest
+        for a request is closed.
     """
 
     in_flight: int = 0
     refused: Callable[[str, int], object] = lambda *_: None
-    most_connections: int = sys.maxsize
+    last_file: int = sys.maxsize
 
 
 def raise_file_limit() -> int:
-    """Raise the limit of open files as far as it may be, and return how many connections fit.
+    """Raise the limit of open files as far as it may be, and return a connection's highest file.
 
     Without a descriptor left a server accepts nothing, not even a probe.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return sys.maxsize if hard == resource.RLIM_INFINITY else max(hard - _OTHER_FILES, 1)
+    return sys.maxsize if hard == resource.RLIM_INFINITY else max(hard - _SPARE_FILES, 1)
 
 
 def expire(connections: Iterable[Connection], loop: asyncio.AbstractEventLoop) -> None:
@@ -111,7 +113,7 @@ class Connection(HttpToolsProtocol):
         That is one without a request, then one whose request arrives, then this one.
         """
         super().connection_made(transport)
-        if len(self.connections) > self._load.most_connections:
+        if transport.get_extra_info("socket").fileno() > self._load.last_file:
             others: Iterable[Any] = self.connections - {self}
             waiting = [one for one in others if one.is_waiting]
             oldest = min(waiting, key=lambda one: one.waits_since, default=self)

@@ -9,6 +9,7 @@ import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ _CONTENTS = {
     **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
 }
 """The field with a tensor's values, by datatype."""
+_MOST = (1 << 31) - 1
+"""The greatest number of an option."""
 _QUIET_SECONDS = 1.0
 _TICK_SECONDS = 0.02
 
@@ -67,7 +70,7 @@ class GRPCServer:
     repository
         Loads and unloads models.
     load
-        The number of requests in flight.
+        The number of requests in flight, and the files for connections, of which it takes half.
     shared
         Whether other processes listen at the port as well.
     """
@@ -110,6 +113,7 @@ class GRPCServer:
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_metadata_size", settings.max_header_bytes),
                 ("grpc.so_reuseport", int(self._shared)),
+                ("grpc.max_allowed_incoming_connections", min(self._load.last_file // 2, _MOST)),
                 # gRPC varies the age by 10 %: all connections end within the idle time-out
                 ("grpc.max_connection_age_ms", settings.idle_seconds * 900),
                 ("grpc.max_connection_age_grace_ms", int(settings.request_seconds * 1000)),
@@ -243,7 +247,7 @@ class _Methods:
             Request(
                 "grpc",
                 lambda loaded: protocol.infer(document, tail, loaded, self._max_rows),
-                _response,
+                partial(_response, raw=bool(request.raw_input_contents)),
             ),
         )
         version = str(response.loaded.version)
@@ -297,17 +301,25 @@ def _document(request: Any) -> tuple[dict[str, Any], bytes]:
     return document, b"".join(packed)
 
 
-def _response(inference: protocol.Inference, answers: Columns, loaded: LoadedVersion) -> Any:
+def _response(
+    inference: protocol.Inference, answers: Columns, loaded: LoadedVersion, *, raw: bool
+) -> Any:
+    """Return an answer as a message: raw contents where the request has them, as clients expect."""
     response = pb.ModelInferResponse(
         model_name=loaded.manifest.model,
         model_version=str(loaded.version),
         id=inference.identity or "",
     )
     for output in protocol.outputs(inference, answers, loaded):
-        datatype, data = output["datatype"], output["data"]
-        values = [one.encode() for one in data] if datatype == "BYTES" else data
-        tensor = response.outputs.add(name=output["name"], datatype=datatype, shape=output["shape"])
-        getattr(tensor.contents, _CONTENTS[datatype]).extend(values)
+        name, datatype, shape, values = output
+        tensor = response.outputs.add(name=name, datatype=datatype, shape=shape)
+        if raw:
+            response.raw_output_contents.append(output.packed)
+            continue
+        data = values.tolist()
+        getattr(tensor.contents, _CONTENTS[datatype]).extend(
+            [one.encode() for one in data] if datatype == "BYTES" else data
+        )
     return response
 
 

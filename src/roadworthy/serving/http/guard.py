@@ -20,16 +20,13 @@ from roadworthy.serving.http.model_routes import (
     Receive,
     Scope,
     Send,
+    parse_path,
     refused,
 )
 from roadworthy.serving.models.rejection import Rejection, unavailable
 
 OPEN_PATHS = re.compile(r"/v2/health/(live|ready)|/v2/models/[^/]+/ready")
 """The paths that need no token: liveness and readiness."""
-READY_PATHS = re.compile(
-    r"/v2/health/ready|/v1/models/[^/:]+|/v2/models/[^/]+(?:/versions/[^/]+)?/ready"
-)
-"""The paths of readiness."""
 HEADERS: tuple[Header, ...] = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -38,7 +35,6 @@ HEADERS: tuple[Header, ...] = (
 """The default headers of every response, which keep browsers from showing it as a page."""
 
 _NO_STORE = (b"cache-control", b"no-store")
-_POST_PATHS = re.compile(r"/v1/models/[^/]+:[^/]*|/v2/models/.+/infer|/v2/repository/.+")
 _PREFLIGHT: tuple[Header, ...] = (
     (b"access-control-allow-methods", b"GET, HEAD, POST"),
     (
@@ -48,7 +44,7 @@ _PREFLIGHT: tuple[Header, ...] = (
     ),
     (b"access-control-max-age", b"600"),
 )
-_EXPOSED = f"{VERSION_HEADER}, retry-after, etag".encode()
+_EXPOSED = f"{VERSION_HEADER}, retry-after, etag, inference-header-content-length".encode()
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +58,8 @@ class Guard:
         Answers the requests.
     token
         The token of the header ``Authorization: Bearer ...``, or None for no authorization.
+    metrics_port
+        The port at which only ``/metrics`` is answered, without a token; None for none.
     origins
         The origins, such as ``https://cars.example.org``, whose pages may read responses.
     stopping
@@ -75,6 +73,7 @@ class Guard:
         app: App,
         *,
         token: str | None = None,
+        metrics_port: int | None = None,
         origins: Iterable[str] = (),
         stopping: Callable[[], bool] = lambda: False,
         refused: Callable[[str, int], object] = lambda *_: None,
@@ -82,6 +81,7 @@ class Guard:
         self._refused = refused
         self._app = app
         self._token = token
+        self._metrics_port = metrics_port
         self._origins = frozenset(origin.encode("latin-1") for origin in origins)
         self._stopping = stopping
 
@@ -105,8 +105,7 @@ class Guard:
                 await _refuse(refusal, answer)
             elif scope["method"] == "OPTIONS":
                 # also the health check of a proxy, which sends it for `/` or `*`
-                is_post = _POST_PATHS.fullmatch(scope["path"])
-                allow = (b"allow", b"OPTIONS, POST" if is_post else b"GET, HEAD, OPTIONS")
+                allow = (b"allow", _methods(scope["path"]))
                 await answer({"type": "http.response.start", "status": 204, "headers": [allow]})
                 await answer({"type": "http.response.body", "body": b""})
             else:
@@ -120,11 +119,14 @@ class Guard:
 
     def _refusal(self, scope: Scope) -> Rejection | None:
         path = scope["path"]
+        if self._metrics_port is not None and scope["server"][1] == self._metrics_port:
+            told = f"Port {self._metrics_port} answers GET /metrics only."
+            return None if path == "/metrics" else Rejection(404, told)
         if self._token is not None and scope["method"] != "OPTIONS":
             header = dict(scope["headers"]).get(b"authorization")
             if not has_token(header, self._token) and not OPEN_PATHS.fullmatch(path):
                 return unauthorized(header)
-        if self._stopping() and READY_PATHS.fullmatch(path):
+        if self._stopping() and _is_readiness(path):
             return unavailable("The server is about to stop: retry.")
         return None
 
@@ -159,6 +161,17 @@ def unauthorized(header: bytes | None) -> Rejection:
 
 def _protocol(path: str) -> str:
     return path[1:3] if path.startswith(("/v1/", "/v2/")) else "http"
+
+
+def _methods(path: str) -> bytes:
+    target = parse_path(path)
+    posts = path.startswith("/v2/repository/") if target is None else not target.is_document
+    return b"OPTIONS, POST" if posts else b"GET, HEAD, OPTIONS"
+
+
+def _is_readiness(path: str) -> bool:
+    target = parse_path(path)
+    return path == "/v2/health/ready" if target is None else target.verb == "ready"
 
 
 def _is_preflight(scope: Scope) -> bool:

@@ -39,24 +39,29 @@ Header = tuple[bytes, bytes]
 VERSION = VERSION_HEADER.encode()
 COUNTED = "roadworthy.counted"
 """The key of a scope whose refusal is counted as a version's."""
-VERBS = ("predict", "infer", "metadata", "ready", "card")
-"""The requests to a model."""
+_DOCUMENTS = ("metadata", "ready", "card")
+_PREDICTIONS = ("predict", "infer")
 
 _FORM = b"multipart/form-data"
 _MOST_PARTS = 100
 _PATH = re.compile(
-    r"/v1/models/(?P<model_v1>[^/]+):(?P<verb_v1>[^/:]*)"
+    r"/v1/models/(?P<model_v1>[^/:]+)(?::(?P<verb_v1>[^/:]*))?"
     r"|/v2/models/(?P<model_v2>[^/]+)(?:/versions/(?P<version>[^/]+))?"
     r"(?:/(?P<verb_v2>infer|ready|card))?"
 )
 
 
 class Target(NamedTuple):
-    """The model, verb and version of a path."""
+    """The model, verb and version of a path. The verb may be unknown."""
 
     model: str
     verb: str
     version: str | None
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it answers GET and HEAD. All others answer POST."""
+        return self.verb in _DOCUMENTS
 
 
 class Reply(NamedTuple):
@@ -131,12 +136,12 @@ class ModelRoutes:
         model = find(self._store, target.model)
         headers = dict(scope["headers"])
         pinned = target.version or headers.get(VERSION, b"").decode("latin-1").strip() or None
-        if target.verb not in VERBS:
-            known = ", ".join(VERBS)
-            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
-        if target.verb not in ("predict", "infer"):
+        if target.is_document:
             _check_method(scope, "GET", "HEAD")
             return _document(target.verb, model, pinned, headers)
+        if target.verb not in _PREDICTIONS:
+            known = ", ".join((*_PREDICTIONS, *_DOCUMENTS))
+            raise Rejection(404, f"A model has no {target.verb!r} here: it has {known}.")
         _check_method(scope, "POST")
         choose(model, pinned)  # if no version can answer, the body does not matter
         body = await _body(headers, receive, self._limits.max_body_bytes)
@@ -167,26 +172,36 @@ class ModelRoutes:
             return found(loaded).read(scope["query_string"], newest, described)
 
         request = Request(
-            "http", parse, lambda parsed, answers, loaded: found(loaded).respond(parsed, answers)
+            "http",
+            parse,
+            lambda parsed, answers, loaded: protocol.Body(found(loaded).respond(parsed, answers)),
         )
         return await self._respond(scope, model, pinned, request)
 
     async def _respond(
-        self, scope: Scope, model: ModelVersions, pinned: str | None, request: Request[Any, bytes]
+        self,
+        scope: Scope,
+        model: ModelVersions,
+        pinned: str | None,
+        request: Request[Any, protocol.Body],
     ) -> Reply:
         try:
             response = await self._traffic.respond(model, pinned, request)
         except RefusedError as refusal:
             scope[COUNTED] = True
             return refused(refusal.rejection, refusal.loaded.header)
-        return _json(200, response.content, response.loaded.header)
+        content, json_length = response.content
+        if json_length is None:
+            return _json(200, content, response.loaded.header)
+        length = (protocol.JSON_LENGTH, str(json_length).encode())
+        return _reply(200, b"application/octet-stream", content, length, response.loaded.header)
 
     async def _request(
         self, verb: str, body: bytes, headers: Mapping[bytes, bytes]
-    ) -> Request[Any, bytes]:
+    ) -> Request[Any, protocol.Body]:
         rows = self._limits.max_rows
         if verb == "infer":
-            length = headers.get(b"inference-header-content-length")
+            length = headers.get(protocol.JSON_LENGTH)
             return Request(
                 "v2",
                 lambda loaded: protocol.read_v2(body, length, loaded, rows),
@@ -219,7 +234,8 @@ def parse_path(path: str) -> Target | None:
     if found is None:
         return None
     if found["model_v1"] is not None:
-        return Target(found["model_v1"], found["verb_v1"], None)
+        verb = "ready" if found["verb_v1"] is None else found["verb_v1"]
+        return Target(found["model_v1"], verb, None)
     return Target(found["model_v2"], found["verb_v2"] or "metadata", found["version"])
 
 
@@ -341,11 +357,15 @@ def _decompressed(body: bytearray, limit: int) -> bytes:
 
 
 def _json(status: int, body: bytes, *headers: Header) -> Reply:
+    return _reply(status, b"application/json", body, *headers)
+
+
+def _reply(status: int, kind: bytes, body: bytes, *headers: Header) -> Reply:
     length = str(len(body)).encode()
     return Reply(
         status,
         [
-            (b"content-type", b"application/json"),
+            (b"content-type", kind),
             (b"content-length", length),
             (b"x-content-type-options", b"nosniff"),
             *headers,

@@ -204,6 +204,9 @@ def _version_paths(model: ModelVersions, loaded: LoadedVersion, max_rows: int) -
     for path, method, summary, answer, request in operations:
         for prefix, parameter in (("", _PINNED), ("/versions/{version}", version)):
             operation = _operation(summary, answer, request, parameter)
+            if path == "/infer":
+                content = operation["responses"]["200"]["content"]
+                content["application/octet-stream"] = {}  # where outputs are asked for in binary
             if path == "/card":
                 operation["responses"]["304"] = {"description": "The card has not changed."}
             paths[f"/v2/models/{model.name}{prefix}{path}"] = {method: operation}

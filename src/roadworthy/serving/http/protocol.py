@@ -48,6 +48,8 @@ _TENSOR_KEYS = {"name", "shape", "datatype", "data", "parameters"}
 _REQUEST_KEYS = {"id", "inputs", "outputs", "parameters", "model_name", "model_version"}
 _NESTED = ("depth limit exceeded", "recursion limit reached", "failed to allocate memory")
 """The messages of the parser's versions about nested objects."""
+JSON_LENGTH = b"inference-header-content-length"
+"""The header with the length of the JSON that binary tensors follow."""
 _WHAT_V1 = 'send {"instances": [{...}, ...]}'
 _WHAT_V2 = 'send {"inputs": [{"name": ..., "shape": [N], "datatype": ..., "data": [...]}, ...]}'
 
@@ -60,11 +62,38 @@ class Instances(NamedTuple):
 
 @dataclass(frozen=True)
 class Inference:
-    """The columns of a V2 request, its id, and the outputs that it requests."""
+    """The columns of a V2 request, its id, and the outputs that it requests.
+
+    ``outputs`` is whether each output is sent in binary, by name.
+    """
 
     columns: Columns
     identity: str | None
-    outputs: Sequence[str]
+    outputs: Mapping[str, bool]
+
+
+class Output(NamedTuple):
+    """An output tensor. ``values`` are flat."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    values: npt.NDArray[Any]
+
+    @property
+    def packed(self) -> bytes:
+        """The values as a binary tensor: little-endian, strings after their length."""
+        if self.datatype != "BYTES":
+            return self.values.astype(_PACKED[self.datatype]).tobytes()
+        strings = [str(value).encode() for value in self.values]
+        return b"".join(len(one).to_bytes(4, "little") + one for one in strings)
+
+
+class Body(NamedTuple):
+    """The body of a response, and the length of its JSON where binary tensors follow it."""
+
+    content: bytes
+    json_length: int | None = None
 
 
 def read_v1(body: bytes, loaded: LoadedVersion, max_rows: int) -> Instances:
@@ -139,19 +168,19 @@ def _loaded(text: str | bytes, otherwise: Any) -> Any:
         return otherwise
 
 
-def answer_v1(answers: Columns) -> bytes:
+def answer_v1(answers: Columns) -> Body:
     """Return a V1 response: one object per row.
 
     If all answers are numbers, they are formatted at once and inserted into a template. For many
     rows this takes half as long as to make and format an object for each.
     """
     if any(column.ndim != 1 or column.dtype.kind not in "fiu" for column in answers.values()):
-        return orjson.dumps({"predictions": tensors.records(answers)})
+        return Body(orjson.dumps({"predictions": tensors.records(answers)}))
     rows = zip(*(column.tolist() for column in answers.values()), strict=True)
     numbers = orjson.dumps(list(chain.from_iterable(rows)))[1:-1].split(b",")
     row = _row(tuple(answers))
     template = b",".join([row] * (len(numbers) // len(answers)))
-    return b'{"predictions":[%b]}' % (template % tuple(numbers))
+    return Body(b'{"predictions":[%b]}' % (template % tuple(numbers)))
 
 
 @lru_cache
@@ -201,7 +230,7 @@ def infer(
     identity = document.get("id")
     if identity is not None and type(identity) is not str:
         raise Rejection(400, "The id of a request is not a string: send it in quotes, or none.")
-    outputs = _wanted(document.get("outputs"), loaded)
+    outputs = _wanted(document, loaded)
     sent: dict[str, npt.NDArray[Any]] = {}
     rows: int | None = None
     for tensor in inputs:
@@ -219,19 +248,31 @@ def infer(
     return Inference(sent, identity, outputs)
 
 
-def answer_v2(inference: Inference, answers: Columns, loaded: LoadedVersion) -> bytes:
-    """Return a V2 response: one tensor per field."""
+def answer_v2(inference: Inference, answers: Columns, loaded: LoadedVersion) -> Body:
+    """Return a V2 response: one tensor per field, in JSON or in binary as the request has it."""
     document: dict[str, Any] = {
         "model_name": loaded.manifest.model,
         "model_version": str(loaded.version),
     }
     if inference.identity is not None:
         document["id"] = inference.identity
-    document["outputs"] = outputs(inference, answers, loaded)
-    return orjson.dumps(document)
+    tail = b""
+    document["outputs"] = []
+    for output in outputs(inference, answers, loaded):
+        name, datatype, shape, values = output
+        one: dict[str, Any] = {"name": name, "shape": shape, "datatype": datatype}
+        if inference.outputs[name]:
+            packed = output.packed
+            one["parameters"] = {"binary_data_size": len(packed)}
+            tail += packed
+        else:
+            one["data"] = values.tolist()
+        document["outputs"].append(one)
+    text = orjson.dumps(document)
+    return Body(text + tail, len(text) if any(inference.outputs.values()) else None)
 
 
-def outputs(inference: Inference, answers: Columns, loaded: LoadedVersion) -> list[dict[str, Any]]:
+def outputs(inference: Inference, answers: Columns, loaded: LoadedVersion) -> list[Output]:
     """Return the requested tensors of an answer.
 
     Raises
@@ -326,7 +367,7 @@ def _datatype(field: FieldType | None) -> str:
     return {"number": "FP64", "integer": "INT64", "boolean": "BOOL"}.get(kind, "BYTES")
 
 
-def _output(name: str, column: npt.NDArray[Any], loaded: LoadedVersion) -> dict[str, Any]:
+def _output(name: str, column: npt.NDArray[Any], loaded: LoadedVersion) -> Output:
     field = loaded.answer.get(name)
     if column.dtype == object and field is not None and field.item is not None and column.ndim == 1:
         raise Rejection(
@@ -338,8 +379,7 @@ def _output(name: str, column: npt.NDArray[Any], loaded: LoadedVersion) -> dict[
     flat = column.reshape(-1)
     if datatype == "INT64":  # a graph may compute it as a float
         flat = flat.astype(np.int64)
-    shape = list(column.shape)
-    return {"name": name, "shape": shape, "datatype": datatype, "data": flat.tolist()}
+    return Output(name, datatype, list(column.shape), flat)
 
 
 def _document(body: bytes, remedy: str) -> dict[str, Any]:
@@ -407,15 +447,27 @@ def _parts(body: bytes, json_length: bytes | None) -> tuple[bytes, bytes]:
     return body[:length], body[length:]
 
 
-def _wanted(wanted: Any, loaded: LoadedVersion) -> Sequence[str]:
+def _wanted(document: Mapping[str, Any], loaded: LoadedVersion) -> dict[str, bool]:
+    """Return whether each requested output is sent in binary, by name."""
     known = loaded.scorer.outputs
+    binary = _parameter(document, "binary_data_output") is True
+    wanted = document.get("outputs")
     if wanted is None or wanted == []:
-        return known
-    names = [part.get("name") if type(part) is dict else None for part in _list(wanted)]
-    if any(name not in known for name in names):
-        remedy = f"request some of {', '.join(known)}, or leave outputs out"
-        raise Rejection(400, f"The request has an unknown output: {remedy}.")
-    return [name for name in known if name in names]
+        return dict.fromkeys(known, binary)
+    found: dict[str, bool] = {}
+    for part in _list(wanted):
+        name = part.get("name") if type(part) is dict else None
+        if type(name) is not str or name not in known:
+            remedy = f"request some of {', '.join(known)}, or leave outputs out"
+            raise Rejection(400, f"The request has an unknown output: {remedy}.")
+        own = _parameter(part, "binary_data")
+        found[name] = binary if own is None else own is True
+    return found
+
+
+def _parameter(part: Mapping[str, Any], name: str) -> Any:
+    parameters = part.get("parameters")
+    return parameters.get(name) if type(parameters) is dict else None
 
 
 def _list(value: Any) -> list[Any]:
@@ -477,8 +529,7 @@ def _values(
 ) -> tuple[Any, bytes]:
     """Return the flat values of a tensor, and the bytes of the tensors after it."""
     name = field.name
-    parameters = tensor.get("parameters")
-    size = parameters.get("binary_data_size") if type(parameters) is dict else None
+    size = _parameter(tensor, "binary_data_size")
     if size is not None:
         if type(size) is not int or not 0 <= size <= len(tail) or tensor.get("data") is not None:
             raise Rejection(400, f"The bytes of {name} are not there: send binary_data_size bytes.")

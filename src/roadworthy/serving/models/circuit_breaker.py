@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,12 +20,17 @@ import numpy as np
 import numpy.typing as npt
 
 from roadworthy.bundles.scoring import Columns, Scorer, Stop
+from roadworthy.serving.models.timing import Run, run
 
 _FEW_ROWS = 10
 
 
 class ChallengerError(Exception):
-    """The challenger did not answer. ``reason`` is error, timeout, busy or breaker."""
+    """The challenger did not answer.
+
+    ``reason`` is ``error`` or ``timeout``, ``breaker`` after several of these in a row, or ``busy``
+    where the request did not get its turn, which is no failure of the challenger.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -38,18 +44,16 @@ class BreakerLimits:
     Parameters
     ----------
     seconds
-        The time-out of one request.
+        The time-out of one request, from the moment when the challenger begins with it. A request
+        that waits as long for its turn is answered by the champion.
     failures
         The number of consecutive failures that opens the breaker.
-    waiting
-        The most requests that may wait for the challenger.
     threads
         The number of requests that it computes at a time.
     """
 
     seconds: float = 1.0
     failures: int = 5
-    waiting: int = 128
     threads: int = 2
 
 
@@ -81,34 +85,56 @@ class CircuitBreaker:
         """Whether the challenger failed so often that it only gets requests for its version."""
         return self._failures >= self._limits.failures
 
-    async def score(self, columns: Columns) -> Columns:
+    async def score(self, columns: Columns, *, patient: bool = False) -> Run:
         """Return the challenger's answers. The caller calls :meth:`record` after a failure.
+
+        Parameters
+        ----------
+        patient
+            Whether the request waits for its turn however long that takes, as no other version may
+            answer it.
 
         Raises
         ------
         ChallengerError
-            The graph raised an error, answered with a number that is not finite, exceeded the
-            time-out, or has too many requests waiting.
+            The graph raised an error, answered with a number that is not finite or exceeded the
+            time-out, or the request did not get its turn.
         """
-        if self._waiting >= self._limits.waiting:
-            raise ChallengerError("busy", f"{self._waiting} requests wait for it")
-        stop = Stop()
-        work = self._submit(self._scorer.score, columns, stop)
+        call = _Call(self._scorer, columns)
+        work = self._submit(call)
+        future: asyncio.Future[Run] = asyncio.wrap_future(work)
         try:
-            answers: Columns = await asyncio.wait_for(
-                asyncio.wrap_future(work), self._limits.seconds
-            )
-            check_finite(answers)
-        except asyncio.CancelledError:
-            stop.now()
+            await self._wait(work, future, call, patient=patient)
+            found = await future
+            check_finite(found.answers)
+        except ChallengerError:
             raise
-        except TimeoutError:
-            stop.now()
-            raise ChallengerError("timeout", f"no answer in {self._limits.seconds:g} s") from None
         except Exception as error:
             raise ChallengerError("error", str(error)) from error
+        finally:
+            if not work.done():
+                call.stop.now()
+            future.cancel()
         self.record(failed=False)
-        return answers
+        return found
+
+    async def _wait(
+        self, work: Future[Run], future: asyncio.Future[Run], call: _Call, *, patient: bool
+    ) -> None:
+        """Wait until a call is done. Its time-out counts from its beginning, not in the queue."""
+        seconds = self._limits.seconds
+        # The work is looked at, not the future: that one hears of its end only when the event loop
+        # has time, and a loop that was blocked is not the challenger's failure.
+        await asyncio.wait([future], timeout=seconds)
+        while call.began is None and not work.done():
+            if not patient and work.cancel():
+                raise ChallengerError("busy", f"it had no time for it in {seconds:g} s")
+            await asyncio.wait([future], timeout=seconds)
+        if not work.done() and call.began is not None:
+            left = call.began + seconds - time.monotonic()
+            await asyncio.wait([future], timeout=max(0.0, left))
+            if not work.done():
+                raise ChallengerError("timeout", f"no answer in {seconds:g} s")
 
     def run_in_background(self, work: Callable[[Stop], object]) -> bool:
         """Run other work in the challenger's threads if they are idle. Return whether it runs.
@@ -136,6 +162,20 @@ class CircuitBreaker:
     def _finished(self, _: Future[Any]) -> None:
         with self._lock:
             self._waiting -= 1
+
+
+class _Call:
+    """A call of a graph, to run in a thread, and when it began there."""
+
+    def __init__(self, scorer: Scorer, columns: Columns) -> None:
+        self.stop = Stop()
+        self.began: float | None = None
+        self._scorer = scorer
+        self._columns = columns
+
+    def __call__(self) -> Run:
+        self.began = time.monotonic()
+        return run(self._scorer, self._columns, self.stop)
 
 
 def check_finite(answers: Columns) -> None:

@@ -34,6 +34,7 @@ from prometheus_client.registry import Collector
 from roadworthy.bundles.scoring import Columns
 from roadworthy.models.agreement import DEFAULT, differences
 from roadworthy.serving.models.model_store import LoadedVersion, ModelStore
+from roadworthy.serving.models.repetition import EffectiveRows
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST.encode()
 
@@ -43,6 +44,8 @@ _LATENCIES = (
     *(0.0001, 0.0002, 0.0003, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005, 0.0075),
     *(0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0),
 )
+_MODEL_TIMES = tuple(float(f"{10 ** (tenth / 10):.3g}") for tenth in range(-50, 11))
+"""From 10 µs to 10 s, ten a decade: fine enough to tell three times a duration from twice."""
 _DIFFERENCES = (1e-6, 1e-4, 0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0)
 _NUMBERS = "fiu"
 """The numpy kinds that are observed as numbers. All others are labels."""
@@ -52,13 +55,18 @@ _OTHER = "other"
 
 
 class Observation(NamedTuple):
-    """One response."""
+    """One response.
+
+    ``seconds`` is the time from its request to it, ``model_seconds`` the model's own time; None
+    where the client chose the version.
+    """
 
     loaded: LoadedVersion | None
     protocol: str
     status: int
     seconds: float
     answers: Columns | None
+    model_seconds: float | None = None
 
 
 class Metrics:
@@ -79,6 +87,7 @@ class Metrics:
         self._flushing = threading.Lock()
         self._due = False
         self._distributions: dict[tuple[str, ...], _Bulk] = {}
+        self._effective_rows: dict[str, tuple[str, EffectiveRows]] = {}
         self._known_labels: dict[tuple[str, str], set[str]] = {}
         counter = partial(Counter, registry=self._registry)
         histogram = partial(_Bulk, registry=self._registry)
@@ -90,6 +99,12 @@ class Metrics:
             *("roadworthy_request_seconds", "Time from a request's body to its response."),
             version,
             buckets=_LATENCIES,
+        )
+        self._model_seconds = histogram(
+            "roadworthy_model_seconds",
+            "CPU time of the model for a request for no particular version.",
+            version,
+            buckets=_MODEL_TIMES,
         )
         self._fallbacks = counter(
             *("roadworthy_fallbacks", "Requests that the champion answered for the challenger."),
@@ -113,6 +128,13 @@ class Metrics:
             (*pair, "output"),
             buckets=_DIFFERENCES,
         )
+        self._effective = Gauge(
+            "roadworthy_shadow_effective_rows",
+            "Number of different rows that tell as much as those both versions answered.",
+            pair,
+            registry=self._registry,
+            multiprocess_mode="max",
+        )
         self.in_flight = Gauge(
             *("roadworthy_in_flight", "Requests in flight."),
             registry=self._registry,
@@ -133,9 +155,15 @@ class Metrics:
         name, number = _version(challenger)
         self._fallbacks.labels(name, number, reason).inc()
 
-    def compared(self, challenger: LoadedVersion, theirs: Columns, ours: Columns) -> None:
-        """Observe the answers of both versions to the same rows."""
+    def compared(
+        self, challenger: LoadedVersion, columns: Columns, *, theirs: Columns, ours: Columns
+    ) -> None:
+        """Observe the answers of both versions to the same rows, with these input columns."""
         model, number = _version(challenger)
+        if self._effective_rows.get(model, ("",))[0] != number:
+            self._effective_rows[model] = (number, EffectiveRows())
+        rows = self._effective_rows[model][1].add(columns)
+        self._effective.labels(model, number).set(rows)
         tolerances = challenger.manifest.tolerances
         self._shadow.labels(model, number, "compared").inc()
         for output in ours.keys() & theirs.keys():
@@ -211,6 +239,9 @@ class Metrics:
         for loaded, answered in good.items():
             times = np.array([one.seconds for one in answered])
             self._seconds.labels(*_version(loaded)).observe_all(times)
+            own = [one.model_seconds for one in answered if one.model_seconds is not None]
+            if own:
+                self._model_seconds.labels(*_version(loaded)).observe_all(np.array(own))
             for output in loaded.scorer.outputs:
                 values = [one.answers[output] for one in answered if one.answers is not None]
                 self._count_answers(loaded, output, values)

@@ -29,6 +29,9 @@ from roadworthy.serving.models.circuit_breaker import DEFAULT_LIMITS, BreakerLim
 from roadworthy.serving.models.get_route import GetRoute, read_routes
 from roadworthy.serving.models.validation import RequestSchema
 
+_STEP = 61
+"""The step between turns: of those without a common factor with 100 the next to the golden ratio's,
+which spreads a sequence best (Knuth, The Art of Computer Programming, section 6.4)."""
 _GOLDEN_SECONDS = 10.0
 """The time-out of a version's golden batch."""
 
@@ -111,8 +114,12 @@ class ModelVersions:
         return parts
 
     def is_challengers_turn(self) -> bool:
-        """Return whether the challenger answers the next request. Its turns are spread evenly."""
-        return bool(self.weight) and next(self.turns) * self.weight % 100 < self.weight
+        """Return whether the challenger answers the next request.
+
+        Its turns are spread evenly, and also over every second, fourth, fifth or tenth request: so
+        clients that send different requests in turn send both versions some of each.
+        """
+        return bool(self.weight) and next(self.turns) * _STEP % 100 < self.weight
 
     @property
     def versions(self) -> dict[str, LoadedVersion]:

@@ -23,6 +23,7 @@ from roadworthy.serving.models.circuit_breaker import ChallengerError, check_fin
 from roadworthy.serving.models.metrics import Metrics, Observation
 from roadworthy.serving.models.model_store import LoadedVersion, ModelStore, ModelVersions
 from roadworthy.serving.models.rejection import Rejection, unavailable
+from roadworthy.serving.models.timing import Run, run
 
 _COMPARED_PER_SECOND = 100
 """The most requests per second that both versions answer, which bounds the extra load."""
@@ -80,8 +81,8 @@ class Traffic:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._next_comparison = 0.0
-        # threads start on demand: there are none without images
-        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "images")
+        # threads start on demand: there are none without images and rollouts
+        self._threads = ThreadPoolExecutor(os.cpu_count() or 1, "answers")
 
     async def respond(
         self, model: ModelVersions, pinned: str | None, request: Request[P, C]
@@ -99,11 +100,12 @@ class Traffic:
         started = time.perf_counter()
         try:
             if pinned is not None:
-                parsed, answers = await self._by_version(model, loaded, request)
+                parsed, found = await self._by_version(model, loaded, request)
             elif model.breaker is not None and model.is_challengers_turn():
-                loaded, parsed, answers, started = await self._by_challenger(model, loaded, request)
+                loaded, parsed, found, started = await self._by_challenger(model, loaded, request)
             else:
-                parsed, answers = await self._score(loaded, request)
+                parsed, found = await self._score(model, loaded, request)
+            answers = found.answers
             content = request.render(parsed, answers, loaded)
         except Rejection as rejection:
             self._metrics.observe(
@@ -111,19 +113,21 @@ class Traffic:
             )
             raise RefusedError(rejection, loaded) from None
         seconds = time.perf_counter() - started
-        self._metrics.observe(Observation(loaded, request.protocol, 200, seconds, answers))
+        # The versions get like requests only where the client does not choose between them.
+        own = found.seconds if pinned is None else None
+        self._metrics.observe(Observation(loaded, request.protocol, 200, seconds, answers, own))
         if model.shadow and pinned is None:
             self._compare(model, loaded, request, answers)
         return Response(loaded, content)
 
     async def _by_version(
         self, model: ModelVersions, loaded: LoadedVersion, request: Request[P, C]
-    ) -> tuple[P, Columns]:
+    ) -> tuple[P, Run]:
         if model.breaker is None or loaded is not model.challenger:
-            return await self._score(loaded, request)
+            return await self._score(model, loaded, request)
         parsed = await self._run(loaded, lambda: request.parse(loaded))
         try:
-            return parsed, await model.breaker.score(parsed.columns)
+            return parsed, await model.breaker.score(parsed.columns, patient=True)
         except ChallengerError as error:
             raise unavailable(
                 f"The challenger, version {loaded.version} of {model.name}, does not answer this "
@@ -132,7 +136,7 @@ class Traffic:
 
     async def _by_challenger(
         self, model: ModelVersions, champion: LoadedVersion, request: Request[P, C]
-    ) -> tuple[LoadedVersion, P, Columns, float]:
+    ) -> tuple[LoadedVersion, P, Run, float]:
         """Return the challenger's answer, or the champion's if it fails, and when it started."""
         challenger, breaker, started = model.challenger, model.breaker, time.perf_counter()
         assert challenger is not None and breaker is not None  # noqa: S101, PT018 - see respond
@@ -144,38 +148,44 @@ class Traffic:
         except (ChallengerError, Rejection) as error:
             started = time.perf_counter()
             # a request that the champion refuses too is not the challenger's failure
-            parsed, answers = await self._score(champion, request)
+            parsed, found = await self._score(model, champion, request)
             reason = error.reason if isinstance(error, ChallengerError) else "error"
             self._metrics.fell_back(challenger, reason)
             if reason != "breaker":
-                breaker.record(failed=True)
+                if reason != "busy":
+                    breaker.record(failed=True)
                 log.warning(
                     "Version %s of %s did not answer, version %s did: %s",
                     *(challenger.version, model.name, champion.version, error),
                 )
-            return champion, parsed, answers, started
+            return champion, parsed, found, started
 
-    async def _score(self, loaded: LoadedVersion, request: Request[P, C]) -> tuple[P, Columns]:
+    async def _score(
+        self, model: ModelVersions, loaded: LoadedVersion, request: Request[P, C]
+    ) -> tuple[P, Run]:
         """Return the parsed request and a version's answers to it."""
 
-        def work() -> tuple[P, Columns]:
+        def work() -> tuple[P, Run]:
             parsed = request.parse(loaded)
-            answers = loaded.scorer.score(parsed.columns)
+            found = run(loaded.scorer, parsed.columns)
             try:
-                check_finite(answers)
+                check_finite(found.answers)
             except ArithmeticError as error:
                 raise Rejection(
                     422,
                     f"{error} It was not trained for the values of this request: "
                     f"send something else.",
                 ) from None
-            return parsed, answers
+            return parsed, found
 
-        return await self._run(loaded, work)
+        # beside a challenger, which needs threads, so that both go the same way
+        return await self._run(loaded, work, in_thread=model.breaker is not None)
 
-    async def _run(self, loaded: LoadedVersion, work: Callable[[], T]) -> T:
+    async def _run(
+        self, loaded: LoadedVersion, work: Callable[[], T], *, in_thread: bool = False
+    ) -> T:
         """Run some work, in a thread if images make it long."""
-        if not loaded.schema.has_images:
+        if not (loaded.schema.has_images or in_thread):
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
@@ -196,7 +206,8 @@ class Traffic:
         def work(stop: Stop) -> None:
             other = challenger if loaded is champion else champion
             try:
-                found = other.scorer.score(request.parse(other).columns, stop)
+                columns = request.parse(other).columns
+                found = other.scorer.score(columns, stop)
                 check_finite(found)
             except Exception as error:  # noqa: BLE001 - any error is the graph's failure
                 if other is champion:  # the challenger answers more requests, which is no failure
@@ -208,7 +219,7 @@ class Traffic:
                 return
             breaker.record(failed=False)
             ours, theirs = (answers, found) if loaded is challenger else (found, answers)
-            self._metrics.compared(challenger, theirs=theirs, ours=ours)
+            self._metrics.compared(challenger, columns, theirs=theirs, ours=ours)
 
         if not breaker.run_in_background(work):
             self._metrics.not_compared(challenger, "skipped")

@@ -39,6 +39,7 @@ from roadworthy.serving.settings import (
     UsageError,
     check,
     listen,
+    listen_for_metrics,
 )
 
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
@@ -149,7 +150,7 @@ class Server:
         self._settings = settings
         self._listener = listener
         self._shares_ports = shares_ports
-        self._load = Load(most_connections=raise_file_limit())
+        self._load = Load(last_file=raise_file_limit())
         self._metrics = Metrics(self.store, lambda: self._load.in_flight)
         self._load.refused = self._metrics.refused
         self._traffic = Traffic(self._metrics)
@@ -164,8 +165,8 @@ class Server:
     def run(self) -> None:
         """Answer requests until a signal."""
         self._uvicorn.grpc = self._grpc()
-        # uvicorn uses this socket instead of the address in its configuration
-        self._uvicorn.run(sockets=[self._listener])
+        # uvicorn uses these sockets instead of the address in its configuration
+        self._uvicorn.run(sockets=[self._listener, *listen_for_metrics(self._settings)])
 
     def stop(self, sig: int) -> None:
         """Handle a signal that arrives before or after uvicorn handles signals.
@@ -224,6 +225,7 @@ class Server:
         return Guard(
             routes,
             token=settings.token,
+            metrics_port=settings.metrics_port,
             origins=settings.cors_origins,
             stopping=lambda: self.store.stopping,
             refused=self._metrics.refused,
