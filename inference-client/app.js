@@ -147,6 +147,7 @@ function describe(name, former) {
   document.title = `${title} · Roadworthy`;
   $("figure").hidden = !model.figure;
   $("level").value = 0;
+  tellRecord();
   if (JSON.stringify(former?.request) === JSON.stringify(card.request)) return;
   const query = form ? form.state() : new URLSearchParams(address.query || entered.get(name));
   form = makeForm(fields, { onUnit: redraw });
@@ -163,6 +164,17 @@ function describe(name, former) {
   tell($("about-answer"), firstParagraph(card.answer.description));
   tellExamples();
   $("ask").hidden = false;
+}
+
+/** Say what a user must know of the model, and list its past answers with what came. */
+function tellRecord() {
+  const { note = "", record = [] } = card.page ?? {};
+  tell($("note"), note);
+  const names = Object.keys(record[0] ?? {});
+  $("record").hidden = !note && !record.length;
+  $("record-head").replaceChildren(...names.map((name) => element("th", { scope: "col" }, name)));
+  const cells = (row) => names.map((name) => element("td", {}, String(row[name])));
+  $("record-body").replaceChildren(...record.map((row) => element("tr", {}, ...cells(row))));
 }
 
 function firstParagraph(text = "") {
@@ -192,7 +204,7 @@ function close() {
   entries = [];
   for (const id of ["fields", "outputs", "strip", "chart", "legend", "facts"]) $(id).replaceChildren();
   for (const id of ["about-request", "about-answer", "whose", "answered-by", "place", "title"]) tell($(id), "");
-  for (const id of ["told", "drawn", "figure", "about", "examples", "ask", "rollout"]) $(id).hidden = true;
+  for (const id of ["told", "drawn", "figure", "record", "about", "examples", "ask", "rollout"]) $(id).hidden = true;
   $("nothing-yet").hidden = false;
   tellError("");
   tellEarlier();
