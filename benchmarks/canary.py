@@ -24,12 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from rollback import ROOT, serving
+from rollback import ROOT, build, serving
 
 from roadworthy.bundles import bundle
 from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
-from roadworthy.data import dvc
 from roadworthy.rollout.actions import steering
 from roadworthy.rollout.engine import analysis
 from roadworthy.rollout.engine.analysis import TrafficStats
@@ -57,7 +56,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="roadworthy-") as scratch:
         home = Path(scratch)
         settings = Settings(home=home / "home", stage_seconds=STAGE_SECONDS)
-        made = _bundle(home / "bundle")
+        made = build(home / "bundle")
         if command == "record":
             return _record(settings, made, home)
         return _roll_out(settings, made, home, int(more[0]) if more else 20)
@@ -149,14 +148,6 @@ def _release(
     release = placement.place(settings, copy, number)
     if number == 1:
         routes.write(settings.routing, Routing("fuel", release))
-
-
-def _bundle(target: Path) -> Bundle:
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
-    words = [str(ROOT / "data.csv"), str(target), commit, dvc.content_hash(ROOT / "data.csv.dvc")]
-    command = [sys.executable, "-m", "roadworthy.training.rebuild", "fuel", *words]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return bundle.read(target)
 
 
 @contextmanager

@@ -23,9 +23,10 @@ from pathlib import Path
 import httpx
 
 from roadworthy.bundles import bundle
+from roadworthy.bundles.bundle import Bundle
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc
-from roadworthy.rollout.local import local_target
+from roadworthy.rollout.local import placement
 from roadworthy.routing import routes
 from roadworthy.routing.routes import VERSION_HEADER, Release, Routing
 from roadworthy.tracking.registry import Registry
@@ -79,18 +80,23 @@ def _measure(scratch: Path, workers: int, times: int) -> list[float]:
 
 def _release(settings: Settings, target: Path) -> tuple[Release, Release]:
     """Register two versions of one bundle, and place it where the server reads it."""
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
-    known = dvc.content_hash(ROOT / "data.csv.dvc")
-    words = [str(ROOT / "data.csv"), str(target), commit, known]
-    command = [sys.executable, "-m", "roadworthy.training.rebuild", "fuel", *words]
-    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    made, registry = bundle.read(target), Registry.of(settings)
+    made, registry = build(target), Registry.of(settings)
     run = registry.log_candidate(
         "fuel", name="a", made_of="a", parameters={}, metrics={}, tags={}, figures={}
     )
     for number in (1, 2):
         registry.register("fuel", run_id=run, digest=f"{made.digest}-{number}", tags={})
-    return local_target.place(settings, made, 1), local_target.place(settings, made, 2)
+    return placement.place(settings, made, 1), placement.place(settings, made, 2)
+
+
+def build(target: Path) -> Bundle:
+    """Train the fuel model on the data of the clone, and return its bundle."""
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+    known = dvc.content_hash(ROOT / "data.csv.dvc")
+    words = [str(ROOT / "data.csv"), str(target), commit, known]
+    command = [sys.executable, "-m", "roadworthy.training.rebuild", "fuel", *words]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return bundle.read(target)
 
 
 def _prepare(settings: Settings, first: Release, second: Release) -> None:

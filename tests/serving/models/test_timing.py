@@ -4,6 +4,7 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
 from roadworthy.bundles.scoring import Scorer
 from roadworthy.serving.models.timing import run
@@ -33,3 +34,16 @@ def test_waiting_is_not_in_the_time_and_computing_is_in_any_thread():
     assert computed.answers == waited.answers
     assert computed.seconds > 0
     assert waited.seconds < 0.5
+
+
+@pytest.mark.parametrize(("turns", "runs"), [(1, 2), (100_000, 1)])
+def test_only_a_quick_graph_is_run_again_for_warm_caches(turns, runs, monkeypatch):
+    graph, columns = Scorer(graphs.looping(turns)), {"x": np.ones(1)}
+    graph.score(columns)
+    calls = []
+    score = graph.score
+    monkeypatch.setattr(graph, "score", lambda *given: calls.append(given) or score(*given))
+
+    run(graph, columns)
+
+    assert len(calls) == runs
