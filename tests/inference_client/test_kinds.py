@@ -89,6 +89,22 @@ def test_a_list_is_pasted_and_its_answer_is_marked_in_the_figure(show: Any, kind
     assert not page.is_visible("#batch")
 
 
+def test_moving_the_bound_of_an_example_tells_what_is_found_and_what_is_false(show: Any) -> None:
+    visited = show("spikes")
+    page = visited.page
+    assert not page.is_visible("#level-box")
+    visited.predict()
+    assert visited.text("#place").endswith(
+        "1 of 1 labelled events are found, after 0 values on average; false alarms: 0."
+    )
+    page.focus("#level")
+    page.keyboard.press("End")  # three times the bound
+    marked = page.locator("svg.series .marked").count()
+    page.keyboard.press("Home")  # a third of it
+    assert page.locator("svg.series .marked").count() >= marked
+    assert page.get_attribute("#level", "aria-valuetext") == "0.33 times the bound"
+
+
 def test_an_image_is_chosen_or_dropped_shown_and_sent(show: Any) -> None:
     visited = show("shapes")
     page = visited.page

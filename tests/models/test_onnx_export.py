@@ -16,6 +16,7 @@ from pydantic import create_model
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import (
     AdaBoostRegressor,
     BaggingClassifier,
@@ -75,6 +76,7 @@ Label = create_model("Answer", y=(str, ...))
 Probabilities = create_model("Answer", y=(str, ...), **{f"p_{c}": (float, ...) for c in CLASSES})
 
 REGRESSORS = {
+    "mean": DummyRegressor(),
     "ridge on powers": make_pipeline(PolynomialFeatures(2), Ridge()),
     "elastic net": ElasticNet(alpha=0.01),
     "poisson": PoissonRegressor(),
@@ -95,7 +97,12 @@ REGRESSORS = {
         [("one", SVR()), ("two", xgboost.XGBRegressor(n_estimators=5, n_jobs=1))], cv=2
     ),
     "stack of histograms": StackingRegressor(
-        [("one", Ridge()), ("two", HistGradientBoostingRegressor(max_iter=9))], cv=2
+        [
+            ("one", Ridge()),
+            ("two", HistGradientBoostingRegressor(max_iter=20)),
+            ("three", RandomForestRegressor(5, random_state=0)),
+        ],
+        cv=2,
     ),
     "search": GridSearchCV(Ridge(), {"alpha": [0.1, 1.0]}, cv=2),
     "logarithm of the target": TransformedTargetRegressor(
@@ -104,6 +111,7 @@ REGRESSORS = {
     "power transform": make_pipeline(PowerTransformer(), Ridge()),
 }
 CLASSIFIERS = {
+    "prior": DummyClassifier(strategy="prior"),
     "logistic": LogisticRegression(max_iter=1000),
     "tree": DecisionTreeClassifier(max_depth=4, random_state=0),
     "forest": RandomForestClassifier(5, min_samples_leaf=2, random_state=0),

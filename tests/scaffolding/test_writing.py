@@ -180,6 +180,7 @@ def test_the_bounds_of_the_gate_are_below_what_was_reached(begun):
     assert reached.least("r2") < reached.of("r2") - 2 * reached.deviation("r2")
     assert reached.most("mae") > reached.of("mae") + 2 * reached.deviation("mae")
     assert f'Bound("cv_r2", "at least", {reached.least("r2", 0)}' in evaluation
+    assert re.search(r"Tolerance\(relative=1e-5, absolute=\de-05\)", evaluation)
     assert f"# By cross-validation the candidate {reached.candidate} reached\n" in evaluation
 
 

@@ -1,6 +1,7 @@
 """The converters that skl2onnx lacks: HistGradientBoosting, XGBoost and LightGBM.
 
-They are registered with skl2onnx, so that these estimators may also be part of a stack.
+They are registered with skl2onnx, so that these estimators may also be part of a stack. There they
+get doubles, as other steps do; what ONNX Runtime computes in float32 only rounds its own input.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 from onnx import TensorProto, numpy_helper
 from skl2onnx import update_registered_converter
 from skl2onnx._supported_operators import sklearn_operator_name_map
-from skl2onnx.common.data_types import DoubleTensorType, StringTensorType
+from skl2onnx.common._registration import get_converter, register_converter
+from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from skl2onnx.common.shape_calculator import (
     calculate_linear_classifier_output_shapes,
     calculate_linear_regressor_output_shapes,
@@ -27,7 +29,19 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from roadworthy.models.contract import ExportError
 
-_SPLIT = 100
+_IN_FLOAT32 = (
+    "SklearnDecisionTreeClassifier",
+    "SklearnDecisionTreeRegressor",
+    "SklearnGradientBoostingClassifier",
+    "SklearnGradientBoostingRegressor",
+    "SklearnRandomForestClassifier",
+    "SklearnRandomForestRegressor",
+    "SklearnSVC",
+    "SklearnSVR",
+)
+"""The converters of skl2onnx whose operators ONNX Runtime has in float32 only."""
+_REGRESSOR: dict[str, list[Any]] = {"split": [None, 100]}
+_CLASSIFIER: dict[str, list[Any]] = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
 
 
 def register() -> None:
@@ -35,6 +49,13 @@ def register() -> None:
 
     Without onnxmltools these two have none.
     """
+    for alias in _IN_FLOAT32:
+        converter = get_converter(alias)
+        if not isinstance(converter._fct, _Rounding):
+            rounding = _Rounding(alias, converter)
+            register_converter(
+                alias, rounding, overwrite=True, options=converter.get_allowed_options()
+            )
     _register(HistGradientBoostingRegressor, _convert_trees)
     _register(HistGradientBoostingClassifier, _convert_trees)
     if find_spec("onnxmltools") is None:
@@ -43,12 +64,12 @@ def register() -> None:
         from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
 
         for name in ("XGBRegressor", "XGBClassifier", "XGBRFRegressor", "XGBRFClassifier"):
-            _register(getattr(xgboost, name), convert_xgboost)
+            _register(getattr(xgboost, name), convert_xgboost, in_float32=True)
     if lightgbm := sys.modules.get("lightgbm"):
         from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
         for name in ("LGBMRegressor", "LGBMClassifier"):
-            _register(getattr(lightgbm, name), convert_lightgbm)
+            _register(getattr(lightgbm, name), convert_lightgbm, in_float32=True)
 
 
 def lacks_extra(step: Any) -> bool:
@@ -62,19 +83,55 @@ def has_converter(step: Any) -> bool:
     return type(step) in sklearn_operator_name_map
 
 
-def _register(model: Any, converter: Any) -> None:
-    classifies = issubclass(model, ClassifierMixin)
-    update_registered_converter(
-        model,
-        f"Roadworthy{model.__name__}",
-        calculate_linear_classifier_output_shapes
-        if classifies
-        else calculate_linear_regressor_output_shapes,
-        converter,
-        options={"zipmap": [True, False, "columns"], "nocl": [True, False]}
-        if classifies
-        else {"split": [None, _SPLIT]},
-    )
+def _register(model: Any, converter: Any, *, in_float32: bool = False) -> None:
+    alias = f"Roadworthy{model.__name__}"
+    shapes, options = calculate_linear_regressor_output_shapes, _REGRESSOR
+    if issubclass(model, ClassifierMixin):
+        shapes, options = calculate_linear_classifier_output_shapes, _CLASSIFIER
+    converter = _Rounding(alias, converter) if in_float32 else converter
+    update_registered_converter(model, alias, shapes, converter, options=options)
+
+
+class _Rounding:
+    """A converter that takes doubles, rounds them, and gives the answers in float32 as doubles.
+
+    Parameters
+    ----------
+    alias
+        The name under which it is registered.
+    converter
+        The one that takes float32 only.
+    """
+
+    def __init__(self, alias: str, converter: Any) -> None:
+        self._alias = alias
+        self._converter = converter
+
+    def __call__(self, scope: Any, operator: Any, container: Any) -> None:
+        """Convert an operator of skl2onnx."""
+        (given,) = operator.inputs
+        if not isinstance(given.type, DoubleTensorType):
+            self._converter(scope, operator, container)
+            return
+
+        def cast(source: Any, target: Any, element: int) -> None:
+            name = scope.get_unique_operator_name("Cast")
+            container.add_node("Cast", [source.full_name], target.full_name, name=name, to=element)
+
+        inner = scope.declare_local_operator(self._alias, operator.raw_operator)
+        rounded = scope.declare_local_variable("rounded", FloatTensorType(given.type.shape))
+        cast(given, rounded, TensorProto.FLOAT)
+        inner.inputs.append(rounded)
+        for output in operator.outputs:
+            is_double = isinstance(output.type, DoubleTensorType)
+            kind = FloatTensorType(output.type.shape) if is_double else output.type
+            found = scope.declare_local_variable("found", kind)
+            inner.outputs.append(found)
+            if is_double:
+                cast(found, output, TensorProto.DOUBLE)
+            else:
+                name = scope.get_unique_operator_name("Identity")
+                container.add_node("Identity", [found.full_name], output.full_name, name=name)
 
 
 def _convert_trees(scope: Any, operator: Any, container: Any) -> None:

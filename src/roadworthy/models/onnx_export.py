@@ -27,6 +27,7 @@ from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -159,6 +160,8 @@ class _Export:
             TransformedTargetRegressor: self._transformed_target,
             FunctionTransformer: self._function_transformer,
             SimpleImputer: self._imputer,
+            DummyClassifier: self._dummy,
+            DummyRegressor: self._dummy,
         }
 
     def add(self, step: Any, value: _Value, path: Path) -> _Value:
@@ -232,6 +235,18 @@ class _Export:
         else:
             unknown, instead = graph.add("IsNaN", value.name), graph.constant(known)
         return value._replace(name=graph.add("Where", unknown, instead, value.name))
+
+    def _dummy(self, step: Any, value: _Value, path: Path) -> _Value:
+        if step.strategy in ("stratified", "uniform"):
+            raise _refused(step, path, "its answers are random", "Set another strategy.")
+        nothing = np.zeros((1, 1))
+        probable = is_classifier(step) and not self._labels
+        answer = (step.predict_proba if probable else step.predict)(nothing).reshape(1, -1)
+        strings = isinstance(answer[0, 0], str)
+        known = (self._graph.strings if strings else self._graph.constant)(answer)
+        rows = self._graph.add("Shape", self._matrix(step, value, path).name, end=1)
+        shape = self._graph.add("Concat", rows, self._graph.integers(answer.size), axis=0)
+        return _Value(self._graph.add("Expand", known, shape), strings)
 
     def _convert(self, step: Any, value: _Value, path: Path) -> _Value:
         if is_classifier(step) and not self._labels and not hasattr(step, "predict_proba"):
@@ -308,11 +323,16 @@ def _load(model: onnx.ModelProto) -> None:
 
 
 def _has_float_parameters(model: onnx.ModelProto) -> bool:
-    """Return whether a forest or the like compares double inputs with thresholds in float32."""
+    """Return whether a forest or the like compares doubles with thresholds in float32."""
+    rounded = {
+        node.output[0]
+        for node in model.graph.node
+        if node.op_type == "Cast" and node.attribute[0].i == TensorProto.FLOAT
+    }
     return any(
         attribute.floats
         for node in model.graph.node
-        if node.domain == "ai.onnx.ml"
+        if node.domain == "ai.onnx.ml" and node.input[0] not in rounded
         for attribute in node.attribute
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 import roadworthy.models
 from roadworthy.bundles.packing import pack
@@ -105,5 +106,7 @@ def _unevenness(table: Any, frame: pd.DataFrame, classes: pd.Series | None) -> t
 
 
 if __name__ == "__main__":
-    found = try_out(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
+    # Threads cost more than they save where a table is small and the cores are busy.
+    with threadpool_limits(1):
+        found = try_out(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
     sys.stdout.write(json.dumps(asdict(found)))
