@@ -24,13 +24,6 @@ from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import GRPCInferenceServiceSt
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
 
-CAR = {"weight_kg": 1200, "year": 1980}
-ROWS = [
-    {"weight_kg": 1200, "year": 1980, "origin": "usa"},
-    {"weight_kg": 1300, "year": 1975, "origin": "japan"},
-]
-SERVICE = "/inference.GRPCInferenceService"
-
 
 @pytest.fixture(scope="module")
 def routings(bundles, release, tmp_path_factory):
@@ -78,27 +71,19 @@ def rpc(server, ask):
     return asyncio.run(run())
 
 
-def tensors(dtype: str, values=(1200, 1300), *, binary: bool = False, width: bool = False):
-    shape = [2, 1] if width else [2]
-    of = {"FP32": np.float32, "FP64": np.float64, "INT32": np.int32, "INT64": np.int64}[dtype]
-    weight = InferInput("weight_kg", shape, dtype)
-    weight.set_data_from_numpy(np.array(values, of).reshape(shape), binary_data=binary)
-    year = InferInput("year", shape, dtype)
-    year.set_data_from_numpy(np.array([1980, 1975], of).reshape(shape), binary_data=binary)
-    origin = InferInput("origin", shape, "BYTES")
-    words = np.array([b"usa", b"japan"], object).reshape(shape)
-    origin.set_data_from_numpy(words, binary_data=binary)
-    return [weight, year, origin]
-
-
-@pytest.fixture(scope="module")
-def expected(conforming):
-    body = {"instances": ROWS}
-    return conforming.post("/v1/models/fuel:predict", json=body).json()["predictions"]
-
-
-def columns(answer) -> dict:
-    return {output.name: output.as_numpy().tolist() for output in answer.outputs}
+def tensors() -> list[InferInput]:
+    columns = {
+        "weight_kg": [1200.0, 1300.0],
+        "year": [1980.0, 1975.0],
+        "origin": [b"usa", b"japan"],
+    }
+    inputs = []
+    for name, values in columns.items():
+        inputs.append(InferInput(name, [2], "BYTES" if name == "origin" else "FP64"))
+        inputs[-1].set_data_from_numpy(
+            np.array(values, object if name == "origin" else np.float64), binary_data=False
+        )
+    return inputs
 
 
 def test_v1_batches(conforming, bundles):
@@ -135,33 +120,6 @@ def test_states_over_rest_and_grpc(conforming):
     assert rpc(conforming, over_grpc) == [True, True, True, False]
 
 
-@pytest.mark.parametrize("width", [False, True], ids=["N", "Nx1"])
-@pytest.mark.parametrize("binary", [False, True], ids=["json", "raw"])
-@pytest.mark.parametrize("dtype", ["FP32", "FP64", "INT64"])
-@pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_v2_batches_of_named_tensors(conforming, expected, protocol, dtype, binary, width):
-    request = InferRequest(
-        "fuel",
-        tensors(dtype, binary=binary, width=width),
-        request_id="cars",
-        parameters={"content_type": "pd"},
-    )
-
-    async def ask(client):
-        if protocol == "rest":
-            return await client.infer(conforming.url, request, model_name="fuel")
-        return await client.infer(request)
-
-    answer = rest("v2", ask) if protocol == "rest" else rpc(conforming, ask)
-
-    assert (answer.model_name, answer.id) == ("fuel", "cars")
-    if protocol == "grpc":  # KServe's client leaves the version out over REST
-        assert answer.model_version == "1"
-    found = columns(answer)
-    assert set(found) == set(expected[0])
-    assert found["mpg"] == [row["mpg"] for row in expected]
-
-
 def test_metadata_of_the_server_and_of_a_model(conforming, stub):
     over_rest = conforming.get("/v2").json()
     over_grpc = stub.ServerMetadata(pb.ServerMetadataRequest())
@@ -180,11 +138,11 @@ def test_metadata_of_the_server_and_of_a_model(conforming, stub):
 
 
 def infer(**changes) -> pb.ModelInferRequest:
-    return InferRequest("fuel", tensors("FP64")).to_grpc() if not changes else _changed(**changes)
+    return InferRequest("fuel", tensors()).to_grpc() if not changes else _changed(**changes)
 
 
 def _changed(**changes) -> pb.ModelInferRequest:
-    request = InferRequest(changes.pop("model", "fuel"), tensors("FP64")).to_grpc()
+    request = InferRequest(changes.pop("model", "fuel"), tensors()).to_grpc()
     for name, value in changes.items():
         setattr(request, name, value)
     return request

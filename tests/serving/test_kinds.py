@@ -68,7 +68,8 @@ def tensors(photo: InferInput, *, binary: bool) -> InferRequest:
     for (name, values), datatype in zip(columns.items(), types, strict=True):
         inputs.append(InferInput(name, list(values.shape), datatype))
         inputs[-1].set_data_from_numpy(values, binary_data=binary)
-    return InferRequest("kinds", inputs, parameters={"binary_data_output": binary})
+    parameters = {"content_type": "pd", "binary_data_output": binary}
+    return InferRequest("kinds", inputs, request_id="fruit", parameters=parameters)
 
 
 def photo(kind: str, *, binary: bool) -> InferInput:
@@ -98,6 +99,7 @@ def test_kserves_clients_send_and_get_every_kind(server, protocol, binary, kind)
 
     found = asyncio.run(ask())
 
+    assert (found.model_name, found.id) == ("kinds", "fruit")
     types = {one.name: (one.datatype, list(one.shape)) for one in found.outputs}
     assert types == {
         "label": ("BYTES", [2]),
