@@ -12,14 +12,22 @@ WORKERS ?= $(shell echo $$(($$(nproc) + 1)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format notebook compile docs image lock
+.PHONY: help run port test lint format notebook ui compile docs image lock
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1\t\2/' | expand -t 12
 
-run: $(STAMP) $(DATA) ## Run the pipeline, serve the model and the page (ONCE=1: then stop; PORT=8080)
+run: port $(STAMP) $(DATA) ## Run the pipeline, serve the model and the page (ONCE=1: then stop; PORT=8080)
 	@$(VENV)/bin/roadworthy up $(MODEL) $(if $(PORT),--port $(PORT)) $(if $(filter 1,$(ONCE)),--once) \
 		|| { code=$$?; [ $$code -eq 130 ] || exit $$code; }
+
+# Said before anything is installed.
+port:
+	@! (: < /dev/tcp/127.0.0.1/$(or $(PORT),8080)) 2>/dev/null || { echo "Error: port $(or $(PORT),8080) is taken:" \
+		"stop the program that listens there, or choose another: make run PORT=8081" >&2; exit 1; }
+
+ui: $(STAMP) ## Show MLflow's page on the runs and versions here (PORT=5000)
+	@$(VENV)/bin/roadworthy ui $(if $(PORT),--port $(PORT)) || { code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 test: $(STAMP) $(DATA) ## Run every test (REQUIRE_ALL=1: a skip is a failure)
 	@$(PYTHON) -m coverage erase
@@ -40,7 +48,7 @@ format: $(STAMP) ## Bring the code into its format
 	@$(VENV)/bin/ruff format .
 
 notebook: $(STAMP) $(DATA) ## Open the notebooks
-	@$(VENV)/bin/jupyter lab notebooks
+	@$(VENV)/bin/jupyter lab notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
 
 compile: $(STAMP) ## Compile the pipeline of every model
 	@$(VENV)/bin/roadworthy compile

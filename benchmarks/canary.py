@@ -45,9 +45,9 @@ CONNECTIONS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 250)
 WEIGHTS = (0, 10, 50, 100)
 RECORDED = 50
 """Rollouts that are recorded."""
-RECORD_SECONDS = 1
+RECORD_SECONDS = 0.5
 STAGE_SECONDS = 2.0
-SETTLE_SECONDS = 0.5
+SETTLE_SECONDS = 0.3
 """The time until a server has read a routing file and flushed its metrics."""
 
 

@@ -1,7 +1,7 @@
 """Measure the detectors of the model `outliers`: how well, and how quickly, they find.
 
     python benchmarks/outliers.py --series DIR    how well, on series of your own
-    python benchmarks/outliers.py                 how quickly, one core
+    python benchmarks/outliers.py                 how quickly, one core, beside PyOD and STUMPY
 
 DIR holds CSV files at any depth, as the model reads them. Outliers are labelled in a column
 ``label``, or in ``DIR/windows.json``, which maps the end of a file's path to pairs of first and
@@ -17,6 +17,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +41,7 @@ Floats = npt.NDArray[np.float64]
 FIRST = 0.15
 EVERY = 200
 POINTS = 1_000_000
+COUNTS = (5_000, 10_000, 20_000, 40_000)
 REPEATS = 5
 SAMPLE = Path(__file__).parents[1] / outliers.data.removesuffix(".dvc")
 
@@ -133,15 +137,35 @@ def quality(directory: Path) -> str:
 
 
 def speed() -> str:
-    """Return how long the graph of the strongest detector takes for a million values."""
+    """Return how long the graph of the strongest detector and its peers take, as Markdown."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     frame = outliers.prepare(outliers.schema.validate(outliers.dataset.read(SAMPLE))).frame
     detector = outliers.train(outliers.candidates[-1], frame)
     scorer = Scorer(outliers.export(detector).SerializeToString(), threads=1)
-    values = np.random.default_rng(0).normal(20, 3, (1, POINTS))
+    values = np.random.default_rng(0).normal(20, 3, POINTS)
+    own = [_seconds(scorer, values[:count]) for count in (*COUNTS, POINTS)]
+    found = {"forecast, ONNX": own[:-1]} | _peers(values[: COUNTS[-1]])
+    lines = [
+        f"The champion's graph judges {POINTS:,} values in {own[-1]:.2f} s on one core; the bar "
+        "is 1 s.",
+        "",
+        "The slope is that of the logarithms: 1 is linear, 2 quadratic. The peers fit and judge "
+        "the whole series by windows of 64 values; the graph was fitted before.",
+        "",
+        f"| detector | {' | '.join(f'{count:,} values, s' for count in COUNTS)} | slope |",
+        f"| --- |{' ---: |' * (len(COUNTS) + 1)}",
+    ]
+    for name, taken in found.items():
+        slope = np.polyfit(np.log(COUNTS), np.log(taken), 1)[0]
+        lines.append(f"| {name} | {' | '.join(f'{one:.4f}' for one in taken)} | {slope:.1f} |")
+    return "\n".join(lines)
+
+
+def _seconds(scorer: Scorer, values: Floats) -> float:
+    """Return the median time of a graph's answer."""
     request: dict[str, Any] = {
-        "values": values,
+        "values": values[None],
         "timestamps": np.empty((1, 0)),
         "step_s": np.array([float(table.STEP_S)]),
     }
@@ -150,7 +174,28 @@ def speed() -> str:
         started = time.perf_counter()
         scorer.score(request)
         taken.append(time.perf_counter() - started)
-    return f"{POINTS:,} values in {np.median(taken):.2f} s (median of {REPEATS}), one core"
+    return float(np.median(taken))
+
+
+def _peers(values: Floats) -> dict[str, list[float]]:
+    """Return the times of PyOD and STUMPY, in an environment from their own lock file."""
+    peers = Path(__file__).with_name("peers")
+    uv = Path(sys.executable).with_name("uv")
+    with tempfile.TemporaryDirectory(prefix="roadworthy-") as scratch:
+        home, series = Path(scratch, "environment"), Path(scratch, "series.npy")
+        python = home / "bin" / "python"
+        np.save(series, values)
+        subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, home], check=True)
+        install = [uv, "pip", "install", "--quiet", "--python", python, "--require-hashes"]
+        subprocess.run([*install, "--requirement", peers / "detectors.txt"], check=True)
+        one = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "NUMBA", "OPENBLAS")}
+        told = subprocess.check_output(
+            [python, peers / "detectors.py", series, *map(str, COUNTS)],
+            env={**os.environ, **one},
+            text=True,
+        )
+    found: dict[str, list[float]] = json.loads(told)
+    return found
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import { earlier, inProduction, rollout, weightOf } from "./text.js";
 
 const SLOW = 2_000;
 const GOOD_NEWS = 4_000;
+const FACTOR = 3; // by which the bound of a series is multiplied, or divided, at most
 const AGE_REFRESH = 15_000;
 const LABELS = { "not-ready": "No model ready yet", unreachable: "Service not reachable" };
 
@@ -39,6 +40,7 @@ $("ask").closest("form").addEventListener("submit", (event) => {
   ask({ byHand: true });
 });
 $("reader").addEventListener("input", read);
+$("level").addEventListener("input", draw);
 $("chart").addEventListener("pointermove", readAt);
 window.addEventListener("hashchange", () => {
   remember(address.name ?? model?.name);
@@ -144,6 +146,8 @@ function describe(name, former) {
   tell($("title"), title);
   document.title = `${title} · Roadworthy`;
   $("figure").hidden = !model.figure;
+  $("level").value = 0;
+  tellRecord();
   if (JSON.stringify(former?.request) === JSON.stringify(card.request)) return;
   const query = form ? form.state() : new URLSearchParams(address.query || entered.get(name));
   form = makeForm(fields, { onUnit: redraw });
@@ -160,6 +164,17 @@ function describe(name, former) {
   tell($("about-answer"), firstParagraph(card.answer.description));
   tellExamples();
   $("ask").hidden = false;
+}
+
+/** Say what a user must know of the model, and list its past answers with what came. */
+function tellRecord() {
+  const { note = "", record = [] } = card.page ?? {};
+  tell($("note"), note);
+  const names = Object.keys(record[0] ?? {});
+  $("record").hidden = !note && !record.length;
+  $("record-head").replaceChildren(...names.map((name) => element("th", { scope: "col" }, name)));
+  const cells = (row) => names.map((name) => element("td", {}, String(row[name])));
+  $("record-body").replaceChildren(...record.map((row) => element("tr", {}, ...cells(row))));
 }
 
 function firstParagraph(text = "") {
@@ -189,7 +204,7 @@ function close() {
   entries = [];
   for (const id of ["fields", "outputs", "strip", "chart", "legend", "facts"]) $(id).replaceChildren();
   for (const id of ["about-request", "about-answer", "whose", "answered-by", "place", "title"]) tell($(id), "");
-  for (const id of ["told", "drawn", "figure", "about", "examples", "ask", "rollout"]) $(id).hidden = true;
+  for (const id of ["told", "drawn", "figure", "record", "about", "examples", "ask", "rollout"]) $(id).hidden = true;
   $("nothing-yet").hidden = false;
   tellError("");
   tellEarlier();
@@ -264,11 +279,14 @@ function tellEarlier() {
 function draw() {
   const { figure, answers = [] } = model ?? {};
   if (!figure) return;
-  const made = drawFigure(figure, asked, form.unitOf, $("chart").clientWidth);
+  const level = Number($("level").value);
+  const made = drawFigure(figure, asked, form.unitOf, $("chart").clientWidth, FACTOR ** (level / 50));
   const waiting = element("p", { class: "hint empty" }, "The figure appears with the first answer.");
   $("chart").replaceChildren(made ? made.svg : waiting);
   entries = made?.entries ?? [];
   $("reader-box").hidden = !entries.length;
+  $("level-box").hidden = !(made && figure.bound);
+  $("level").setAttribute("aria-valuetext", `${rounded(FACTOR ** (level / 50), 2)} times the bound`);
   $("reader").max = Math.max(0, entries.length - 1);
   $("reader").value = 0;
   $("reader").setAttribute("aria-valuetext", entries[0]?.text ?? "");

@@ -11,8 +11,8 @@ const MOST_SHADES = 20;
 
 /**
  * Return the figure of a card, or null: `{kind: "scatter", x, y, color, points, answered}` or
- * `{kind: "series", values, marks}`, with the fields in place of their names; `answered` says that
- * `y` is a field of the answer.
+ * `{kind: "series", values, marks, score, bound, known}`, with the fields in place of their names;
+ * `answered` says that `y` is a field of the answer, `known` has `{values, truth}` of each example.
  *
  * Bundles of before have only `points`: their first column of the request is drawn against that of
  * the answer, and coloured by the next one of the request.
@@ -22,7 +22,9 @@ export function figureOf({ page, points }, fields, answers) {
   const figure = page?.figure ?? earlierFigure(points ?? {}, fields, answers);
   if (figure?.kind === "series") {
     const [values, marks] = [field(figure.values), field(figure.marks)];
-    return values && marks ? { kind: "series", values, marks } : null;
+    const [score, bound] = [field(figure.score), field(figure.bound)];
+    const known = (figure.truth ?? []).map((truth, index) => ({ values: page.examples[index]?.[figure.values], truth }));
+    return values && marks ? { kind: "series", values, marks, score, bound, known } : null;
   }
   if (figure?.kind !== "scatter") return null;
   const [x, y] = [field(figure.x), field(figure.y)];
@@ -51,10 +53,10 @@ function plainField(name) {
  *
  * `asked` is `{request, answer, stale}` or undefined, `unitOf(field)` the unit in which to draw a
  * number, `width` is in pixels: the drawing is made for it, so that its text stays readable on a
- * phone.
+ * phone. `factor` times the bound of the answer is that of a series.
  */
-export function draw(figure, asked, unitOf, width) {
-  return figure.kind === "series" ? series(figure, asked, width) : scatter(figure, asked, unitOf, width);
+export function draw(figure, asked, unitOf, width, factor = 1) {
+  return figure.kind === "series" ? series(figure, asked, width, factor) : scatter(figure, asked, unitOf, width);
 }
 
 function scatter(figure, asked, unitOf, width) {
@@ -118,11 +120,12 @@ function mark({ x, y }, whisker, { stale }, width) {
   );
 }
 
-function series({ values, marks }, asked, width) {
+function series(figure, asked, width, factor) {
+  const { values, marks, known } = figure;
   if (!asked?.request[values.name]?.length) return null;
   const height = heightOf(width);
   const numbers = asked.request[values.name];
-  const flags = asked.answer[marks.name];
+  const flags = flagged(figure, asked.answer, factor);
   const position = { label: "Position", unit: "", units: [], plain: true };
   const unit = values.unit || values.items?.unit || "";
   const frame = axes(
@@ -138,9 +141,12 @@ function series({ values, marks }, asked, width) {
   });
   const marked = entries.filter((of) => of.marked);
   const line = entries.map(({ x, y }, index) => `${index ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`).join("");
-  const count = `${show(marked.length)} of ${show(numbers.length)} values are marked by “${marks.label}”`;
+  const reason = factor === 1 ? `are marked by “${marks.label}”` : `exceed ${rounded(factor, 2)} times the bound`;
+  const count = `${show(marked.length)} of ${show(numbers.length)} values ${reason}`;
   const listed = marked.slice(0, 10).map(({ text }) => text.replace(", marked", "")).join("; ");
-  const words = `${count}${listed ? `: ${listed}${marked.length > 10 ? "; and more" : ""}` : ""}.`;
+  const truth = known?.find((of) => String(of.values) === String(numbers))?.truth;
+  const found = truth ? ` ${foundInWords(truth, flags)}` : "";
+  const words = `${count}${listed ? `: ${listed}${marked.length > 10 ? "; and more" : ""}` : ""}.${found}`;
   const svg = picture(
     "series",
     width,
@@ -152,6 +158,32 @@ function series({ values, marks }, asked, width) {
   );
   svg.id = "asked";
   return { svg, words, entries };
+}
+
+/** Return which values are marked: by the answer, or by its scores where the bound is moved. */
+function flagged({ marks, score, bound }, answer, factor) {
+  if (!score || !bound || factor === 1) return answer[marks.name];
+  return answer[score.name].map((value, index) => value > factor * answer[bound.name][index]);
+}
+
+/** Say how many events are found and how late, and how many alarms touch none. */
+function foundInWords(truth, flags) {
+  const events = runs(truth);
+  const delays = events.map(([start, stop]) => flags.slice(start, stop).findIndex(Boolean)).filter((at) => at >= 0);
+  const late = delays.length ? delays.reduce((sum, one) => sum + one, 0) / delays.length : 0;
+  const mistaken = runs(flags).filter(([start, stop]) => !truth.slice(start, stop).some(Boolean)).length;
+  const delay = delays.length ? `, after ${rounded(late, 1)} values on average` : "";
+  return `${delays.length} of ${events.length} labelled events are found${delay}; false alarms: ${mistaken}.`;
+}
+
+/** Return the first position of each run of true values, and the one after its last. */
+function runs(flags) {
+  const found = [];
+  flags.forEach((flag, index) => {
+    if (flag && found.at(-1)?.[1] === index) found.at(-1)[1] = index + 1;
+    else if (flag) found.push([index, index + 1]);
+  });
+  return found;
 }
 
 /** Draw the interval of a number on a line, above ticks of its known values. */

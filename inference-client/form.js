@@ -123,7 +123,8 @@ function labelled(field, input) {
 }
 
 function text(field, control, described) {
-  const input = element("input", { ...described, type: "text", required: field.required });
+  const type = field.date ? "date" : "text";
+  const input = element("input", { ...described, type, required: field.required });
   textual(field, control, input);
   return labelled(field, input);
 }

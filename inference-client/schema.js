@@ -2,7 +2,7 @@
  * From the JSON schemas of a card to fields, and values in words. Nothing here touches the page.
  *
  * A field is `{name, label, kind, required, description, unit, units, plain, minimum, maximum,
- * choices, items, shortest, longest, image}`. Its kind is "number", "integer", "boolean", "choice",
+ * choices, items, shortest, longest, date, image}`. Its kind is "number", "integer", "boolean", "choice",
  * "text", "list" or "image". `units` are other units: a value in one times its factor is in `unit`.
  * `plain` is true for a whole number whose unit only repeats its name, as a year's does.
  */
@@ -184,6 +184,7 @@ function fieldOf(name, property, required, definitions) {
     items,
     shortest: property.minItems,
     longest: property.maxItems,
+    date: property.format === "date",
     image: property.image,
   };
 }

@@ -105,6 +105,9 @@ function isCard(value) {
     isRecord(value.metrics) &&
     [value.request, value.answer].every(isSchema) &&
     isFigure(value.page?.figure ?? null) &&
+    isText(value.page?.note ?? "") &&
+    Array.isArray(value.page?.record ?? []) &&
+    (value.page?.record ?? []).every(isRecord) &&
     isText(value.state ?? "") &&
     Array.isArray(value.split ?? []) &&
     (value.split ?? []).every(isPart)

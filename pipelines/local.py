@@ -36,11 +36,15 @@ def main() -> None:
         "--docker", action="store_true", help="run each step in a container of the image it names"
     )
     options = parser.parse_args()
+    settings = Settings()
     try:
         local.init(
-            runner=_containers(options.root) if options.docker else _processes(),
+            runner=_containers(settings, options.root) if options.docker else _processes(),
             pipeline_root=str(options.root.absolute()),
             raise_on_error=True,
+            # A pure step that an earlier run of the commit has finished is not repeated.
+            enable_caching=not options.arguments.get("force"),
+            cache_root=str(settings.home / "cache"),
         )
         package = components.load_component_from_file(str(options.package))
         _fail_at_once(package.component_spec.implementation.graph)
@@ -61,13 +65,13 @@ def _processes() -> local.SubprocessRunner:
     return processes.runner()
 
 
-def _containers(root: Path) -> local.DockerRunner:
+def _containers(settings: Settings, root: Path) -> local.DockerRunner:
     from pipelines import containers  # noqa: PLC0415 - Docker's client, which processes go without
 
     # A container is no child of this process: it is removed on the way out.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     end_with_parent()
-    return containers.runner(Settings(), root.absolute())
+    return containers.runner(settings, root.absolute())
 
 
 if __name__ == "__main__":

@@ -1,12 +1,16 @@
 """The command line itself: help, wrong usage, errors as sentences. Runs are told in stories."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from roadworthy import __version__
 from roadworthy.cli import main
 from tests.loading import loaded_by
 
@@ -63,6 +67,7 @@ def ended(capsys, monkeypatch, *arguments):
         (["run"], 2, "Missing argument"),
         (["run", "boats"], 2, "There is no model 'boats'"),
         (["run", "fuel"], 1, "not in a Git repository"),
+        (["run", "fuel", "--set", "ridge.alpha=3"], 2, "use --set together with --experiment"),
         (["run", "fuel", "--candidate", "forest"], 2, "name one of polynomial, ridge"),
         (["submit", "fuel", "--candidate", "forest"], 2, "name one of polynomial, ridge"),
         (["lineage", "fuel"], 1, "no champion yet"),
@@ -82,19 +87,25 @@ def test_errors_are_sentences_with_an_exit_code(capsys, monkeypatch, arguments, 
     assert "Traceback" not in complained
 
 
+def test_the_version_is_told(capsys, monkeypatch):
+    left, told, _ = ended(capsys, monkeypatch, "--version")
+    assert (left, told) == (None, f"roadworthy {__version__}\n")
+
+
+def test_a_shell_completes_commands():
+    asked = {
+        "_ROADWORTHY_COMPLETE": "complete_bash",
+        "COMP_WORDS": "roadworthy ro",
+        "COMP_CWORD": "1",
+    }
+    command = [sys.executable, "-c", "from roadworthy.cli.main import main; main()"]
+    done = subprocess.run(
+        command, env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert "rollback" in done.stdout.split()
+
+
 def test_no_versions_yet(capsys, monkeypatch):
     left, told, _ = ended(capsys, monkeypatch, "models", "--json")
     assert not left
     assert json.loads(told) == []
-
-
-@pytest.mark.parametrize(
-    ("written", "model", "reference"),
-    [
-        ("fuel", "fuel", "@champion"),
-        ("fuel:3", "fuel", ":3"),
-        ("fuel@challenger", "fuel", "@challenger"),
-    ],
-)
-def test_a_version_is_written_with_its_model(written, model, reference):
-    assert main._reference(written) == (model, reference)

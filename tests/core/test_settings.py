@@ -48,6 +48,15 @@ def test_the_defaults_are_under_the_home(tmp_path):
     assert settings.model_fields_set == set()
 
 
+def test_a_rollout_to_kserve_has_other_times_wherever_it_is_run(tmp_path):
+    here, away = Settings(home=tmp_path), Settings(home=tmp_path, target="kserve")
+    names = ("ready_seconds", "stage_seconds", "quiet_seconds", "lease_seconds")
+
+    assert [getattr(here, name) for name in names] == [30, 10, 0.5, 15]
+    assert [getattr(away, name) for name in names] == [600, 120, 60, 900]
+    assert Settings(home=tmp_path, target="kserve", ready_seconds=5).ready_seconds == 5
+
+
 @pytest.mark.parametrize("given", [{}, {"home": "some where"}, VALUES])
 def test_another_process_reads_the_same(monkeypatch, tmp_path, given):
     settings = Settings(**given)

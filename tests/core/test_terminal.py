@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from roadworthy.core.terminal import age, facts, harmless, print_json, table
+from roadworthy.core.terminal import age, as_typed, facts, harmless, print_json, table
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -60,3 +60,16 @@ def test_a_cell_does_not_steer_the_terminal(sign):
     assert sign not in shown(table(["name"], [[f"a{sign}b"]]))
     assert "a b" in shown(facts([("name", f"a{sign}b")]))
     assert harmless(f"a{sign}\nb") == "a \nb"
+
+
+def test_a_command_in_a_message_can_be_typed(tmp_path, monkeypatch):
+    script = tmp_path / "bin" / "roadworthy"
+    script.parent.mkdir()
+    script.touch(0o755)
+    told = "`roadworthy models` lists them."
+    monkeypatch.setattr("sys.argv", [str(script)])
+    assert as_typed(told) == f"`{script} models` lists them."
+    monkeypatch.setenv("PATH", str(script.parent))
+    assert as_typed(told) == told
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    assert as_typed(told) == told

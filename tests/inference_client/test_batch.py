@@ -234,21 +234,6 @@ def test_every_row_is_answered_by_a_service_that_takes_fewer_rows(opened: Any) -
     assert opened.text("#batch-status").startswith("300 of 300 rows answered.")
 
 
-def test_a_service_that_goes_away_meanwhile_answers_the_rest_when_it_is_back(opened: Any) -> None:
-    # given a service that answers the first five hundred rows, and then nothing twice
-    answers = iter([True, False, False])
-    opened.page.route(
-        "**/*:predict",
-        lambda route: route.continue_() if next(answers, True) else route.abort(),
-    )
-    choose(opened, cars(1200))
-    status = opened.page.locator("#batch-status")
-    status.filter(has_text="500 of 1,200 rows answered so far").wait_for()
-    status.filter(has_text="Trying again automatically").wait_for()
-    # then the rest comes by itself
-    status.filter(has_text="1,200 of 1,200 rows answered.").wait_for()
-
-
 def test_a_batch_that_was_stopped_can_be_continued(opened: Any) -> None:
     opened.page.route("**/*:predict", lambda route: route.abort())
     choose(opened, cars(10))

@@ -79,16 +79,6 @@ def test_the_figure_is_told_in_words(opened: Any, service: Any, cars: Any) -> No
     assert "differ by at most 5 % in “Weight” lie between" in place
 
 
-def test_the_interval_is_drawn_between_its_ends(opened: Any) -> None:
-    opened.predict()
-    ends = " to ".join(opened.page.locator("svg.strip .end").all_text_contents())
-    assert f"90 % interval: {ends} l/100 km" in opened.text("#outputs")
-    band, dot = (
-        opened.page.locator(f"svg.strip .{of}").bounding_box() for of in ("band", "middle")
-    )
-    assert band["x"] < dot["x"] + dot["width"] / 2 < band["x"] + band["width"]
-
-
 def test_a_point_is_read_by_the_pointer(opened: Any) -> None:
     opened.page.locator("circle.point").nth(7).hover(force=True)
     assert re.fullmatch(

@@ -89,6 +89,22 @@ def test_a_list_is_pasted_and_its_answer_is_marked_in_the_figure(show: Any, kind
     assert not page.is_visible("#batch")
 
 
+def test_moving_the_bound_of_an_example_tells_what_is_found_and_what_is_false(show: Any) -> None:
+    visited = show("spikes")
+    page = visited.page
+    assert not page.is_visible("#level-box")
+    visited.predict()
+    assert visited.text("#place").endswith(
+        "1 of 1 labelled events are found, after 0 values on average; false alarms: 0."
+    )
+    page.focus("#level")
+    page.keyboard.press("End")  # three times the bound
+    marked = page.locator("svg.series .marked").count()
+    page.keyboard.press("Home")  # a third of it
+    assert page.locator("svg.series .marked").count() >= marked
+    assert page.get_attribute("#level", "aria-valuetext") == "0.33 times the bound"
+
+
 def test_an_image_is_chosen_or_dropped_shown_and_sent(show: Any) -> None:
     visited = show("shapes")
     page = visited.page
@@ -193,17 +209,6 @@ def test_a_file_is_answered_in_labels(show: Any, kinds: Any) -> None:
     rows = visited.page.locator("#batch-body tr").all_inner_texts()
     labels = [kinds.answer(request, "ripeness")["label"] for request in visited.asked]
     assert [row.split("\t")[:2] for row in rows] == [["2", labels[0]], ["3", labels[1]]]
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-@pytest.mark.parametrize("name", NAMES)
-def test_every_kind_fits_the_screen(
-    show: Any, pictures: Any, name: str, scheme: str, width: int
-) -> None:
-    viewport = {"width": width, "height": 900}
-    visited = show(name, color_scheme=scheme, reduced_motion="reduce", viewport=viewport)
-    visited.predict()
-    pictures(visited, f"{name}-{scheme}-{width}.png")
 
 
 def _drawn(label: str) -> bytes:

@@ -84,20 +84,6 @@ def test_a_rollout_before_its_first_request_and_with_its_last(
     visit(rolling.url).page.locator("#rollout-words", has_text=sentence).wait_for()
 
 
-def test_a_rollout_is_not_told_of_a_service_that_is_away(
-    visit: Any, rolling: Any, packed: Bundle
-) -> None:
-    put(rolling, packed, weight=10, state="shifting")
-    visited = visit(rolling.url)
-    page = visited.page
-    page.wait_for_selector("#rollout")
-    page.route("**/card", lambda route: route.abort())
-    page.wait_for_selector("#model[data-state=trouble]")
-    assert not page.is_visible("#rollout")
-    page.unroute("**/card")
-    page.wait_for_selector("#rollout")
-
-
 def test_answers_name_their_version(visit: Any, rolling: Any, packed: Bundle) -> None:
     put(rolling, packed, weight=50, state="shifting")
     visited = visit(rolling.url)
@@ -114,15 +100,3 @@ def test_answers_name_their_version(visit: Any, rolling: Any, packed: Bundle) ->
     both = re.compile(r"^4,000 of .* By version [34] \([\d,]+\) and version [34] \([\d,]+\)\.")
     page.locator("#batch-status", has_text=both).wait_for()
     assert "Version" in page.locator("#batch-head th").all_inner_texts()
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
-def test_pictures_of_a_rollout(
-    visit: Any, rolling: Any, packed: Bundle, scheme: str, width: int, pictures: Any
-) -> None:
-    put(rolling, packed, weight=10, state="shifting")
-    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 900}}
-    visited = visit(rolling.url, reduced_motion="reduce", **options)
-    visited.page.locator("#rollout-words", has_text="it answers 10 %").wait_for()
-    visited.predict()
-    pictures(visited, f"rollout-{scheme}-{width}.png")

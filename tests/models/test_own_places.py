@@ -26,6 +26,7 @@ TYPED = {
     "LICENSE": "has its own words",
     "CHANGELOG.md": "tells users of this model what changed",
     "Makefile": "the model of `make run`; MODEL=NAME names another",
+    "deploy/cloudbuild.yaml": "the model to roll out; a trigger names another",
     "docs/": "commands, requests and addresses that a user types",
     "mkdocs.yml": "the list of pages, one of which is the model's",
     **dict.fromkeys(

@@ -27,7 +27,9 @@ def test_a_page_becomes_json():
     }
     assert Page().document(Request, Answer) == {"examples": [], "figure": None}
     series = Page(figure=Series("values", "marks")).document(Request, Answer)
-    assert series["figure"] == {"kind": "series", "values": "values", "marks": "marks"}
+    assert {"kind": "series", "values": "values", "marks": "marks"}.items() <= series[
+        "figure"
+    ].items()
 
 
 @pytest.mark.parametrize(

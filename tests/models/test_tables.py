@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadworthy.models.tables import CsvError, read_csv
+from roadworthy.models.tables import CsvError, read_csv, read_table
 
 REFUSED = {
     "a field more": ("a,b\n1,2\n3,4,5\n", "t.csv, line 3 has 3 fields where the header has 2"),
@@ -129,3 +129,21 @@ def test_what_was_written_is_read(tmp_path_factory, rows):
 
     assert found["text"].fillna("").tolist() == written["text"].tolist()
     np.testing.assert_array_equal(found["number"].astype(float), written["number"])
+
+
+def test_columns_get_types_and_names_and_what_does_not_fit_stays(file):
+    file.write_text(
+        "Built (day),ok,Sold,n\n15.3.2024,TRUE,2024-03-15T10:30:00Z,1\nNA,no,NA,2\nsoon,maybe,,3\n"
+    )
+
+    found = read_table(
+        file,
+        booleans=["ok"],
+        dates={"built": "%d.%m.%Y", "sold": "%Y-%m-%d"},
+        names={"Built (day)": "built", "Sold": "sold"},
+    )
+
+    assert found["built"].fillna("").tolist() == ["2024-03-15", "", "soon"]
+    assert found["sold"].fillna("").tolist() == ["2024-03-15", "", ""]
+    assert found["ok"].tolist() == [1.0, 0.0, "maybe"]
+    assert found["n"].tolist() == [1, 2, 3]

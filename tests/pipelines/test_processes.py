@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from kfp import dsl
+from kfp import dsl, local
 
-from pipelines.processes import StepError, run_step
+from pipelines.processes import StepError, run_step, runner
 
 
 @dsl.component(base_image="python", install_kfp_package=False)
@@ -85,3 +85,28 @@ def test_the_process_that_forks_has_no_threads_but_those_that_a_fork_restarts():
     )
     # then there is Arrow's allocator alone
     assert set(done.stdout.split()) <= {"jemalloc_bg_thd"}
+
+
+@dsl.component(base_image="python", install_kfp_package=False)
+def measure(file: str, metrics: dsl.Output[dsl.Metrics]):
+    with open(file, "a") as log:  # noqa: PTH123 - a component has no other imports
+        log.write("measured\n")
+    metrics.metadata["r2"] = 0.9
+
+
+def test_what_a_step_made_is_taken_from_the_cache_though_it_is_metadata_alone(tmp_path):
+    @dsl.pipeline
+    def pipeline(file: str):
+        measure(file=file)
+
+    local.init(
+        runner=runner(),
+        pipeline_root=str(tmp_path / "artifacts"),
+        raise_on_error=True,
+        enable_caching=True,
+        cache_root=str(tmp_path / "cache"),
+    )
+    for _ in range(2):
+        pipeline(file=str(tmp_path / "log"))
+
+    assert (tmp_path / "log").read_text() == "measured\n"

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -13,16 +14,20 @@ import typer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from mlflow.tracking import MlflowClient
 from typer.testing import CliRunner
 
+from roadworthy.cli import main
 from roadworthy.cli import preview as preview_command
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.data import git
 from roadworthy.data.validation import DataError
+from roadworthy.data.workplace import settings_here
 from roadworthy.models import fuel
 from roadworthy.review import preview
 from roadworthy.review.preview import Preview, PreviewError
+from roadworthy.tracking.registry import Registry
 
 WHO = ("-c", "user.name=Tester", "-c", "user.email=tester@localhost")
 MARKDOWN = MarkdownIt("commonmark").enable("table")
@@ -106,6 +111,15 @@ def test_every_metric_stands_beside_the_champions(better, tables):
     assert (float(candidate), float(champion)) == pytest.approx((ours, theirs), rel=1e-3)
     assert float(difference) == pytest.approx(ours - theirs, rel=1e-3)
     assert difference.startswith("+")
+
+
+def test_every_candidate_is_shown_with_what_cross_validation_found(better, tables):
+    heading, *rows = tables["Candidates, by cross-validation"]
+    assert heading[:3] == ["candidate", "parameters", "cv_r2"]
+    names = [candidate.name for candidate in fuel.candidates]
+    assert [row[0].removesuffix(" (chosen)") for row in rows] == names
+    assert [row[0].removesuffix(" (chosen)") for row in rows if "chosen" in row[0]] == [better.name]
+    assert rows[1][1] == "degree=2, alpha=10.0"
 
 
 def test_every_check_of_the_gate_is_shown_with_its_bound(better, tables):
@@ -203,7 +217,7 @@ class Command:
     """The command, with what it previews put in its place."""
 
     def __init__(self, monkeypatch, root: Path, found: dict) -> None:
-        def made(settings, directory, model):
+        def made(settings, directory, model, **_):
             if isinstance(found[model], Exception):
                 raise found[model]
             return found[model]
@@ -268,6 +282,31 @@ def test_a_place_that_cannot_be_written_is_told(better, monkeypatch, root):
     done = Command(monkeypatch, root, {"fuel": better})("--markdown", root / "README.md" / "x.md")
     assert isinstance(done.exception, RoadworthyError)
     assert "--markdown" in str(done.exception)
+
+
+def test_an_experiment_is_logged_with_its_parameters_and_registers_nothing(
+    empty_registry, seed, root, tmp_path, monkeypatch
+):
+    shutil.copytree(empty_registry, tmp_path / "home" / "mlflow")
+    for name, value in {"HOME": tmp_path / "home", "DVC_REMOTE_URL": seed / "dvc"}.items():
+        monkeypatch.setenv(f"ROADWORTHY_{name}", str(value))
+    monkeypatch.chdir(root)
+    only = ("--candidate", "polynomial", "--set", "polynomial.degree=1")
+
+    done = CliRunner().invoke(main.app, ["run", "fuel", "--experiment", *only])
+
+    assert done.exit_code == 0, done.output
+    assert "polynomial (chosen)" in done.stdout
+    assert "polynomial, 1 of 1: cv_r2" in done.stderr
+    registry = Registry.of(settings_here(root))
+    assert registry.models() == []
+    client = MlflowClient(f"sqlite:///{tmp_path}/home/mlflow/mlflow.db")
+    kept = client.get_experiment_by_name("fuel-experiments").experiment_id
+    (run,) = client.search_runs([kept])
+    assert run.data.params == {"degree": "1"}
+    assert {"cv_r2", "r2"} <= set(run.data.metrics)
+    assert run.data.tags["gate"] == "failed"
+    assert "preview.md" in {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
 def test_the_former_name_of_the_command_is_an_alias_with_a_warning(better, monkeypatch, root):

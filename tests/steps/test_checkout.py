@@ -4,17 +4,19 @@ import hashlib
 import subprocess
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from roadworthy.data.git import GitError
+from roadworthy.data.git import GitError, git
 from roadworthy.rollout.engine import record
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.local.local_records import LocalRecords
-from roadworthy.steps.checkout import checkout
+from roadworthy.steps.checkout import OlderCommitError, checkout
 from roadworthy.tracking.registry import Registry
 from roadworthy.training.selection import NoCandidateError
+from tests.candidate import CANDIDATE
 from tests.conftest import SAMPLE
 
 
@@ -73,6 +75,30 @@ def test_an_alias_that_was_moved_by_hand_is_a_conflict(call, released_from):
 def test_a_strategy_that_the_place_cannot_do_is_refused_before_anything_is_trained(call):
     with pytest.raises(RolloutError, match="use `--strategy canary`"):
         call(strategy="rolling")
+
+
+def test_a_commit_without_the_champions_is_told_and_refused_where_settings_say_so(
+    call, released_from
+):
+    # given a champion that was made of a commit after the tip, which another branch has
+    remote, tip = Path(released_from.git_remote), call().commit
+    newer = git("commit-tree", "HEAD^{tree}", "-p", tip, "-m", "newer", cwd=remote)
+    git("update-ref", "refs/heads/other", newer, cwd=remote)
+    registry = Registry(released_from.mlflow_tracking_uri, released_from.mlflow_artifacts)
+    run = registry.log_candidate("fuel", **CANDIDATE)
+    version = registry.register("fuel", run_id=run, digest="d", tags={"commit": newer})
+    registry.set_alias(version, "champion")
+
+    behind = f"commit {tip[:12]} is older than {newer[:12]}, which the champion is made of"
+    assert call().behind == behind
+    assert str(call()).endswith(f"; {behind}")
+    assert call(commit=newer).behind == ""
+    beside = git("commit-tree", "HEAD^{tree}", "-p", tip, "-m", "beside", cwd=remote)
+    git("update-ref", "refs/heads/beside", beside, cwd=remote)
+    assert f"is not based on {newer[:12]}" in call(commit=beside).behind
+    refusing = released_from.model_copy(update={"older_commit": "refuse"})
+    with pytest.raises(OlderCommitError, match="ROADWORTHY_OLDER_COMMIT refuses that"):
+        checkout(refusing, "fuel", commit="", force=False)
 
 
 def test_a_candidate_that_is_named_must_be_known_and_is_new(call, released_from):

@@ -1,6 +1,9 @@
 """A model of the market goes the whole way: released near chance, asked for tomorrow, simulated."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -8,17 +11,60 @@ import pytest
 
 from roadworthy.models import contract
 
+from .conftest import git
+
 pytestmark = [pytest.mark.story, pytest.mark.slow]
 
 MODEL = "direction"
 
 
-def test_tomorrow_is_answered_after_the_first_run_and_days_are_simulated(workplace):
+@pytest.fixture
+def remote(workplace, tmp_path):
+    """A Git remote whose data lacks the last three trading days."""
+    file = workplace.path / contract.load(MODEL).data.removesuffix(".dvc")
+    subprocess.run([sys.executable, "-m", "dvc", "pull", "-q"], cwd=workplace.path, check=True)
+    whole = file.read_text()
+    (tmp_path / "whole.csv").write_text(whole)
+    file.unlink()
+    file.write_text("".join(whole.splitlines(keepends=True)[:-3]))
+    for words in (["add", "-q", str(file)], ["push", "-q"]):
+        subprocess.run([sys.executable, "-m", "dvc", *words], cwd=workplace.path, check=True)
+    workplace.git("add", "--force", ".dvc/embedded")
+    workplace.commit("Begin three days before")
+    made = tmp_path / "remote.git"
+    workplace.git("clone", "--quiet", "--bare", str(workplace.path), str(made))
+    return made
+
+
+def cycle(workplace, remote, tmp_path):
+    """Run the script of the CronJob on the evening of 31 December 2018."""
+    variables = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "ROADWORTHY_HOME": str(workplace.path / ".roadworthy"),
+        "ROADWORTHY_GIT_REMOTE": str(remote),
+        "ROADWORTHY_STAGE_SECONDS": "0.5",
+        "DIRECTION_PRICES": str(tmp_path / "whole.csv"),
+        "CYCLE_PLACE": str(tmp_path / "source"),
+        "CYCLE_NOW": "2018-12-31T22:00",
+    }
+    done = subprocess.run(
+        [str(workplace.path / "deploy" / MODEL / "cycle")],
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_daily_cycle_releases_and_tomorrow_is_answered(workplace, remote, visit, tmp_path):
     with workplace.serving() as url:
-        # given the compiled pipeline, which lets an honest near-chance model pass
-        done = workplace.roadworthy("run", MODEL, ROADWORTHY_STAGE_SECONDS="0.5")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert workplace.report()["outcome"] == "released"
+        # given the cycle, which ingests what is missing, and whose gate lets an honest model pass
+        told = cycle(workplace, remote, tmp_path)
+        assert "3 rows added" in told
+        assert "Released: version 1 is the champion" in told
+        assert "Ingest prices" in git(remote, "log", "--format=%s", "main")
 
         # when tomorrow is asked for, then the call is that of the threshold
         address = f"{url}/predictionForTomorrow"
@@ -49,6 +95,13 @@ def test_tomorrow_is_answered_after_the_first_run_and_days_are_simulated(workpla
             f"{url}/v1/models/{MODEL}:predict", json={"instances": [example]}
         ).json()
         assert predicted["predictions"][0]["next_close"] in ("UP", "DOWN")
+
+        # and the page says that it is near chance, and lists the last month's calls
+        visited = visit(f"{url}/#/{MODEL}")
+        visited.page.wait_for_selector("#model[data-state=ready]")
+        assert "the interval holds zero" in visited.page.locator("#note").inner_text()
+        assert visited.page.locator("#record-body tr").count() == 22
+        assert visited.problems == []
 
     # when two days are simulated, then their promotions are in the ledger, and nothing is deployed
     simulated = workplace.json("simulate", MODEL, "--days", "2", "--training-window", "60")

@@ -64,6 +64,10 @@ def test_where_a_version_came_from(released: Workplace) -> None:
     assert origin["gate"] == "passed"
     assert origin["promoted_by"]
     assert origin["promoted_at"]
+    (promoted,) = released.json("history", "fuel")
+    assert (promoted["event"], promoted["version"]) == ("promoted", 1)
+    assert (promoted["at"], promoted["by"]) == (origin["promoted_at"], origin["promoted_by"])
+    assert promoted["gate"] == origin["gate_reasons"]
     # the tag names a commit that holds the bundle's pointer
     assert "bundles/fuel.dvc" in released.remote("ls-tree", "-r", "--name-only", "fuel-v1")
     assert origin["bundle"] in released.remote("tag", "--list", "--format=%(contents)", "fuel-v1")
@@ -160,5 +164,5 @@ def test_unknown_model_and_empty_registry(tmp_path: Path) -> None:
     assert "There is no model 'boats'" in done.stderr
     done = place.roadworthy("models")
     assert done.returncode == 0
-    assert "no version yet" in done.stdout
+    assert "There is no version yet of fuel" in done.stdout
     assert json.loads(place.roadworthy("models", "--json").stdout) == []

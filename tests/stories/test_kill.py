@@ -89,6 +89,9 @@ def test_killed_during_and_after_steps(workplace: Workplace) -> None:
     assert all(run.info.status == "FINISHED" for run in runs)
     history = client.get_metric_history(runs[0].info.run_id, "cv_r2")
     assert len(history) == 1
+    # and what one of them trained was used again
+    steps = [one for run in workplace.runs() for one in records.read(str(run.parent), run.name)]
+    assert any("made_in" in step.details for step in steps if step.step == "train")
     # and the routing file holds it, and nothing half-written is left where others look
     assert routes.read(home / "routing", "fuel").champion.version == 1
     assert len([path for path in (home / "bundles").iterdir() if path.name[0] != "."]) == 1

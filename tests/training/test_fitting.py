@@ -10,7 +10,7 @@ from roadworthy.models import fuel
 from roadworthy.models.contract import ExportError, Validation
 from roadworthy.training import fitting
 from roadworthy.training.fitting import CandidateExportError
-from roadworthy.training.selection import NoCandidateError
+from roadworthy.training.selection import NoCandidateError, named
 
 
 def test_every_candidate_is_validated_and_the_chosen_one_passes_the_bars(fitted):
@@ -49,10 +49,11 @@ def test_only_the_chosen_candidate_is_fitted_to_all_rows(halves):
     samples = [(name, 60) for name in metrics]
     assert trained == [*samples, ("ridge", len(halves.train))]
     # and one that is named is chosen, whatever would win, and is the only one that is tried
-    named = fitting.fit(model, halves.train, candidate="polynomial")
-    assert (named.candidate.name, list(named.validations)) == ("polynomial", ["polynomial"])
+    only = [named(fuel.candidates, "support_vectors")]
+    alone = fitting.fit(model, halves.train, candidates=only)
+    assert (alone.candidate, list(alone.validations)) == (only[0], ["support_vectors"])
     with pytest.raises(NoCandidateError, match="name one of polynomial, ridge, support_vectors"):
-        fitting.fit(model, halves.train, candidate="forest")
+        named(fuel.candidates, "forest")
 
 
 def test_what_cannot_be_exported_is_said_before_anything_is_cross_validated(halves):

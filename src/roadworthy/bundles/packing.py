@@ -94,12 +94,14 @@ def pack(
         routes=tuple(model.routes),
     )
     batch = golden(model, estimator, test[inputs])
-    whole = pd.concat([train, test], ignore_index=True)
+    described = profile(model, estimator, pd.concat([train, test], ignore_index=True), inputs)
+    shown = {"note": evaluation.note, "record": list(evaluation.record)}
+    described["page"] |= {name: value for name, value in shown.items() if value}
     files = {
         bundle.MODEL: graph,
         bundle.ESTIMATOR: serialize(estimator),
         bundle.GOLDEN: bundle.encode({"requests": batch.requests, "answers": batch.answers}),
-        bundle.PROFILE: bundle.encode(profile(model, estimator, whole, inputs)),
+        bundle.PROFILE: bundle.encode(described),
         bundle.CARD: card(manifest, evaluation, len(train), len(test)).encode(),
         **{f"{bundle.FIGURES}/{name}.png": png for name, png in evaluation.figures.items()},
     }
@@ -228,7 +230,7 @@ def card(manifest: Manifest, evaluation: Evaluation, trained: int, held_out: int
         "",
         f"Trained on {trained} rows, evaluated on {held_out} that it never saw.",
         "",
-        *([evaluation.note, ""] if evaluation.note else []),
+        *([f"> {evaluation.note}", ""] if evaluation.note else []),
         f"- commit `{manifest.commit}`",
         f"- data `{manifest.data_hash}`",
         *(f"- {name} = {value}" for name, value in sorted(manifest.parameters.items())),

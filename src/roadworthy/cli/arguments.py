@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from roadworthy.cli.rollout import named
 from roadworthy.core.errors import RoadworthyError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def named(model: str) -> str:
+    """Return the name of a model, which becomes part of paths and addresses.
+
+    Raises
+    ------
+    typer.BadParameter
+        It is not a valid name.
+    """
+    if not _NAME.fullmatch(model):
+        raise typer.BadParameter(f"{model!r} is no model's name: `roadworthy models` lists them.")
+    return model
+
 
 Trigger = Literal["data", "feature", "maintenance", "manual"]
 ModelName = Annotated[

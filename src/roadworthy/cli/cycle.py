@@ -26,7 +26,19 @@ def mount(app: typer.Typer) -> None:
     )(simulate)
 
 
-def ingest(model: ModelName, *, as_json: AsJson = False) -> None:
+def ingest(
+    model: ModelName,
+    *,
+    now: Annotated[
+        datetime | None,
+        typer.Option(
+            help="The time of the clock, UTC.",
+            show_default="the system's",
+            formats=["%Y-%m-%dT%H:%M"],
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Add what is new outside to a model's raw data, and publish its newest request.
 
     If the source fails or its answer cannot be trusted, the data stays as it is and the command
@@ -39,7 +51,8 @@ def ingest(model: ModelName, *, as_json: AsJson = False) -> None:
     if not hasattr(contract.load(model), "ingest"):
         raise typer.BadParameter(f"{model} gets no data from outside: it has no `ingest`.")
     root = inspect(Path.cwd()).root
-    done = add(settings_here(Path.cwd()), model, root, datetime.now(UTC))
+    clock = now.replace(tzinfo=UTC) if now else datetime.now(UTC)
+    done = add(settings_here(Path.cwd()), model, root, clock)
     if as_json:
         print_json(asdict(done))
     else:

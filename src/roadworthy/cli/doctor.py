@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from roadworthy.cli.arguments import AsJson
 from roadworthy.core.errors import ExitCode
 from roadworthy.core.terminal import HERE, print_json
 from roadworthy.data.workplace import settings_here
@@ -34,7 +35,7 @@ def doctor(
         Literal["laptop", "cluster", "all"] | None,
         typer.Option(help="What to check.", show_default="what the settings use"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check this machine or a cluster; show what is missing, and the command that fixes it.
 

@@ -13,9 +13,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from roadworthy.cli import cycle, doctor, kubeflow, preview, rollout
-from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known
-from roadworthy.cli.rollout import named
+from roadworthy import __version__
+from roadworthy.cli import cycle, doctor, kubeflow, preview, rollout, ui
+from roadworthy.cli.arguments import AsJson, CandidateName, ModelName, Trigger, known, named
 from roadworthy.core.errors import ExitCode, RoadworthyError
 from roadworthy.core.terminal import HERE, KUBEFLOW, MODELS, aside, console, harmless, print_json
 from roadworthy.data.workplace import settings_here
@@ -33,10 +33,28 @@ app = typer.Typer(
     name="roadworthy",
     help="Takes a model from its data to production, and says where each version came from.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"roadworthy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_version
+        ),
+    ] = False,
+) -> None:
+    """Take a model from its data to production, and say where each version came from."""
 
 
 def main() -> None:
@@ -70,7 +88,7 @@ def _each_named(models: list[str] | None) -> list[str] | None:
 
 @app.command(
     epilog="Examples:  roadworthy run fuel    roadworthy run fuel --candidate ridge    "
-    "roadworthy run fuel --force -v",
+    "roadworthy run fuel --experiment --set ridge.alpha=3",
     rich_help_panel=HERE,
 )
 def run(
@@ -80,15 +98,38 @@ def run(
     force: Annotated[bool, typer.Option(help="Train although nothing is new.")] = False,
     strategy: Annotated[Strategy, typer.Option(help="How the traffic is moved.")] = "canary",
     candidate: CandidateName = "",
+    experiment: Annotated[
+        bool,
+        typer.Option("--experiment", help="Only log to MLflow, with what is not committed."),
+    ] = False,
+    changes: Annotated[
+        list[str],
+        typer.Option(
+            "--set",
+            help="Another value for a parameter, in an experiment; repeatable.",
+            metavar="CANDIDATE.PARAMETER=VALUE",
+            show_default="none",
+            default_factory=list,
+        ),
+    ],
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the log.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run the production pipeline of a model on this machine, from the commit you are at.
 
     A candidate that --candidate names becomes a version even if the gate refuses it, which is then
-    not deployed.
+    not deployed. With --experiment the clone is tried as it stands, committed or not: every
+    candidate is logged to MLflow, and none is registered or deployed.
     """
     known(model, candidate)
+    if experiment:
+        preview.experiment(model, candidate=candidate, changes=changes, as_json=as_json)
+        return
+    if changes:
+        raise typer.BadParameter(
+            "A run is made of a commit: use --set together with --experiment, or change the "
+            "model and commit that."
+        )
     report = _run(
         model,
         trigger=trigger,
@@ -123,6 +164,7 @@ def up(
     Several models are served by one server. If one fails, the others are served.
     """
     from roadworthy.cli.up import is_ready, sample, serving
+    from roadworthy.core import ports
     from roadworthy.models import contract
 
     if bool(models) == all_models:
@@ -130,6 +172,7 @@ def up(
     names = contract.available() if all_models else models or []
     for model in names:
         known(model)
+    ports.require_free(port)
     settings = settings_here(Path.cwd())
     codes = []
     with serving(settings, port) as served:
@@ -222,34 +265,34 @@ def serve(
     epilog="Examples:  roadworthy models    roadworthy models --json", rich_help_panel=MODELS
 )
 def models(*, as_json: AsJson = False) -> None:
-    """List every version: aliases, metrics, age."""
+    """List every model with its versions: aliases, candidate, metrics, age."""
     from roadworthy.core.terminal import age, table
+    from roadworthy.models.contract import available
     from roadworthy.review.lineage import describe
 
     registry = _registry()
     versions = [version for name in registry.models() for version in registry.versions(name)]
     if as_json:
         print_json([describe(registry, version) for version in versions])
-    elif not versions:
-        console.print("There is no version yet. `roadworthy run fuel` makes the first.")
-    else:
-        columns = ("model", ">version", "alias", "candidate", "metrics", "commit", ">age")
+        return
+    columns = ("model", ">version", "alias", "candidate", "metrics", "commit", ">age")
+    rows = [
+        (
+            version.model,
+            version.number,
+            ", ".join(version.aliases),
+            version.tags.get("candidate", ""),
+            _headline(registry.metrics(version)),
+            version.tags.get("commit", "")[:8],
+            age(version.created),
+        )
+        for version in versions
+    ]
+    without = sorted(set(available()) - {version.model for version in versions})
+    console.print(table(columns, [*rows, *((name, "none") for name in without)]))
+    for name in without:
         console.print(
-            table(
-                columns,
-                (
-                    (
-                        version.model,
-                        version.number,
-                        ", ".join(version.aliases),
-                        version.tags.get("candidate", ""),
-                        _headline(registry.metrics(version)),
-                        version.tags.get("commit", "")[:12],
-                        age(version.created),
-                    )
-                    for version in versions
-                ),
-            )
+            f"There is no version yet of {name}. `roadworthy run {name}` makes the first."
         )
 
 
@@ -277,6 +320,30 @@ def lineage(
     found["aliases"] = ", ".join(found["aliases"])
     console.print(facts((name, value) for name, value in found.items() if value != ""))
     console.print(facts((f"  {name}", f"{value:.4f}") for name, value in sorted(metrics.items())))
+
+
+@app.command(
+    epilog="Examples:  roadworthy history fuel    roadworthy history fuel --json",
+    rich_help_panel=MODELS,
+)
+def history(model: ModelName, *, as_json: AsJson = False) -> None:
+    """Show which version became the champion when, by whom, why and on which evidence."""
+    from dataclasses import asdict
+
+    from roadworthy.core.terminal import facts
+    from roadworthy.tracking import ledger
+
+    entries = ledger.read(_registry().versions(model))
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+    elif not entries:
+        console.print(
+            f"No version of {model} was promoted yet. `roadworthy run {model}` does that."
+        )
+    for entry in () if as_json else entries:
+        console.print(f"{entry.at}  version {entry.version} {entry.event} by {entry.by}")
+        evidence = {"why": entry.why, "candidate": entry.candidate, "gate": entry.gate}
+        console.print(facts((f"  {name}", told) for name, told in evidence.items() if told))
 
 
 @app.command(
@@ -488,7 +555,7 @@ def compile_(
     raise typer.Exit(done.returncode)
 
 
-for commands in (cycle, rollout, kubeflow, preview, doctor):
+for commands in (cycle, rollout, kubeflow, preview, ui, doctor):
     commands.mount(app)
 
 
@@ -497,9 +564,11 @@ def _print_unexpected(error: Exception) -> None:
     import tempfile
     import traceback
 
+    from roadworthy.models.errors import described
+
     with tempfile.NamedTemporaryFile("w", prefix="roadworthy-", suffix=".log", delete=False) as log:
         traceback.print_exception(error, file=log)
-    told = escape(f"{type(error).__name__}: {error}")
+    told = escape(described(error))
     aside.print(
         f"[red]Error:[/red] Unexpected error: {told}. The traceback is in {log.name}.",
         soft_wrap=True,
@@ -527,6 +596,7 @@ def _run(
         force=force,
         strategy=strategy,
         candidate=candidate,
+        confirm=lambda told: _is_wanted(told, ask=settings.older_commit == "ask" and not quiet),
     ) as started:
         _print_start(shown, started)
         try:
@@ -540,6 +610,15 @@ def _run(
         _publish_latest(settings, model)
     _print_end(shown, started, report)
     return report
+
+
+def _is_wanted(told: str, *, ask: bool) -> bool:
+    """Return whether to run a commit that lacks what the champion was made of."""
+    sentence = f"{told[:1].upper()}{told[1:]}."
+    if ask and sys.stdin.isatty() and sys.stdout.isatty():
+        return typer.confirm(f"{sentence} Run it all the same?")
+    aside.print(f"[yellow]Warning:[/yellow] {sentence}", soft_wrap=True)
+    return True
 
 
 def _publish_latest(settings: Settings, model: str) -> None:

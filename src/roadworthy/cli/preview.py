@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from roadworthy.cli.rollout import named
+from roadworthy.cli.arguments import named
 from roadworthy.core.errors import RoadworthyError
-from roadworthy.core.terminal import MODELS, aside, print_json
+from roadworthy.core.terminal import MODELS, aside, console, print_json, table
 from roadworthy.data.workplace import settings_here
 
 ModelNames = Annotated[
@@ -51,7 +52,7 @@ def preview(
     for model in models or available():
         aside.print(f"Training and evaluating {model} ...", soft_wrap=True, markup=False)
         try:
-            previewed = preview.preview(settings, Path.cwd(), model)
+            previewed = preview.preview(settings, Path.cwd(), model, tell=_tell)
         except RoadworthyError as error:
             problems.append(error)
             reports.append(preview.refusal(model, error))
@@ -76,6 +77,45 @@ def examine(
     """Former name of ``preview``."""
     aside.print("`roadworthy examine` is deprecated: use `roadworthy preview`.", markup=False)
     preview(models, markdown=markdown, as_json=as_json)
+
+
+def experiment(model: str, *, candidate: str, changes: Sequence[str], as_json: bool) -> None:
+    """Try the candidates of this clone, log them to MLflow, and print them side by side."""
+    from roadworthy.review import experiment
+    from roadworthy.review.comparison import number
+    from roadworthy.training.parameters import parse
+
+    found = experiment.experiment(
+        *(settings_here(Path.cwd()), Path.cwd(), model),
+        candidate=candidate,
+        changes=[parse(change) for change in changes],
+        tell=_tell,
+    )
+    if as_json:
+        print_json(found.to_dict())
+        return
+    rows = (
+        (
+            f"{name} (chosen)" if name == found.name else name,
+            ", ".join(f"{key}={value}" for key, value in tried.parameters.items()),
+            *(number(tried.metrics.get(metric)) for metric in found.metrics),
+        )
+        for name, tried in found.candidates.items()
+    )
+    console.print(table(("candidate", "parameters", *(f">{name}" for name in found.metrics)), rows))
+    held_out = ", ".join(f"{name} {number(of)}" for name, of in found.scores.metrics.items())
+    for line in (
+        f"On the hold-out {found.name} reaches {held_out}.",
+        f"The gate: {found.verdict}.",
+        f"Logged to the experiment {experiment.experiment_name(model)} of MLflow, which "
+        f"`roadworthy ui` shows; nothing is registered or deployed.",
+    ):
+        console.print(line, markup=False)
+
+
+def _tell(sentence: str) -> None:
+    """Print progress on standard error: the output may go to a file."""
+    aside.print(f"  {sentence}", soft_wrap=True, markup=False)
 
 
 def save(content: bytes, file: Path, *, option: str) -> Path:

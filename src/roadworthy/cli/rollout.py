@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
+from roadworthy.cli.arguments import AsJson, ModelName, named
 from roadworthy.core.errors import ExitCode
-from roadworthy.core.terminal import DEPLOYMENT, print_json
+from roadworthy.core.terminal import DEPLOYMENT, aside, console, print_json
 from roadworthy.data.workplace import settings_here
 from roadworthy.rollout.engine.state import RolloutError, Strategy, with_former_names
 
@@ -23,25 +21,6 @@ if TYPE_CHECKING:
     from roadworthy.tracking.registry import Registry
 
 steering_app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
-
-_WIDE = 1000
-_console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
-_aside = Console(stderr=True, highlight=False)
-
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-def named(model: str) -> str:
-    """Return the name of a model, which becomes part of paths and addresses.
-
-    Raises
-    ------
-    typer.BadParameter
-        It is not a valid name.
-    """
-    if not _NAME.fullmatch(model):
-        raise typer.BadParameter(f"{model!r} is no model's name: `roadworthy models` lists them.")
-    return model
 
 
 def _named_or_not(model: str) -> str:
@@ -54,7 +33,6 @@ Model = Annotated[
         help="The model; the one that is rolled out when left out.", callback=_named_or_not
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def mount(app: typer.Typer) -> None:
@@ -87,7 +65,7 @@ def status(model: Model = "", *, as_json: AsJson = False) -> None:
     if as_json:
         print_json([_described(settings, rollout) for rollout in found])
     elif not found:
-        _console.print("There was no rollout yet. `roadworthy run fuel` makes the first.")
+        console.print("There was no rollout yet. `roadworthy run fuel` makes the first.")
     for rollout in () if as_json else found:
         _print(settings, rollout)
 
@@ -131,8 +109,9 @@ def start(
     from roadworthy.rollout.actions.targets import target
 
     model, mark, number = version.partition(":")
-    if not (mark and number.isdecimal() and _NAME.fullmatch(model)):
+    if not (mark and number.isdecimal()):
         raise typer.BadParameter(f"{version!r} names no version: write MODEL:N, e.g. fuel:3.")
+    named(model)
     settings, registry = _registry()
     settings = _with_server(settings)
     served = target(settings, registry)
@@ -141,9 +120,7 @@ def start(
 
 
 def rollback(
-    model: Annotated[
-        str, typer.Argument(help="The model, e.g. fuel.", show_default=False, callback=named)
-    ],
+    model: ModelName,
     *,
     to: Annotated[
         int | None,
@@ -165,7 +142,7 @@ def rollback(
     after = "" if seconds is None else f" after {seconds:.1f} s"
     where = f"at {url}{after}" if url else "from the next start of a server on"
     if not as_json:
-        _console.print(
+        console.print(
             f"Version {told.champion} of {model} answers {where}; version {off} is removed from "
             "service.",
             soft_wrap=True,
@@ -191,12 +168,12 @@ def model_status(
     if as_json:
         print_json([one.to_dict() for one in found])
     elif not found:
-        _console.print("There is no model yet. `roadworthy run fuel` makes the first version.")
+        console.print("There is no model yet. `roadworthy run fuel` makes the first version.")
     else:
         for number, one in enumerate(found):
             if number:
-                _console.print()
-            _console.print(facts((name, value) for name, value in one.told.items() if value))
+                console.print()
+            console.print(facts((name, value) for name, value in one.told.items() if value))
     if any(one.problem for one in found):
         raise typer.Exit(ExitCode.FAILED)
 
@@ -214,7 +191,7 @@ def _steer(model: str, verb: Verb, *, as_json: bool) -> None:
         target(settings, registry),
         name,
         verb,
-        tell=lambda told: _aside.print(told, soft_wrap=True, markup=False),
+        tell=lambda told: aside.print(told, soft_wrap=True, markup=False),
     )
     wanted = {"abort": "rolled back"}.get(verb)
     _conclude(settings, found, as_json=as_json, wanted=wanted)
@@ -257,17 +234,17 @@ def _print(settings: Settings, rollout: Rollout) -> None:
     from roadworthy.core.terminal import facts, table
 
     told = str(rollout)
-    _console.print(f"{told[:1].upper()}{told[1:]}.", soft_wrap=True, markup=False)
+    console.print(f"{told[:1].upper()}{told[1:]}.", soft_wrap=True, markup=False)
     described = _described(settings, rollout)
     described["champion"] = described["champion"] or "none before this one"
     described["started"] = f"{datetime.fromisoformat(rollout.started):%Y-%m-%d %H:%M:%S %Z}"
     # After its end it does not matter whether the owner is alive.
     shown = ("strategy", "champion", "owner", *(() if rollout.ended else ("alive",)), "started")
-    _console.print(facts((name, described[name]) for name in shown))
+    console.print(facts((name, described[name]) for name in shown))
     stages = (*rollout.stages, *([rollout.live] if rollout.live else []))
     if stages:
         columns = (">weight", ">seconds", ">requests", ">rows", "metrics", "problem")
-        _console.print(
+        console.print(
             table(
                 columns,
                 (

@@ -129,6 +129,11 @@ class Settings(BaseSettings):
         ge=0,
         description="After so long the server takes the traffic from an abandoned rollout.",
     )
+    older_commit: Literal["ask", "release", "refuse"] = Field(
+        "ask",
+        description="What to do with a commit that lacks what the champion was made of: `ask` does "
+        "so at a terminal and releases it elsewhere.",
+    )
     token: SecretStr = Field(
         SecretStr(""), description="Token that the model server requires of clients. [none]"
     )

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,9 +25,20 @@ HERE, MODELS, DEPLOYMENT, KUBEFLOW = (
 """What the commands are listed under."""
 
 _FILE_WIDTH = 1000
-console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+
+
+class _Console(Console):
+    """Prints commands in backticks as they can be typed here."""
+
+    def print(self, *objects: Any, **named: Any) -> None:
+        """Print as rich does."""
+        told = (as_typed(one) if isinstance(one, str) else one for one in objects)
+        super().print(*told, **named)
+
+
+console = _Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
 """Standard output. What a program or a file reads is not cut at the width of a terminal."""
-aside = Console(stderr=True, highlight=False)
+aside = _Console(stderr=True, highlight=False)
 """Standard error."""
 
 _UNITS = (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1))
@@ -34,7 +49,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     made = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         right = column.startswith(">")
-        made.add_column(column.lstrip(">"), justify="right" if right else "left")
+        made.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(harmless(cell)) for cell in row))
     return made
@@ -46,6 +61,17 @@ def facts(pairs: Iterable[tuple[str, object]]) -> Table:
     for name, value in pairs:
         made.add_row(Text(harmless(name), style="bold"), Text(harmless(value)))
     return made
+
+
+def as_typed(text: str) -> str:
+    """Return a text whose commands in backticks have the path of ``roadworthy``, off the PATH."""
+    called = Path(sys.argv[0])
+    if called.name != "roadworthy" or "`roadworthy " not in text:
+        return text
+    found = shutil.which("roadworthy")
+    if found is not None and called.exists() and Path(found).samefile(called):
+        return text
+    return text.replace("`roadworthy ", f"`{shlex.quote(str(called))} ")
 
 
 def harmless(value: object) -> str:

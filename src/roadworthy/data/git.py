@@ -280,6 +280,19 @@ def has_commit(repository: Path, commit: str) -> bool:
     return not told.endswith("missing")
 
 
+def lacks(repository: Path, commit: str, other: str) -> str:
+    """Return what a commit is that another one is not part of; empty if it is, or is the same.
+
+    ``older`` is a commit that the other one is based on, ``not based on`` any other, and also one
+    in a repository that does not have the other commit.
+    """
+    if not has_commit(repository, other):
+        return "not based on"
+    if _is_ancestor(repository, other, commit):
+        return ""
+    return "older than" if _is_ancestor(repository, commit, other) else "not based on"
+
+
 def commit_with(clone: Path, path: str, text: str) -> str:
     """Return the first commit of any branch whose file holds a text, or nothing."""
     found = _look("log", "--all", "--format=%H", f"-S{text}", "--", path, cwd=clone)

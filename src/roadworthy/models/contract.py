@@ -347,7 +347,9 @@ class Validation:
 class Evaluation:
     """What the hold-out shows of one estimator. Figures are PNG files by name.
 
-    ``note`` says in Markdown what its users must know of it; the model card begins with it.
+    ``note`` says in a few plain sentences what its users must know of it: the model card and its
+    page begin with it. ``record`` has past answers and what came, the latest first: its page lists
+    them.
     """
 
     metrics: dict[str, float]
@@ -355,6 +357,7 @@ class Evaluation:
     checks: tuple[Check, ...]
     figures: dict[str, bytes] = field(default_factory=dict)
     note: str = ""
+    record: tuple[Mapping[str, float | str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -438,6 +441,11 @@ def load(name: str) -> Model:
             f"The package of the model {name!r} has the name {found!r}. Set its `name` to {name!r}."
         )
     return cast("Model", _Loaded(package))
+
+
+def installed_modules() -> list[str]:
+    """Return the modules of the models that other distributions bring."""
+    return [point.module for point in _installed().values()]
 
 
 def _own() -> list[str]:

@@ -49,10 +49,19 @@ class Series:
         A list of numbers of the request.
     marks
         A list of the answer, as long as ``values``: true, or a number other than zero, marks.
+    score, bound
+        Lists of the answer: a value is marked whose score exceeds its bound. The page then has a
+        slider that moves the bound. Empty for none.
+    truth
+        Of each example, which values should be marked: the page tells how many events, runs of
+        such values, are found, how late, and how many alarms are false.
     """
 
     values: str
     marks: str
+    score: str = ""
+    bound: str = ""
+    truth: Sequence[Sequence[bool]] = ()
     kind: ClassVar[str] = "series"
 
 
@@ -96,10 +105,12 @@ class Page:
                 raise ValueError(f"the points must be the columns {sorted(wanted)} of one length")
             if unknown := {figure.x, figure.y} - fields - answers:
                 raise ValueError(f"the figure names {sorted(unknown)}, which no field is called")
-        elif figure and (figure.values not in fields or figure.marks not in answers):
-            raise ValueError(
-                f"the figure needs the list {figure.values!r} in the request "
-                f"and {figure.marks!r} in the answer"
-            )
+        elif figure:
+            wanted = {name for name in (figure.marks, figure.score, figure.bound) if name}
+            if figure.values not in fields or wanted - answers:
+                raise ValueError(
+                    f"the figure needs the list {figure.values!r} in the request "
+                    f"and {', '.join(sorted(wanted))} in the answer"
+                )
         drawn = {"kind": figure.kind, **asdict(figure)} if figure else None
         return {"examples": [dict(example) for example in self.examples], "figure": drawn}

@@ -147,10 +147,11 @@ def read_dates(values: pd.Series, form: str) -> pd.Series:
     form
         As for :meth:`datetime.datetime.strptime`.
     """
-    found = to_dates(values, form).dt.strftime("%Y-%m-%d")
-    missing = values.isna() | values.isin(MISSING_NUMBERS)
-    read: pd.Series = found.where(found.notna() | missing, values)
-    return read
+    different = pd.Series(values.dropna().unique(), dtype=object)  # days repeat in most tables
+    dates = to_dates(different, form).dt.strftime("%Y-%m-%d")
+    stays = dates.isna() & ~different.isin(MISSING_NUMBERS)
+    found: pd.Series = values.map(dates.where(~stays, different).set_axis(different))
+    return found
 
 
 def to_dates(values: pd.Series, form: str) -> pd.Series:

@@ -11,6 +11,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,10 @@ from roadworthy.steps.evaluate import evaluate
 from roadworthy.steps.gate import judge, released
 from roadworthy.steps.prepare import Counts, prepare_raw
 from roadworthy.steps.train import train
+from roadworthy.steps.training import Tried
 from roadworthy.tracking.registry import Registry, RegistryError
 from roadworthy.training.gate import Verdict
+from roadworthy.training.parameters import Change
 
 _FORMAT = 1
 # What Markdown or HTML would take for markup. A `_` within a word is none, and names have many.
@@ -103,6 +106,8 @@ class Preview:
         The hash by which DVC knows the raw data, its rows, and how many of them went where.
     name, digest
         Which of the model's candidates was chosen, and the digest of its bundle.
+    candidates, metrics
+        What cross-validation found of every candidate, and the metrics to compare them by.
     scores
         Its scores on the hold-out.
     behaviour
@@ -122,6 +127,8 @@ class Preview:
     counts: Counts
     name: str
     digest: str
+    candidates: dict[str, Tried]
+    metrics: tuple[str, ...]
     verdict: Verdict
     scores: Scores
     error: str
@@ -156,11 +163,28 @@ class Preview:
         return _markdown(of=self, champion=champion, lines=lines, made_of=made_of)
 
 
-def preview(settings: Settings, directory: Path, model: str) -> Preview:
+def preview(
+    settings: Settings,
+    directory: Path,
+    model: str,
+    *,
+    candidate: str = "",
+    changes: Sequence[Change] = (),
+    tell: Callable[[str], object] = str,
+) -> Preview:
     """Return the candidate that the clone around a directory makes, and the gate's verdict on it.
 
     It is compared with the registry's champion; where the registry has none or does not answer,
     with the latest release that the Git remote has a tag of; else with nothing.
+
+    Parameters
+    ----------
+    candidate
+        The name of the only candidate to try; empty to try them all and choose the best.
+    changes
+        Other values for parameters of candidates.
+    tell
+        Called with a sentence after each candidate.
 
     Raises
     ------
@@ -185,7 +209,13 @@ def preview(settings: Settings, directory: Path, model: str) -> Preview:
         notes = (*notes, *dvc.warnings(clone.root, chosen.data))
         halves = {"train": place / "train", "test": place / "test"}
         counts = prepare_raw(model, raw, **halves)
-        training = train(model, halves["train"], target=place / "trained")
+        training = train(
+            *(model, halves["train"]),
+            target=place / "trained",
+            candidate=candidate,
+            changes=changes,
+            tell=tell,
+        )
         packed = place / "bundle"
         evaluated = evaluate(
             model,
@@ -222,6 +252,8 @@ def preview(settings: Settings, directory: Path, model: str) -> Preview:
             counts=counts,
             name=training.candidate,
             digest=evaluated.digest,
+            candidates=training.candidates,
+            metrics=tuple(training.metrics),
             verdict=judged.verdict,
             scores=judged.candidate,
             error=chosen.criteria.error,

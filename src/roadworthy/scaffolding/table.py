@@ -477,8 +477,8 @@ def _date_format(known: pd.Series, name: str) -> str:
             f"Day and month of the dates in the column {name} could be either, {known[row]!r} in "
             f"line {row + 2}: write them as 2024-03-15, or leave the column out with --ignore."
         )
-    wrong = to_dates(known, found[0]).isna()
-    _refuse(wrong, known, f"The column {name} holds a string among dates")
+    wrong = days[to_dates(days, found[0]).isna()]
+    _refuse(known.isin(wrong), known, f"The column {name} holds a string among dates")
     return found[0]
 
 

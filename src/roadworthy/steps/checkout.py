@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roadworthy.bundles import releases
+from roadworthy.core.errors import RoadworthyError
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.models import contract
@@ -13,8 +14,13 @@ from roadworthy.rollout.actions import targets
 from roadworthy.rollout.engine import starting
 from roadworthy.rollout.engine.lease import ConflictError
 from roadworthy.rollout.engine.state import Strategy
+from roadworthy.rollout.engine.target import Target
 from roadworthy.tracking.champion import champion
 from roadworthy.training.selection import named
+
+
+class OlderCommitError(RoadworthyError):
+    """The commit lacks what the champion was made of."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,8 @@ class Source:
         The number of the deployed version, 0 when there is none.
     new
         Whether the champion was made of something else.
+    behind
+        That the commit lacks what the champion was made of, as a sentence; empty if it does not.
     """
 
     commit: str
@@ -38,6 +46,7 @@ class Source:
     fingerprint: str
     champion: int
     new: bool
+    behind: str = ""
 
     @property
     def source(self) -> dict[str, str]:
@@ -52,7 +61,8 @@ class Source:
         """Return it for the terminal."""
         against = f"the champion is version {self.champion}" if self.champion else "no champion yet"
         told = against if self.new else f"nothing new since version {self.champion}"
-        return f"commit {self.commit[:12]}, data {self.data_hash[:12]}, {told}"
+        behind = f"; {self.behind}" if self.new and self.behind else ""
+        return f"commit {self.commit[:12]}, data {self.data_hash[:12]}, {told}{behind}"
 
 
 def checkout(
@@ -81,6 +91,8 @@ def checkout(
     ------
     NoCandidateError
         The model has no such candidate.
+    OlderCommitError
+        The commit lacks what the champion was made of, and the settings refuse that.
     RolloutError
         There is something new, and the place where it is served cannot do the strategy.
     GitError
@@ -92,19 +104,36 @@ def checkout(
     chosen = contract.load(model)
     if candidate:
         named(chosen.candidates, candidate)
+    served = targets.target(settings)
     with releases.source(settings, commit) as repository:
         found = git.git("rev-parse", "HEAD", cwd=repository)
         _check_code(repository, found, of_image=settings.commit, model=model)
         data_hash = dvc.content_hash(repository / chosen.data)
-        source = compare(settings, model, repository, found, data_hash)
+        source = compare(settings, served, model, repository, found, data_hash)
     source = replace(source, new=source.new or force or bool(candidate))
     if source.new:  # before anything is trained for nothing
-        targets.target(settings).check(strategy)
+        served.check(strategy)
+        refuse_older(settings, source)
     return source
 
 
+def refuse_older(settings: Settings, source: Source) -> None:
+    """Refuse a commit that lacks what the champion was made of, where the settings say so.
+
+    Raises
+    ------
+    OlderCommitError
+        ``settings.older_commit`` is ``refuse``.
+    """
+    if source.behind and settings.older_commit == "refuse":
+        raise OlderCommitError(
+            f"{source.behind[:1].upper()}{source.behind[1:]}, and ROADWORTHY_OLDER_COMMIT refuses "
+            f"that: run a commit that contains it, or set the variable to release."
+        )
+
+
 def compare(
-    settings: Settings, model: str, repository: Path, commit: str, data_hash: str
+    settings: Settings, served: Target, model: str, repository: Path, commit: str, data_hash: str
 ) -> Source:
     """Return what a run of a commit and its data is made of, compared with the champion.
 
@@ -114,11 +143,17 @@ def compare(
         MLflow names another champion than the one that is deployed.
     """
     fingerprint = git.fingerprint(repository, commit, data_hash)
-    number, made_of = champion(settings, model)
-    moved = starting.conflict(targets.target(settings).records.read(model), number)
+    number, made_of, before = champion(settings, model)
+    moved = starting.conflict(served.records.read(model), number)
     if moved:
         raise ConflictError(moved)
-    return Source(commit, data_hash, fingerprint, number, new=made_of != fingerprint)
+    lack = git.lacks(repository, commit, before) if before else ""
+    behind = f"commit {commit[:12]} is {lack} {before[:12]}, which the champion is made of"
+    return Source(
+        *(commit, data_hash, fingerprint, number),
+        new=made_of != fingerprint,
+        behind=behind if lack else "",
+    )
 
 
 def _check_code(repository: Path, commit: str, *, of_image: str, model: str) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
@@ -18,17 +19,25 @@ from roadworthy.core.settings import Settings
 
 _CONNECT_SECONDS = 10.0
 _QUERY = """
-SELECT alias.version, tag.value
+SELECT alias.version, tag.key, tag.value
 FROM registered_model_aliases AS alias
 LEFT JOIN model_version_tags AS tag
     ON tag.name = alias.name AND tag.version = alias.version
-    AND tag.key IN ('source_fingerprint', 'recipe')
+    AND tag.key IN ('source_fingerprint', 'recipe', 'commit')
 WHERE alias.name = ? AND alias.alias = 'champion'
 """
 
 
-def champion(settings: Settings, model: str) -> tuple[int, str]:
-    """Return the champion's number and source fingerprint; 0 and "" before the first release.
+class Champion(NamedTuple):
+    """The number, the source fingerprint and the commit of a champion; 0 and "" where unknown."""
+
+    number: int = 0
+    fingerprint: str = ""
+    commit: str = ""
+
+
+def champion(settings: Settings, model: str) -> Champion:
+    """Return the champion; number 0 before the first release.
 
     If that fails, it asks the registry with MLflow's client.
 
@@ -39,7 +48,7 @@ def champion(settings: Settings, model: str) -> tuple[int, str]:
     """
     uri = settings.mlflow_tracking_uri
     if not settings.has_registry:
-        return 0, ""
+        return Champion()
     # MLflow's client handles other versions' tables and certificates.
     with suppress(sqlite3.Error, httpx.HTTPError, KeyError, ValueError):
         if uri.startswith("sqlite:///"):
@@ -49,16 +58,17 @@ def champion(settings: Settings, model: str) -> tuple[int, str]:
     from roadworthy.tracking.registry import Registry  # seconds
 
     found = Registry.of(settings).aliased(model, "champion")
-    return (0, "") if found is None else (found.number, _fingerprint(found.tags))
+    return Champion() if found is None else _champion(found.number, found.tags)
 
 
-def _of_file(file: Path, model: str) -> tuple[int, str]:
+def _of_file(file: Path, model: str) -> Champion:
     with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
-        found = database.execute(_QUERY, (model,)).fetchone()
-    return (0, "") if found is None else (int(found[0]), found[1] or "")
+        found = database.execute(_QUERY, (model,)).fetchall()
+    tags = {key: value for _, key, value in found if key}
+    return _champion(int(found[0][0]), tags) if found else Champion()
 
 
-def _of_server(uri: str, model: str) -> tuple[int, str]:
+def _of_server(uri: str, model: str) -> Champion:
     user, token = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "TOKEN"))
     found = httpx.get(
         f"{uri.rstrip('/')}/api/2.0/mlflow/registered-models/alias",
@@ -69,9 +79,10 @@ def _of_server(uri: str, model: str) -> tuple[int, str]:
     )
     version = found.raise_for_status().json()["model_version"]
     tags = {tag["key"]: tag["value"] for tag in version.get("tags", [])}
-    return int(version["version"]), _fingerprint(tags)
+    return _champion(int(version["version"]), tags)
 
 
-def _fingerprint(tags: Mapping[str, str]) -> str:
+def _champion(number: int, tags: Mapping[str, str]) -> Champion:
     # The release before named the tag `recipe`.
-    return tags.get("source_fingerprint") or tags.get("recipe", "")
+    fingerprint = tags.get("source_fingerprint") or tags.get("recipe", "")
+    return Champion(number, fingerprint, tags.get("commit", ""))

@@ -23,6 +23,7 @@ import fsspec
 from roadworthy.core import stored
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.data import s3
+from roadworthy.models.errors import described
 
 STEPS = (
     "checkout",
@@ -273,11 +274,10 @@ def _position(record: Record) -> tuple[int, str]:
 
 
 def _told(error: BaseException) -> str:
-    """Return the message of an error, with its type unless it is one of ours."""
+    """Return the message of an error; with its type and its place unless it is one of ours."""
     if isinstance(error, RoadworthyError):
         return str(error)
-    kind = type(error).__name__
-    return f"{kind}: {error}" if str(error) else kind
+    return described(error)
 
 
 def _write(place: str, run: str, record: Record) -> None:

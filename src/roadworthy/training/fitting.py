@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ import pandas as pd
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.models.contract import Candidate, ExportError, Model, Validation
 from roadworthy.training.selection import FAILED_CHECKS, choose, failed_checks, named
+from roadworthy.training.threads import bounded
 
 _SAMPLE = 60
 """So many rows are fitted in a fraction of a second."""
@@ -35,27 +39,47 @@ class Fitted:
         return validation.metrics | {FAILED_CHECKS: float(failed_checks(validation))}
 
 
-def fit(model: Model, train: pd.DataFrame, *, candidate: str = "") -> Fitted:
+def fit(
+    model: Model,
+    train: pd.DataFrame,
+    *,
+    candidates: Sequence[Candidate] = (),
+    tell: Callable[[str], object] = str,
+) -> Fitted:
     """Return the candidate that is chosen, fitted to all rows.
 
     Parameters
     ----------
-    candidate
-        The name of the only candidate to try; empty to try them all and choose the best.
+    candidates
+        Those to try, the simplest first; the model's own by default. A single one is chosen
+        however it does.
+    tell
+        Called with a sentence after each candidate.
 
     Raises
     ------
     CandidateExportError
         One cannot be exported to ONNX. It is found before any is cross-validated.
     NoCandidateError
-        There is no such candidate, or none has a metric that is a number.
+        None has a metric that is a number.
     """
-    tried = [named(model.candidates, candidate)] if candidate else model.candidates
-    for item in tried:
-        check_export(model, item, train)
-    validations = {item.name: model.cross_validate(item, train) for item in tried}
-    chosen = named(tried, candidate or choose(validations, model.criteria))
-    return Fitted(chosen, model.train(chosen, train), validations)
+    tried = candidates or model.candidates
+    metric = f"cv_{model.criteria.metric}"
+    validations = {}
+    with bounded():
+        for candidate in tried:
+            check_export(model, candidate, train)
+        for number, candidate in enumerate(tried, start=1):
+            started = time.monotonic()
+            found = validations[candidate.name] = model.cross_validate(candidate, train)
+            seconds = time.monotonic() - started
+            tell(
+                f"{candidate.name}, {number} of {len(tried)}: {metric} "
+                f"{found.metrics.get(metric, math.nan):.4f} after {seconds:.1f} s"
+            )
+        name = choose(validations, model.criteria) if len(tried) > 1 else tried[0].name
+        chosen = named(tried, name)
+        return Fitted(chosen, model.train(chosen, train), validations)
 
 
 def check_export(model: Model, candidate: Candidate, train: pd.DataFrame) -> None:

@@ -15,6 +15,7 @@ from roadworthy.bundles.packing import pack
 from roadworthy.data.validation import read, validate
 from roadworthy.models import contract
 from roadworthy.training.fitting import fit
+from roadworthy.training.selection import named
 
 
 def rebuild(
@@ -24,7 +25,8 @@ def rebuild(
     chosen = contract.load(model)
     frame, _ = chosen.prepare(validate(read(chosen, raw), chosen.schema))
     halves = chosen.split(frame)
-    fitted = fit(chosen, halves.train, candidate=candidate)
+    tried = [named(chosen.candidates, candidate)] if candidate else chosen.candidates
+    fitted = fit(chosen, halves.train, candidates=tried)
     return pack(
         target,
         model=chosen,

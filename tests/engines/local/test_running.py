@@ -1,6 +1,7 @@
 """A run starts from a commit, alone, or says why not; what it started ends with it."""
 
 import os
+import shutil
 import threading
 
 import pytest
@@ -10,6 +11,8 @@ from roadworthy.data import git
 from roadworthy.data.access import AccessError
 from roadworthy.engines.local import running
 from roadworthy.engines.local.running import RunError
+from roadworthy.tracking.registry import Registry
+from tests.candidate import CANDIDATE
 from tests.parts.git_clone import commit, make
 
 # An engine that starts a program of its own, as the real one starts its steps. Both hold a pipe.
@@ -84,6 +87,26 @@ def test_data_that_was_edited_and_not_added_is_told(settings, clone, pipe):
     with start(settings, clone) as run, pipe.open("rb"):
         assert run.changes == ()
         assert ["data.csv was edited" in told for told in run.warnings] == [True]
+
+
+def test_a_commit_that_lacks_the_champions_is_asked_about(settings, clone, empty_registry):
+    (clone / "data.csv.dvc").write_text(f"outs:\n- md5: '{'0' * 32}'\n  path: data.csv\n")
+    commit(clone)
+    shutil.copytree(empty_registry, settings.home / "mlflow")
+    registry, asked = Registry.of(settings), []
+    run = registry.log_candidate("fuel", **CANDIDATE)
+    version = registry.register("fuel", run_id=run, digest="d", tags={"commit": "f" * 40})
+    registry.set_alias(version, "champion")
+
+    told = {"trigger": "manual", "force": True, "confirm": asked.append}
+    with (
+        pytest.raises(RunError, match="Nothing was run"),
+        running.start(settings, clone, "fuel", **told),
+    ):
+        pytest.fail("the run started")
+
+    assert "is not based on ffffffffffff, which the champion is made of" in asked[0]
+    assert not (settings.home / "runs").exists()
 
 
 def test_all_that_a_run_started_ends_with_it(settings, clone, pipe):

@@ -84,3 +84,7 @@ def test_the_card_says_plainly_that_it_is_near_chance(parts):
     better = {**found.metrics, "brier_skill_low": 0.001, "brier_skill_high": 0.002}
     assert "does not hold zero" in note(better)
     assert set(found.figures) == {"calibration", "skill"}
+    last = parts.test.iloc[-1]
+    assert len(found.record) == 22
+    assert found.record[0]["Day"] == last["trading_day"]
+    assert found.record[0]["Next close"] == last["next_close"]

@@ -51,7 +51,7 @@ def test_decimal_commas_and_missing_values_are_read(tmp_path, text, values):
 
 def test_the_hour_that_comes_twice_is_an_hour_and_the_one_that_does_not_exist_no_error(tmp_path):
     # given a clock in Berlin, which goes back at 3 on 27 October, and forward at 2 on 31 March
-    stamps = ["01:30", "02:00", "02:30", "02:00", "02:30", "03:00"]
+    stamps = ["01:30", "01:00", "02:00", "02:30", "02:00", "02:30", "03:00"]
     rows = [f"2024-10-27 {stamp},1" for stamp in stamps]
     rows += ["2024-03-31 02:10,1"]
 
@@ -59,7 +59,7 @@ def test_the_hour_that_comes_twice_is_an_hour_and_the_one_that_does_not_exist_no
         written(tmp_path, "\n".join(["timestamp,value", *rows])), zone="Europe/Berlin"
     )
 
-    assert np.diff(read["time_s"])[:5].tolist() == [1800] * 5
+    assert np.diff(read["time_s"])[:6].tolist() == [-1800, 3600, 1800, 1800, 1800, 1800]
     assert read["time_s"].iloc[-1] == pd.Timestamp("2024-03-31T01:00:00Z").timestamp()
 
 

@@ -47,6 +47,7 @@ class Request(BaseModel):
 
 class Answer(BaseModel):
     scores: Annotated[list[float], numbers(4, 500, "deviations", "How far each is from normal.")]
+    bounds: Annotated[list[float], numbers(4, 500, "deviations", "The highest score of no spike.")]
     spikes: Annotated[list[bool], numbers(4, 500, "spike", "Which of them are spikes.")]
     count: Annotated[int, number(0, 500, "spikes", "How many there are.")]
 
@@ -100,7 +101,9 @@ class Deviations(BaseEstimator):
         scores = [(window - window.mean()) / self.scale_ for window in frame["window"]]
         spikes = [one > self.limit for one in scores]
         counts = [float(one.sum()) for one in spikes]
-        return pd.DataFrame({"scores": scores, "spikes": spikes, "count": counts}, frame.index)
+        bounds = [np.full(len(one), self.limit) for one in scores]
+        columns = {"scores": scores, "bounds": bounds, "spikes": spikes, "count": counts}
+        return pd.DataFrame(columns, frame.index)
 
 
 candidates = (
@@ -126,7 +129,9 @@ def export(estimator):
     mean = graph.add("ReduceMean", "window", graph.integers(1), keepdims=1)
     apart = graph.add("Sub", "window", mean)
     graph.add("Div", apart, graph.constant(estimator.scale_), output="scores")
-    graph.add("Greater", "scores", graph.constant(estimator.limit), output="spikes")
+    none = graph.add("Mul", "scores", graph.constant(0.0))
+    graph.add("Add", none, graph.constant(estimator.limit), output="bounds")
+    graph.add("Greater", "scores", "bounds", output="spikes")
     whole = graph.add("Cast", "spikes", to=11)  # double
     graph.add("ReduceSum", whole, graph.integers(1), keepdims=0, output="count")
     return graph.model(name, Request, Answer)
@@ -152,4 +157,6 @@ evaluate = tiny.evaluation(score, behaviour, ["window"])
 def page(frame):
     from roadworthy.models.page import Page, Series
 
-    return Page([{"window": [5, 5, 40, 6, 4]}], Series("window", "spikes"))
+    truth = [[False, False, True, False, False]]
+    figure = Series("window", "spikes", "scores", "bounds", truth)
+    return Page([{"window": [5, 5, 40, 6, 4]}], figure)

@@ -14,6 +14,7 @@ from roadworthy.rollout.local.local_target import LocalTarget
 from roadworthy.rollout.local.restoration import restore
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
+from roadworthy.tracking import ledger
 from roadworthy.tracking import registry as registry_module
 from roadworthy.tracking.registry import Registry, RegistryError
 from tests.parts.answering import Reply
@@ -95,6 +96,9 @@ def test_then_it_is_recorded_once(settings, registry, released):
     assert "it smokes" in registry.version("fuel", 2).tags["rolled_back"]
     assert "in place of version 2 by tester" in registry.version("fuel", 1).tags["restored"]
     assert written(settings).intent is None
+    entries = [(one.event, one.version) for one in ledger.read(registry.versions("fuel"))]
+    assert entries[-2:] == [("restored", 1), ("rolled back", 2)]
+    assert len(entries) == 4
 
 
 @pytest.mark.parametrize("step", ["tag", "set_alias"])
@@ -125,6 +129,11 @@ def test_a_second_one_asks_the_registry_and_leaves_out_what_was_bad(settings, re
 
     with pytest.raises(RolloutError, match="No other version of fuel was the champion before"):
         rollback.roll_back(settings, "fuel", why="it smokes")
+    version = registry.version("fuel", 2)
+    registry.tag(version, {"gate": "failed"})
+    with pytest.raises(RolloutError, match="The gate refused version 2 of fuel"):
+        rollback.roll_back(settings, "fuel", to=2, why="it was the oil")
+    registry.tag(version, {"gate": "passed"})
     rollback.roll_back(settings, "fuel", to=2, why="it was the oil").record()
 
     assert champion(registry) == 2

@@ -320,3 +320,49 @@ def test_a_slow_challenger_that_is_asked_little_is_seen_by_the_whole_rollout():
     found = analyse(timed([0.3] * 8, [0.004] * 40), rollout, BOUNDS)
 
     assert "99th percentile" in found.problem
+
+
+WIDE = (16.0, 22.0, 30.0, 36.0, math.inf)
+
+
+def answered(champion, challenger, edges=VALUES, batch=1):
+    """What pods count of answers, each version's to requests of its own, of so many rows each."""
+    return TrafficStats(
+        requests=len(challenger) / batch,
+        champion_requests=len(champion) / batch,
+        answers={"mpg": histogram(challenger, edges)},
+        champion_answers={"mpg": histogram(champion, VALUES)},
+    )
+
+
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 300))
+def test_answers_to_other_requests_that_are_alike_are_no_shift(seed, count):
+    draw = random.Random(seed).gauss
+    mine, theirs = [draw(26, 7) for _ in range(count)], [draw(26, 7) for _ in range(400)]
+
+    for edges in (VALUES, WIDE):
+        assert analysed(answered(theirs, mine, edges)).problem == ""
+
+
+@pytest.mark.parametrize("edges", [VALUES, WIDE])
+def test_answers_to_other_requests_that_shifted_are_seen_unless_they_came_in_batches(edges):
+    draw = random.Random(1).gauss
+    mine, theirs = [draw(60, 7) for _ in range(200)], [draw(26, 7) for _ in range(2000)]
+
+    assert "the distribution of its field mpg" in analysed(answered(theirs, mine, edges)).problem
+    found = analysed(answered(theirs, mine, edges, batch=10))
+    assert found.problem == ""
+    assert not metric(found, "psi").conclusive
+
+
+def test_one_row_that_all_clients_send_may_be_answered_a_bin_apart():
+    assert analysed(answered([25.9] * 500, [26.1] * 500)).problem == ""
+    assert "field mpg" in analysed(answered([25.9] * 500, [40.0] * 500)).problem
+
+
+def test_labels_of_other_requests_are_compared():
+    labels = {"answer_labels": {"kind": {"a": 90}}, "champion_answer_labels": {"kind": {"b": 90}}}
+
+    found = analysed(TrafficStats(requests=90, champion_requests=90, **labels))
+
+    assert "the distribution of its field kind" in found.problem

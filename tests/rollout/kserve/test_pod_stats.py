@@ -137,7 +137,8 @@ def test_pods_that_come_restart_and_go_are_all_counted(place, packed, simple):
     assert (grown.seconds[float("inf")], grown.champion_seconds[float("inf")]) == (51, 25)
     metrics = {one.name: one for one in analyse(grown, grown, Bounds()).metrics}
     assert metrics["error_rate"].conclusive
-    assert metrics["p99_ms"].conclusive
+    assert metrics["p99_ms"].value > 0
+    assert metrics["psi"].value is not None
 
 
 def test_a_pod_that_keeps_its_metrics_behind_the_token_is_named(place, packed):

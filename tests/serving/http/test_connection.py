@@ -268,23 +268,6 @@ def test_a_body_up_to_the_limit_is_taken_and_one_byte_more_is_not():
     over_the_wire(test)
 
 
-def test_50_megabytes_are_refused_and_the_connection_stays():
-    async def test(server: Running) -> None:
-        client = await server.connect()
-        size = 50_000_000
-        client.send(post(length=size))
-        refused = await client.answer()
-        for _ in range(50):
-            client.send(b"x" * (size // 50))
-            await client.writer.drain()
-        client.send(post(b"abc"))
-
-        assert refused.status == 413
-        assert json.loads((await client.answer()).body)["size"] == 3
-
-    over_the_wire(test)
-
-
 def test_expect_100_continue_is_answered():
     async def test(server: Running) -> None:
         client = await server.connect()
@@ -310,26 +293,6 @@ def test_a_request_that_exceeds_its_time_out_is_refused(text):
         assert answer.status == 408
         assert "within 0.6 s" in json.loads(answer.body)["error"]
         assert await client.ended()
-
-    over_the_wire(test, QUICK)
-
-
-def test_slow_clients_get_no_more_time_and_others_are_answered():
-    async def test(server: Running) -> None:
-        clients = [await server.connect() for _ in range(10)]
-        for client in clients:
-            client.send(post(length=100_000))
-
-        async def drip() -> None:
-            while True:
-                for client in clients:
-                    client.send(b"x")
-                await asyncio.sleep(0.05)
-
-        dripping = asyncio.create_task(drip())
-        assert (await server.ask(post(b"abc"))).status == 200
-        assert {(await client.answer()).status for client in clients} == {408}
-        dripping.cancel()
 
     over_the_wire(test, QUICK)
 
@@ -400,17 +363,6 @@ def test_more_requests_than_the_limit_get_503_at_once():
             assert (await client.answer()).status == 200
 
     over_the_wire(test, FEW)
-
-
-def test_as_many_requests_as_there_may_be_are_answered_again_and_again():
-    async def test(server: Running) -> None:
-        clients = [await server.connect() for _ in range(LIMITS.max_in_flight)]
-        for _ in range(50):
-            for client in clients:
-                client.send(post(b"abc"))
-            assert {(await client.answer()).status for client in clients} == {200}
-
-    over_the_wire(test)
 
 
 def test_requests_on_their_way_are_answered_when_the_server_stops():

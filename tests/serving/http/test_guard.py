@@ -19,7 +19,6 @@ from pydantic import SecretStr
 
 from roadworthy.cli.up import sample
 from roadworthy.rollout.engine.verification import verify
-from roadworthy.serving.http.guard import has_token
 from roadworthy.serving.settings import ServerError, ServerSettings, UsageError, read_token
 from tests.serving.conftest import ORIGIN, TOKEN
 
@@ -41,6 +40,7 @@ def test_all_but_liveness_and_readiness_need_the_token(guarded):
             {},
             {"authorization": "Bearer another"},
             {"authorization": f"Basic {TOKEN}"},
+            {"authorization": f"Bearer {TOKEN}x"},
         ):
             answer = guarded.get(path, headers=header)
             assert answer.status_code == 401, path
@@ -59,21 +59,6 @@ def test_a_port_of_its_own_has_the_metrics_without_the_token_and_nothing_else(gu
         for path in (*OPEN, "/", "/v2/models/fuel", "/metrics/"):
             assert port.get(path).status_code == 404, path
         assert port.post(PREDICT, json={"instances": [CAR]}).status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("header", "expected"),
-    [
-        (b"Bearer abc", True),
-        (b"  bearer   abc ", True),
-        (b"Bearer abcd", False),
-        (b"Bearer ", False),
-        (b"Bearer \xff", False),
-        (None, False),
-    ],
-)
-def test_a_header_has_the_token_or_not(header, expected):
-    assert has_token(header, "abc") is expected
 
 
 def test_a_token_is_read_from_a_file_or_a_variable_and_never_shown(tmp_path):
@@ -169,12 +154,6 @@ def test_pages_of_other_origins_may_not(guarded, origin):
     for one in (asked, answer):
         assert "access-control-allow-origin" not in one.headers
         assert one.headers["vary"] == "origin"
-
-
-@pytest.mark.parametrize("origin", ["*", "null", "cars.example.org", "https://a.org/path", ""])
-def test_what_is_no_origin_is_refused(tmp_path, origin):
-    with pytest.raises(UsageError, match="is not an origin"):
-        ServerSettings(routing=tmp_path, cors_origins=(origin,))
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ BAD_BODIES = [
     (json.dumps({"instances": [CAR] * 51}).encode(), 413, "at most 50"),
     (b" " * 20_001, 413, "at most 20000 bytes"),
     ([b" " * 15_000] * 3, 413, "at most 20000 bytes"),
+    (b'{"instances": [{"weight_kg": 1200, "year": 1980, "origin": "a:b"}]}', 422, "origin"),
     (b'{"instances": [null]}', 422, "is null"),
     (b'{"instances": [[1200, 1980]]}', 422, "is not an object"),
     (b'{"instances": [{"weight_kg": 1' + b"0" * 300 + b', "year": 1980}]}', 422, "2400 kg"),
@@ -84,13 +85,6 @@ def test_a_bad_v1_body_is_refused_in_a_sentence(ask, body, status, words):
     assert answer.status_code == status
     assert words in answer.json()["error"]
     assert answer.headers.get("x-roadworthy-version", "1") == "1"
-
-
-def test_a_colon_in_a_string_does_not_make_a_key_duplicate(ask):
-    answer = ask(PREDICT, {"instances": [CAR | {"origin": "a:b"}]})
-
-    assert answer.status_code == 422
-    assert answer.json()["details"][0]["input"] == "a:b"
 
 
 def test_a_refused_field_is_named_with_row_bound_unit_and_input(ask):
@@ -157,19 +151,6 @@ def test_a_client_that_disconnects_gets_no_answer(ask):
     asyncio.run(ask.app(scope, disconnected, send))
 
     assert sent == []
-
-
-def test_v2_answers_a_tensor_per_field_with_version_and_id(ask):
-    answer = ask(INFER, TENSORS | {"id": "car 7"})
-
-    assert answer.status_code == 200
-    assert answer.headers["x-roadworthy-version"] == "1"
-    document = answer.json()
-    assert (document["model_name"], document["model_version"]) == ("fuel", "1")
-    assert document["id"] == "car 7"
-    assert {(o["datatype"], *o["shape"]) for o in document["outputs"]} == {("FP64", 1)}
-    (predicted,) = ask(PREDICT, {"instances": [CAR]}).json()["predictions"]
-    assert {o["name"]: o["data"][0] for o in document["outputs"]} == predicted
 
 
 def with_tensor(**changes: object) -> dict:
@@ -296,7 +277,7 @@ def test_v2_refuses_bytes_that_no_tensor_claims_and_a_length_that_does_not_fit(a
 
 def test_an_answer_that_is_no_number_is_never_sent(ask, loaded, monkeypatch):
     columns = {name: np.array([np.nan]) for name in loaded[0].scorer.outputs}
-    monkeypatch.setattr(loaded[0].scorer, "score", lambda _: columns)
+    monkeypatch.setattr(loaded[0].scorer, "score", lambda *_: columns)
 
     for path, body in ((PREDICT, {"instances": [CAR]}), (INFER, TENSORS)):
         answer = ask(path, body)
@@ -362,31 +343,28 @@ def test_a_wrong_method_is_a_405_that_names_the_right_one(ask, method, path, all
     assert answer.headers["allow"] == allowed
 
 
-def test_metadata_names_versions_inputs_and_outputs(ask):
-    answer = ask("/v2/models/fuel", method="GET")
-
-    document = answer.json()
-    assert document["versions"] == ["1", "2"]
-    inputs = {part["name"]: part["datatype"] for part in document["inputs"]}
-    assert (inputs["weight_kg"], inputs["year"], inputs["origin"]) == ("FP64", "INT64", "BYTES")
-    assert {part["name"] for part in document["outputs"]} >= {"l_per_100km", "mpg"}
-
-
 def test_the_card_has_the_content_of_the_page_and_is_cached(ask, bundles):
+    ask.store.put(replace(ask.store.models["fuel"], weight=10, state="shifting"))
+
     card = ask("/v2/models/fuel/card", method="GET")
 
-    card_document = card.json()
-    assert (card_document["model"], card_document["version"], card_document["challenger"]) == (
-        "fuel",
-        1,
-        2,
+    assert (
+        card.json().items()
+        >= {
+            "model": "fuel",
+            "version": 1,
+            "challenger": 2,
+            "digest": bundles[0].digest,
+            "since": "2026-01-02T03:04:05+00:00",
+            "request": bundles[0].manifest.request,
+            "page": bundles[0].profile["page"],
+            "state": "shifting",
+            "split": [
+                {"version": 1, "role": "champion", "weight": 90, "share": 90},
+                {"version": 2, "role": "challenger", "weight": 10, "share": 10},
+            ],
+        }.items()
     )
-    assert card_document["digest"] == bundles[0].digest
-    assert card_document["since"] == "2026-01-02T03:04:05+00:00"
-    assert card_document["candidate"] == bundles[0].manifest.candidate
-    assert card_document["request"]["properties"]["weight_kg"]["unit"] == "kg"
-    assert card_document["answer"]["properties"]["mpg"]["unit"] == "mpg"
-    assert card_document["page"] == bundles[0].profile["page"]
     assert card.headers["cache-control"] == "no-cache"
     again = ask("/v2/models/fuel/card", method="GET", if_none_match=card.headers["etag"])
     assert (again.status_code, again.content) == (304, b"")
@@ -405,18 +383,6 @@ def test_metrics_are_read_and_not_written(ask):
     assert metrics.headers["content-type"].startswith("text/plain; version=")
     assert b'roadworthy_version{model="fuel",role="champion",version="1"} 1.0' in metrics.content
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
-
-
-def test_the_card_has_the_traffic_weights(ask):
-    ask.store.put(replace(ask.store.models["fuel"], weight=10, state="shifting"))
-
-    card = ask("/v2/models/fuel/card", method="GET").json()
-
-    assert card["state"] == "shifting"
-    assert card["split"] == [
-        {"version": 1, "role": "champion", "weight": 90, "share": 90},
-        {"version": 2, "role": "challenger", "weight": 10, "share": 10},
-    ]
 
 
 @given(

@@ -86,6 +86,29 @@ def test_each_hundred_requests_are_split_exactly_and_evenly(weight, turns):
         assert abs(sum(asked[start : start + 10]) - weight / 10) < 2
 
 
+@pytest.mark.parametrize("weight", [10, 50])
+@pytest.mark.parametrize("period", [2, 4, 5, 10])
+def test_both_versions_get_some_of_each_kind_where_a_client_sends_several_in_turn(weight, period):
+    model = ModelVersions("m", weight=weight)
+
+    asked = [model.is_challengers_turn() for _ in range(1000)]
+
+    for kind in range(period):
+        part = asked[kind::period]
+        assert sum(part) == pytest.approx(len(part) * weight / 100, rel=0.2)
+
+
+def test_the_models_are_timed_for_requests_that_name_no_version():
+    requests = Requests(version(2, graphs.failing()), weight=50)
+
+    requests.many(*[1.0] * 10)
+    requests.many(*[1.0] * 10, pinned="2")
+
+    figures = requests.figures()
+    name = "roadworthy_model_seconds_count model=m version"
+    assert figures[f"{name}=1"] + figures[f"{name}=2"] == 10
+
+
 @pytest.mark.parametrize("weight", [0, 10, 50, 100])
 def test_the_challenger_answers_by_weight_and_each_response_names_its_version(weight):
     requests = Requests(version(2, graphs.failing()), weight=weight)

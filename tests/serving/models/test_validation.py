@@ -1,8 +1,6 @@
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from roadworthy.bundles.bundle import BundleError
 from roadworthy.serving.models.rejection import Rejection
@@ -72,18 +70,6 @@ def test_a_bad_row_is_refused_with_field_problem_and_bound(row, field, problem, 
     assert detail["bound"] == bound
 
 
-def test_the_sentence_names_row_field_bound_and_unit():
-    with pytest.raises(Rejection) as caught:
-        schema.rows([{"weight": 2}, {"weight": 9}, {"weight": 0, "doors": 0}])
-
-    assert caught.value.sentence == (
-        "In row 1, weight is out of range: send 1 to 5 kg. Problems in all: 3."
-    )
-    assert [detail["row"] for detail in caught.value.details] == [1, 2, 2]
-    assert caught.value.details[0]["unit"] == "kg"
-    assert caught.value.details[0]["input"] == 9
-
-
 def test_an_answer_lists_a_bounded_number_of_problems_and_counts_all():
     rejection = refused({f"x{n}": 1 for n in range(300)})
 
@@ -101,47 +87,6 @@ def test_an_invalid_value_is_repeated_shortened(value, shown):
     assert detail["input"] == shown
 
 
-def test_a_column_is_checked_as_the_rows_are():
-    assert schema.column("doors", [2, 3.0]).tolist() == [2.0, 3.0]
-    with pytest.raises(Rejection) as caught:
-        schema.column("doors", [2, 1])
-    assert caught.value.details[0] | {"input": None} == {
-        "row": 1,
-        "field": "doors",
-        "problem": "is out of range",
-        "bound": "at least 2",
-        "unit": "",
-        "input": None,
-    }
-
-
 def test_a_schema_that_cannot_be_checked_is_refused_when_it_is_read():
     with pytest.raises(BundleError, match="field wheels is of type 'object'"):
         RequestSchema({"properties": {"wheels": {"type": "object"}}})
-
-
-anything = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from([*SCHEMA["properties"], "x"]), inner, max_size=3)
-    ),
-    max_leaves=8,
-)
-
-
-@given(st.lists(anything, max_size=3))
-def test_any_value_is_in_bounds_or_refused(rows):
-    try:
-        checked = schema.rows(rows)
-    except Rejection as rejection:
-        checked, problems = [], rejection.details
-    else:
-        problems = []
-
-    assert bool(problems) or len(checked) == len(rows)
-    for row in checked:
-        assert 1 <= row["weight"] <= 5
-        assert set(row) <= set(SCHEMA["properties"])
-        assert row.get("doors", 2.0).is_integer()
-        assert row.get("colour", "red") in ("red", "blue")

@@ -14,7 +14,6 @@ import pytest
 from roadworthy.bundles import bundle
 from roadworthy.routing import routes
 from roadworthy.routing.routes import Routing
-from tests.loading import loaded_by
 from tests.serving.load import load
 
 CAR = {"weight_kg": 1200, "year": 1980}
@@ -176,11 +175,16 @@ def test_a_request_that_is_under_way_is_answered_before_it_stops(start, bundles,
     assert server.process.wait(timeout=20) == 0
 
 
-def test_it_imports_nothing_that_trains(command):
-    loaded = loaded_by("import roadworthy.serving.process.server, roadworthy.serving.__main__")
+def test_a_stop_under_load_answers_whoever_has_connected(start, bundles):
+    # given a server that clients of a proxy without health checks ask all the time
+    server = start("--bundle", bundles[0].path, "--version", 1, "--drain-seconds", 0.5)
+    with load(urlsplit(server.url).netloc) as clients:
+        # when it stops
+        assert server.stop() == 0
 
-    heavy = {"sklearn", "mlflow", "dvc", "kfp", "kserve", "pandas", "PIL"}
-    assert not loaded & {*heavy, "roadworthy.models.contract"}
+    # then no connection that was made is reset
+    problems = {str(problem) for client in clients for problem in client.failed}
+    assert {text.partition("(")[0] for text in problems} == {"ConnectionRefusedError"}
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])

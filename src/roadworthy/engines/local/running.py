@@ -11,10 +11,9 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -23,14 +22,16 @@ from pathlib import Path
 import filelock
 
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.core.ports import free_port
 from roadworthy.core.settings import Settings
 from roadworthy.data import dvc, git
 from roadworthy.data.access import Access
 from roadworthy.engines.local import runs
 from roadworthy.models import contract
+from roadworthy.rollout.actions import targets
 from roadworthy.rollout.engine.state import Strategy
 from roadworthy.rollout.local.server import announced
-from roadworthy.steps.checkout import Source, compare
+from roadworthy.steps.checkout import Source, compare, refuse_older
 from roadworthy.steps.report import JSON as REPORT
 from roadworthy.steps.report import write as write_report
 from roadworthy.tracking import records
@@ -109,8 +110,15 @@ def start(
     force: bool,
     strategy: Strategy = "canary",
     candidate: str = "",
+    confirm: Callable[[str], bool] = bool,
 ) -> Iterator[Run]:
     """Start a run of the clone that a directory is in; it is stopped when the block ends.
+
+    Parameters
+    ----------
+    confirm
+        Called with a sentence if the commit lacks what the champion was made of; returns whether to
+        run it all the same.
 
     Raises
     ------
@@ -133,6 +141,12 @@ def start(
                 f"The commit {clone.commit[:12]} has no pipelines/{model}.yaml: compile it with "
                 f"`roadworthy compile {model}` and commit it."
             )
+        source = _source(settings, clone, model)
+        is_new = source is None or source.new or force or bool(candidate)
+        if is_new and source is not None and source.behind:
+            refuse_older(settings, source)
+            if not confirm(source.behind):
+                raise RunError("Nothing was run. Run a commit that contains the champion's.")
         target = runs.directory(settings, name)
         target.mkdir(parents=True)
         _conclude_earlier(settings, model)
@@ -142,7 +156,7 @@ def start(
             name, model, trigger, target, clone.commit, clone.changes, settings, None, warnings
         )
         started.log.touch()
-        if not (force or candidate) and (source := _released(settings, clone, model)) is not None:
+        if source is not None and not is_new:
             with records.step(settings.records, name, "checkout") as record:
                 record.summary, record.details = str(source), asdict(source)
             yield started
@@ -194,19 +208,16 @@ def _warnings(clone: git.Clone, model: str) -> tuple[str, ...]:
     return dvc.warnings(clone.root, pointer) if (clone.root / pointer).is_file() else ()
 
 
-def _released(settings: Settings, clone: git.Clone, model: str) -> Source | None:
-    """Return what the clone's commit and data are, if the champion was made of them.
-
-    It saves starting the pipeline. None where only its first step can tell.
-    """
+def _source(settings: Settings, clone: git.Clone, model: str) -> Source | None:
+    """Return what a run of the clone is made of; None where only its first step can tell."""
     if model not in contract.available():
         return None
     pointer = contract.load(model).data
     if pointer in clone.changes or not (clone.root / pointer).is_file():
         return None
     data_hash = dvc.content_hash(clone.root / pointer)
-    source = compare(settings, model, clone.root, clone.commit, data_hash)
-    return None if source.new else source
+    served = targets.target(settings)
+    return compare(settings, served, model, clone.root, clone.commit, data_hash)
 
 
 def _holder(settings: Settings, model: str) -> str:
@@ -235,9 +246,7 @@ def _with_server(settings: Settings) -> tuple[Settings, bool]:
     url = announced(settings.home)
     if url:
         return settings.model_copy(update={"serving_url": url}), False
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     return settings.model_copy(update={"serving_url": url}), True
 
 

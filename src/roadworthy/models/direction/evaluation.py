@@ -36,6 +36,8 @@ GAP = 1
 _BINS = 5
 _SPLIT = 4.0
 _EXAMPLES = 3
+RECORDED = 22
+"""How many past calls the page lists: about a month."""
 
 criteria = Criteria(
     metric="brier_skill",
@@ -138,7 +140,23 @@ def evaluate(estimator: Any, test: pd.DataFrame) -> Evaluation:
         "skill": png(_cumulative_skill(answers, test)),
     }
     checks = behaviour(estimator.predict, test)
-    return Evaluation(scores.metrics, scores.slices, checks, figures, note(scores.metrics))
+    told = note(scores.metrics), record(answers, test)
+    return Evaluation(scores.metrics, scores.slices, checks, figures, *told)
+
+
+def record(answers: pd.DataFrame, test: pd.DataFrame) -> tuple[dict[str, float | str], ...]:
+    """Return the calls of the last month and what came, the latest first."""
+    latest = test.join(answers["next_close"].rename("call")).join(answers["probability_up"])
+    return tuple(
+        {
+            "Day": str(row["trading_day"]),
+            "Close": round(float(row["last_closes"][-1]), 2),
+            "Probability of UP": round(float(row["probability_up"]), 4),
+            "Call": str(row["call"]),
+            "Next close": str(row["next_close"]),
+        }
+        for row in latest.tail(RECORDED).to_dict("records")[::-1]
+    )
 
 
 def note(metrics: dict[str, float]) -> str:
@@ -150,7 +168,7 @@ def note(metrics: dict[str, float]) -> str:
         else "the interval does not hold zero, but the skill is small"
     )
     return (
-        f"**This model is near chance; do not trade on it.** On {metrics['days']:.0f} days that "
+        f"This model is near chance; do not trade on it. On {metrics['days']:.0f} days that "
         f"it never saw, {metrics['accuracy']:.1%} of its calls were right ({CONFIDENCE:.0%} "
         f"interval {metrics['accuracy_low']:.1%} to {metrics['accuracy_high']:.1%}), where always "
         f"UP was right on {metrics['always_up_accuracy']:.1%}. Its Brier skill against the base "

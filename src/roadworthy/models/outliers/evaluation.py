@@ -181,13 +181,12 @@ def behaviour(answer: Answerer, rows: pd.DataFrame) -> tuple[Check, ...]:
 def page(frame: pd.DataFrame) -> Page:
     """Return two windows to start from, one with an outlier and one without."""
     marked = frame["truth"].map(lambda kinds: bool((kinds[CONTEXT:] != "").any()))
-    some = [frame[of].iloc[-1:] for of in (marked, ~marked)]
+    rows = pd.concat([frame[of].iloc[-1:] for of in (marked, ~marked)])
     examples = [
-        {"values": np.round(values, 2).tolist(), "step_s": STEP_S}
-        for rows in some
-        for values in rows["values"]
+        {"values": np.round(values, 2).tolist(), "step_s": STEP_S} for values in rows["values"]
     ]
-    return Page(examples, Series("values", "outlier"))
+    truth = [(kinds != "").tolist() for kinds in rows["truth"]]
+    return Page(examples, Series("values", "outlier", "score", "bound", truth))
 
 
 def _asked(answer: Answerer, values: Floats) -> pd.DataFrame:

@@ -46,7 +46,8 @@ class Answer(BaseModel):
     """The verdict on each value of the window, in their order."""
 
     outlier: Annotated[
-        list[bool], numbers(0, LONGEST, "outlier", "Whether its score exceeds the bound.")
+        list[bool],
+        numbers(0, LONGEST, "outlier", "Whether its score exceeds the bound.", title="Outliers"),
     ]
     score: Annotated[
         list[float],
@@ -61,6 +62,7 @@ class Answer(BaseModel):
             "judged",
             "Whether it is judged: not without enough values before it, after a gap among them, or "
             "while the sensor repeats one value.",
+            title="Judged",
         ),
     ]
     note: Annotated[

@@ -227,10 +227,12 @@ _NAT: dict[str, Any] = {"errors": "coerce"}
 def _located(times: pd.Series, zone: str) -> pd.Series:
     """Return local times with their zone.
 
-    A time that comes twice is summer's until the clock goes back, that is until a row is earlier
-    than one before it by less than a day.
+    A time that comes twice is summer's until the clock goes back: until a row of that hour is
+    earlier than the row before it.
     """
-    back = (times.diff() < pd.Timedelta(0)) & (times.diff() > pd.Timedelta(days=-1))
+    once = times.dt.tz_localize(zone, ambiguous="NaT", nonexistent="shift_forward")
+    twice = once.isna() & times.notna()
+    back = twice & (times.diff() < pd.Timedelta(0))
     summer = ~back.groupby(times.dt.date).cummax().fillna(value=False).to_numpy(np.bool_)
     located: pd.Series = times.dt.tz_localize(zone, ambiguous=summer, nonexistent="shift_forward")
     return located

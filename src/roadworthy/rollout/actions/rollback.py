@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from roadworthy.core.settings import Settings
 from roadworthy.rollout.actions import targets
 from roadworthy.rollout.engine.record import RollbackIntent
+from roadworthy.rollout.engine.starting import refuse_failed
 from roadworthy.rollout.engine.state import RolledBackError, RolloutError
 from roadworthy.rollout.engine.target import Target
+from roadworthy.tracking import ledger
 
 if TYPE_CHECKING:
     from roadworthy.tracking.registry import Registry
@@ -58,7 +60,7 @@ def roll_back(settings: Settings, model: str, *, to: int = 0, why: str) -> Rollb
     Raises
     ------
     RolloutError
-        There is no such version to deploy, or it does not become ready.
+        There is no such version to deploy, the gate refused it, or it does not become ready.
     RoadworthyError
         MLflow, or the store of bundles where it is needed, fails.
     """
@@ -73,6 +75,8 @@ def roll_back(settings: Settings, model: str, *, to: int = 0, why: str) -> Rollb
         # A rollout that was killed before its version was deployed is rolled back, too.
         challenger = rollout.version
     number = goal(model, champion, challenger, to) or target.former(model)
+    if to not in (0, champion, challenger) and to != target.former(model):
+        refuse_failed(_registry(settings).version(model, to))
     number = number or _former(_registry(settings), model, champion)
     off = taken_off(model, champion, challenger, number)
     at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -133,20 +137,14 @@ def taken_off(model: str, champion: int, challenger: int, chosen: int) -> tuple[
 
 
 def _former(registry: Registry, model: str, champion: int) -> int:
-    """Return the last version promoted before the champion and not rolled back."""
-    promoted = [
-        version
-        for version in registry.versions(model)
-        if version.tags.get("promoted_at")
-        and not version.tags.get("rolled_back")
-        and version.number != champion
-    ]
-    if not promoted:
+    """Return the champion before this one, as the ledger has it."""
+    number = ledger.predecessor(registry.versions(model), champion)
+    if not number:
         raise RolloutError(
             f"No other version of {model} was the champion before version {champion}. Name one "
             f"with --to; `roadworthy models` lists them."
         )
-    return max(promoted, key=lambda version: version.tags["promoted_at"]).number
+    return number
 
 
 def _registry(settings: Settings) -> Registry:

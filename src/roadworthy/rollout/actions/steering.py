@@ -77,11 +77,7 @@ def start(
         staged.
     """
     version = registry.version(model, number)
-    if version.tags.get("gate") == "failed":
-        raise RolloutError(
-            f"The gate refused version {number} of {model} ({version.tags.get('gate_reasons')}): "
-            f"it is not deployed. Choose another one of those that `roadworthy models` lists."
-        )
+    starting.refuse_failed(version)
     if "champion" in version.aliases and target.records.read(model).champion in (0, number):
         raise RolloutError(f"Version {number} of {model} answers already: there is nothing to do.")
     owner = f"`roadworthy rollout start` of {settings.actor}"

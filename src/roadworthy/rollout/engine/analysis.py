@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from statistics import harmonic_mean
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -77,6 +78,10 @@ class TrafficStats:
         The number of shadow comparisons, by outcome.
     seconds, champion_seconds
         The histograms of the models' own times for requests that either could have got.
+    answers, champion_answers
+        For each output the histograms of each version's answers to its own requests.
+    answer_labels, champion_answer_labels
+        The same of labels and booleans: the number of answers with each.
     predictions, champion_predictions
         For each output the histograms of both versions' answers to the same rows.
     labels, champion_labels
@@ -103,6 +108,10 @@ class TrafficStats:
     shadow: Mapping[str, float] = field(default_factory=dict)
     seconds: Histogram = field(default_factory=dict)
     champion_seconds: Histogram = field(default_factory=dict)
+    answers: Mapping[str, Histogram] = field(default_factory=dict)
+    champion_answers: Mapping[str, Histogram] = field(default_factory=dict)
+    answer_labels: Mapping[str, Labels] = field(default_factory=dict)
+    champion_answer_labels: Mapping[str, Labels] = field(default_factory=dict)
     predictions: Mapping[str, Histogram] = field(default_factory=dict)
     champion_predictions: Mapping[str, Histogram] = field(default_factory=dict)
     labels: Mapping[str, Labels] = field(default_factory=dict)
@@ -201,28 +210,34 @@ def _paths(
     """Yield where a sample counts: a field of the traffic, and the keys in it."""
     version, output = labels.get("version"), labels.get("output", "")
     kind = name.removeprefix("roadworthy_")
+    edge, label = float(labels.get("le", "nan")), labels.get("label", "")
     if version in (champion, challenger):
         whose = "" if version == challenger else "champion_"
-        if kind == "requests_total":
-            yield (f"{whose}requests",)
-            if not whose and labels.get("status", "").startswith("5"):
-                yield ("failures",)
-        elif kind == "model_seconds_bucket":
-            yield (f"{whose}seconds", float(labels["le"]))
-        elif kind == "fallbacks_total" and not whose:
+        paths = {
+            "requests_total": ("requests",),
+            "model_seconds_bucket": ("seconds", edge),
+            "prediction_bucket": ("answers", output, edge),
+            "prediction_labels_total": ("answer_labels", output, label),
+        }
+        if kind in paths:
+            first, *rest = paths[kind]
+            yield (f"{whose}{first}", *rest)
+        if not whose and kind == "requests_total" and labels.get("status", "").startswith("5"):
+            yield ("failures",)
+        elif not whose and kind == "fallbacks_total":
             yield ("fallbacks", labels.get("reason", ""))
     elif labels.get("challenger") == challenger:
         whose = "champion_" if labels.get("role") == "champion" else ""
         if kind == "shadow_total":
             yield ("shadow", labels.get("outcome", ""))
         elif kind == "shadow_prediction_bucket":
-            yield (f"{whose}predictions", output, float(labels["le"]))
+            yield (f"{whose}predictions", output, edge)
         elif kind == "shadow_labels_total":
-            yield (f"{whose}labels", output, labels.get("label", ""))
+            yield (f"{whose}labels", output, label)
         elif kind == "shadow_effective_rows":
             yield ("effective_rows",)
         elif kind == "shadow_difference_bucket":
-            yield ("difference_bins", output, float(labels["le"]))
+            yield ("difference_bins", output, edge)
         elif kind in ("shadow_difference_sum", "shadow_difference_count"):
             yield ("differences", output, kind.rpartition("_")[2])
 
@@ -243,15 +258,16 @@ def analyse(stage: TrafficStats, rollout: TrafficStats, bounds: Bounds) -> Analy
     # A request that hangs is counted only after its timeout: so all stages are also taken together.
     failed = failed if failed[1] else _errors(rollout, bounds, otherwise=failed[0])
     times = [_latency(_timed(stage, rollout, bounds), bounds, name) for name in _QUANTILES]
-    found = [failed, *times, *_predictions(rollout, bounds)]
+    predictions = _predictions(rollout, bounds)
+    if not rollout.compared:  # as on KServe; and of the stage, as requests change with the time
+        predictions[0] = _live_shift(stage, bounds)
+    found = [failed, *times, *predictions]
     problems = [problem for _, problem in found if problem]
     champion = sampling.quantile(rollout.champion_seconds, _QUANTILES["p99_ms"][1])
     told = None if champion is None else champion * 1000
     metrics = tuple(metric for metric, _ in found)
-    slow = all(metric.conclusive for metric, _ in times[:1])
-    return Analysis(
-        metrics, told, "; ".join(problems), _inconclusive(rollout, bounds, is_timed=slow)
-    )
+    inconclusive = _inconclusive(rollout, bounds, is_timed=times[0][0].conclusive)
+    return Analysis(metrics, told, "; ".join(problems), inconclusive)
 
 
 def _inconclusive(stats: TrafficStats, bounds: Bounds, *, is_timed: bool) -> str:
@@ -380,12 +396,7 @@ def _shift(
         for name, histogram in stats.predictions.items()
     }
     for name, answered in stats.labels.items():
-        known = stats.champion_labels.get(name, {})
-        every = {**known, **answered}
-        pairs[name] = (
-            [known.get(label, 0) for label in every],
-            [answered.get(label, 0) for label in every],
-        )
+        pairs[name] = _of_labels(stats.champion_labels.get(name, {}), answered)
     rows = _rows(stats)
     for name, (expected, now) in pairs.items():
         if len(expected) == len(now) and math.fsum(now) > 0:
@@ -395,15 +406,57 @@ def _shift(
         return MetricResult("psi", None, bounds.max_psi, conclusive=False), ""
     value, limit, name = max(found, key=lambda one: one[0] - one[1])
     # Where all clients send the same row, a tiny difference may be another bin, but no shift.
-    passed = not enough or value <= limit or mean <= SMALLEST_DIFFERENCE
+    alike = value <= bounds.max_psi or mean <= SMALLEST_DIFFERENCE
+    passed = not enough or alike or value <= limit
     problem = (
         ""
         if passed
         else f"the distribution of its field {name} is another than the champion's on the same "
         f"requests: stability index {value:.2f}, {limit:.2f} is allowed"
     )
-    conclusive = enough and (not passed or value <= bounds.max_psi)
+    conclusive = enough and (alike or not passed)
     return MetricResult("psi", value, limit, conclusive, passed), problem
+
+
+def _live_shift(stats: TrafficStats, bounds: Bounds) -> tuple[MetricResult, str]:
+    """Analyse the distributions of both versions' answers, each to its own requests.
+
+    Which version gets a request is chance, so the distributions of the requests differ by chance.
+    Answers may differ as much as those to the same rows: where all clients send the same row, a
+    small difference may be another bin, but is no shift.
+    """
+    worst = MetricResult("psi", None, bounds.max_psi, conclusive=False), ""
+    pairs: dict[str, tuple[list[float], list[float]]] = {}
+    for name, known in stats.champion_answers.items():
+        if sampling.total(known) and name in stats.answers:
+            now = sampling.aligned(stats.answers[name], known, bounds.max_difference)
+            pairs[name] = sampling.bins(known), sampling.bins(now)
+    for name, labels in stats.champion_answer_labels.items():
+        pairs[name] = _of_labels(labels, stats.answer_labels.get(name, {}))
+    excess = -math.inf
+    for name, (expected, found) in pairs.items():
+        rows = (
+            sampling.effective(stats.champion_requests, math.fsum(expected)),
+            sampling.effective(stats.requests, math.fsum(found)),
+        )
+        value, enough = sampling.stability(expected, found), min(rows) >= bounds.min_requests
+        limit = bounds.max_psi + sampling.chance(len(found), harmonic_mean(rows))
+        if value - limit > excess:
+            excess, passed = value - limit, not enough or value <= limit
+            conclusive = enough and (not passed or value <= bounds.max_psi)
+            problem = (
+                f"the distribution of its field {name} is another than the champion's: stability "
+                f"index {value:.2f}, {limit:.2f} is allowed"
+            )
+            result = MetricResult("psi", value, limit, conclusive, passed)
+            worst = result, "" if passed else problem
+    return worst
+
+
+def _of_labels(known: Labels, answered: Labels) -> tuple[list[float], list[float]]:
+    """Return the numbers of answers of both versions with each label."""
+    every = {**known, **answered}
+    return [known.get(label, 0) for label in every], [answered.get(label, 0) for label in every]
 
 
 def _samples(text: str, model: str) -> Iterable[Sample]:

@@ -17,6 +17,7 @@ from roadworthy.rollout.engine.lease import ConflictError, Lease
 from roadworthy.rollout.engine.record import Record, RecordStore, RollbackIntent
 from roadworthy.rollout.engine.state import RolledBackError, Rollout, RolloutError
 from roadworthy.rollout.engine.target import NotDeployedError, Target
+from roadworthy.tracking import ledger
 
 if TYPE_CHECKING:
     # MLflow takes seconds to import, and staging a version needs it only where it fails
@@ -217,9 +218,11 @@ def _record(registry: Registry, target: Target, intent: RollbackIntent) -> None:
     if former is not None:  # otherwise a later command would go on with it
         _keep(registry, target.records, former)
     ended = _end(target.records, intent)
+    cause = {"at": intent.at, "by": intent.by, "why": intent.why}
     for number in intent.taken_off:
         version = registry.version(intent.model, number)
-        registry.tag(version, {"rolled_back": str(intent).removeprefix("rolled back ")})
+        entry = ledger.entry("rolled back", **cause)
+        registry.tag(version, {"rolled_back": str(intent).removeprefix("rolled back ")} | entry)
         if ended is not None and ended.version == number:
             registry.tag(version, {"rollout": verdict(ended)})
         if "challenger" in version.aliases:
@@ -229,7 +232,8 @@ def _record(registry: Registry, target: Target, intent: RollbackIntent) -> None:
     if champion is not None and "champion" not in champion.aliases:
         numbers = " and ".join(map(str, intent.taken_off))
         told = f"in place of version {numbers} by {intent.by} at {intent.at}: {intent.why}"
-        registry.tag(champion, {"restored": told, "rolled_back": ""})
+        entry = ledger.entry("restored", **cause)
+        registry.tag(champion, {"restored": told, "rolled_back": ""} | entry)
         registry.set_alias(champion, "champion")
     record.forget(target.records, intent, champion=intent.champion)
 
@@ -254,11 +258,14 @@ def _tag_promotion(registry: Registry, version: Version, rollout: Rollout) -> No
     if "champion" in version.aliases:
         return
     by_hand = f", promoted by hand by {rollout.by_hand}" if rollout.by_hand else ""
+    by, why = rollout.by_hand or rollout.actor, f"{rollout.why}{by_hand}"
+    at = datetime.fromisoformat(rollout.renewed).isoformat(timespec="seconds")
     told = {
-        "promoted_by": rollout.by_hand or rollout.actor,
-        "promoted_at": datetime.fromisoformat(rollout.renewed).isoformat(timespec="seconds"),
-        "promoted_why": f"{rollout.why}{by_hand}",
+        "promoted_by": by,
+        "promoted_at": at,
+        "promoted_why": why,
         "rolled_back": "",
+        **ledger.entry("promoted", at=at, by=by, why=why),
     }
     registry.tag(version, told)
     registry.set_alias(version, "champion")

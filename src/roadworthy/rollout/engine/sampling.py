@@ -149,6 +149,34 @@ def stability(expected: Sequence[float], found: Sequence[float]) -> float:
     return index
 
 
+def aligned(histogram: Histogram, like: Histogram, tolerance: float) -> Histogram:
+    """Return a histogram with the edges of another one, as like to it as possible.
+
+    Within a bin of its own a value may be anywhere, and each value may be another one within a
+    relative tolerance. So the difference that is left is the least that both histograms prove.
+    """
+    found: dict[float, float] = {}
+    for edge in sorted(like):
+        expected = like[edge] / total(like) * total(histogram)
+        slack = 0.0 if math.isinf(edge) else tolerance * abs(edge)
+        least = max((histogram[own] for own in histogram if own <= edge - slack), default=0.0)
+        most = min(histogram[own] for own in histogram if own >= edge + slack)
+        found[edge] = min(max(expected, least), most)
+    return found
+
+
+def effective(requests: float, rows: float) -> float:
+    """Return the number of single rows that tell as much as the rows of so many requests.
+
+    A version gets whole requests by chance, and the rows of one may be alike. It is Kish's
+    effective sample size (L. Kish, Survey Sampling, 1965, section 11.7) in the worst case, that one
+    request has all the rows that the others leave.
+    """
+    if rows <= requests:
+        return rows
+    return float(rows**2 / ((rows - requests + 1) ** 2 + requests - 1)) if requests >= 1 else 0.0
+
+
 def chance(count: int, rows: float) -> float:
     """Return the stability index, in so many bins, that chance explains of equal distributions.
 

@@ -9,7 +9,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.rollout.engine import finalising, lease
 from roadworthy.rollout.engine.lease import ConflictError, Lease
 from roadworthy.rollout.engine.record import Record
-from roadworthy.rollout.engine.state import Strategy
+from roadworthy.rollout.engine.state import RolloutError, Strategy
 from roadworthy.rollout.engine.target import Target
 
 if TYPE_CHECKING:
@@ -77,6 +77,22 @@ def start(
         owner=owner,
         why=why,
     )
+
+
+def refuse_failed(version: Version) -> None:
+    """Refuse to deploy a version that the gate refused.
+
+    Raises
+    ------
+    RolloutError
+        It did.
+    """
+    if version.tags.get("gate") == "failed":
+        why = version.tags.get("gate_reasons", "it does not say why")
+        raise RolloutError(
+            f"The gate refused version {version.number} of {version.model} ({why}): it is not "
+            f"deployed. Choose another one of those that `roadworthy models` lists."
+        )
 
 
 def conflict(record: Record, aliased: int) -> str:

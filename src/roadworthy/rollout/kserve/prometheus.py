@@ -15,7 +15,10 @@ from roadworthy.rollout.engine.analysis import Sample, TrafficStats
 from roadworthy.rollout.engine.state import RolloutError
 from roadworthy.rollout.kserve.counters import Counters
 
-_SERIES = "roadworthy_requests_total|roadworthy_model_seconds_bucket"
+_SERIES = (
+    "roadworthy_requests_total|roadworthy_model_seconds_bucket|"
+    "roadworthy_prediction_bucket|roadworthy_prediction_labels_total"
+)
 _HELD = "roadworthy_version"
 """A series that every pod has from its start, also without requests."""
 _UNUSABLE = (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError, IndexError)

@@ -47,19 +47,17 @@ class Load:
         The complete requests without a response, except probes.
     refused
         Called with protocol and status of a request that the application does not see.
-    last_file
-        The highest descriptor of a connection. With a higher one, which is the lowest that is free,
-        too many files and connections of any kind are open: the connection that has waited longest
-        for a request is closed.
+    most_connections
+        With one more, the connection that has waited longest for a request is closed.
     """
 
     in_flight: int = 0
     refused: Callable[[str, int], object] = lambda *_: None
-    last_file: int = sys.maxsize
+    most_connections: int = sys.maxsize
 
 
 def raise_file_limit() -> int:
-    """Raise the limit of open files as far as it may be, and return a connection's highest file.
+    """Raise the limit of open files as far as it may be, and return how many connections fit.
 
     Without a descriptor left a server accepts nothing, not even a probe.
     """
@@ -113,7 +111,7 @@ class Connection(HttpToolsProtocol):
         That is one without a request, then one whose request arrives, then this one.
         """
         super().connection_made(transport)
-        if transport.get_extra_info("socket").fileno() > self._load.last_file:
+        if len(self.connections) > self._load.most_connections:
             others: Iterable[Any] = self.connections - {self}
             waiting = [one for one in others if one.is_waiting]
             oldest = min(waiting, key=lambda one: one.waits_since, default=self)

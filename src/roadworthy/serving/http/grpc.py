@@ -70,7 +70,7 @@ class GRPCServer:
     repository
         Loads and unloads models.
     load
-        The number of requests in flight, and the files for connections, of which it takes half.
+        The number of requests in flight, and how many connections each protocol may have.
     shared
         Whether other processes listen at the port as well.
     """
@@ -113,7 +113,7 @@ class GRPCServer:
                 ("grpc.max_receive_message_length", settings.max_body_bytes),
                 ("grpc.max_metadata_size", settings.max_header_bytes),
                 ("grpc.so_reuseport", int(self._shared)),
-                ("grpc.max_allowed_incoming_connections", min(self._load.last_file // 2, _MOST)),
+                ("grpc.max_allowed_incoming_connections", min(self._load.most_connections, _MOST)),
                 # gRPC varies the age by 10 %: all connections end within the idle time-out
                 ("grpc.max_connection_age_ms", settings.idle_seconds * 900),
                 ("grpc.max_connection_age_grace_ms", int(settings.request_seconds * 1000)),

@@ -29,7 +29,7 @@ from roadworthy.serving.models.metrics import Metrics
 from roadworthy.serving.models.model_store import ModelStore, ModelVersions, Watcher, fixed
 from roadworthy.serving.models.traffic import Traffic
 from roadworthy.serving.process import worker_status
-from roadworthy.serving.process.siblings import accept_from
+from roadworthy.serving.process.siblings import accept_from, accept_waiting
 from roadworthy.serving.process.workers import WorkerRegistry
 from roadworthy.serving.settings import (
     LOG_FORMAT,
@@ -45,6 +45,8 @@ from roadworthy.serving.settings import (
 __all__ = ["ServerError", "ServerSettings", "UsageError", "serve"]
 
 _TICK_SECONDS = 0.1
+_LAST_SECONDS = 0.3
+"""How long clients that have connected may take to send a last request before a stop."""
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +152,8 @@ class Server:
         self._settings = settings
         self._listener = listener
         self._shares_ports = shares_ports
-        self._load = Load(last_file=raise_file_limit())
+        protocols = 1 if settings.grpc_port is None else 2
+        self._load = Load(most_connections=max(raise_file_limit() // protocols, 1))
         self._metrics = Metrics(self.store, lambda: self._load.in_flight)
         self._load.refused = self._metrics.refused
         self._traffic = Traffic(self._metrics)
@@ -289,9 +292,10 @@ class _Uvicorn(uvicorn.Server):
 
     On SIGTERM it is first not ready for some seconds, and still answers.
 
-    When uvicorn stops, it closes idle connections; a client that sends its next request in that
-    instant gets no response. A server that has a successor instead answers once more on each
-    connection, with ``connection: close``.
+    When uvicorn stops, it closes idle connections and resets those not accepted yet; a client that
+    sends a request in that instant gets no response. This server first accepts what waits, and for
+    a moment answers once more on each connection, with ``connection: close``. One that has a
+    successor does so until all clients have gone there.
     """
 
     grpc: Companion | None = None
@@ -353,14 +357,27 @@ class _Uvicorn(uvicorn.Server):
             self._accepting.cancel()
         if self._leaves:
             await self._leave()
-        stopping = [super().shutdown(sockets)]
+        stopping = [self._stop(sockets)]
         if self.grpc is not None:
             stopping.append(self.grpc.stop())
         await asyncio.gather(*stopping)
 
+    async def _stop(self, sockets: list[socket.socket] | None) -> None:
+        """Answer those who have connected, then close."""
+        self._close_after_next_response()
+        if not self._leaves:
+            await accept_waiting(sockets or (), self._connect)
+        for server in self.servers:
+            server.close()
+        if self.server_state.connections:
+            await asyncio.sleep(_LAST_SECONDS)
+        await super().shutdown(sockets)
+
     def _close_after_next_response(self) -> None:
         """Send clients elsewhere before connections end, so that no request meets a closed one."""
         close = (b"connection", b"close")
+        if close in self.server_state.default_headers:
+            return
         self.server_state.default_headers = [*self.server_state.default_headers, close]
         # uvicorn makes the headers anew from these once a second
         self.config.encoded_headers = [*self.config.encoded_headers, close]

@@ -34,18 +34,25 @@ async def accept_from(
     seconds
         The time between two polls.
     """
-    loop = asyncio.get_running_loop()
     for one in sockets:
         one.setblocking(False)
     while True:
         await asyncio.sleep(seconds)
-        for one in sockets:
-            try:
-                while True:
-                    accepted, _ = one.accept()
-                    # shielded, since an accepted connection must be served
-                    await asyncio.shield(loop.connect_accepted_socket(connect, accepted))
-            except BlockingIOError:  # there are no more
-                continue
-            except OSError as error:  # the client is gone, or too many files are open
-                log.debug("A connection could not be accepted: %s", error)
+        await accept_waiting(sockets, connect)
+
+
+async def accept_waiting(
+    sockets: Sequence[socket.socket], connect: Callable[[], asyncio.Protocol]
+) -> None:
+    """Accept the connections that wait at some sockets now."""
+    loop = asyncio.get_running_loop()
+    for one in sockets:
+        try:
+            while True:
+                accepted, _ = one.accept()
+                # shielded, since an accepted connection must be served
+                await asyncio.shield(loop.connect_accepted_socket(connect, accepted))
+        except BlockingIOError:  # there are no more
+            continue
+        except OSError as error:  # the client is gone, or too many files are open
+            log.debug("A connection could not be accepted: %s", error)
