@@ -29,13 +29,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 
 from roadworthy.models.contract import ExportError
 
+_TREES = ("DecisionTree", "ExtraTree", "ExtraTrees", "GradientBoosting", "RandomForest")
 _IN_FLOAT32 = (
-    "SklearnDecisionTreeClassifier",
-    "SklearnDecisionTreeRegressor",
-    "SklearnGradientBoostingClassifier",
-    "SklearnGradientBoostingRegressor",
-    "SklearnRandomForestClassifier",
-    "SklearnRandomForestRegressor",
+    *(f"Sklearn{kind}{task}" for kind in _TREES for task in ("Classifier", "Regressor")),
     "SklearnSVC",
     "SklearnSVR",
 )
