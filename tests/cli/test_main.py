@@ -89,7 +89,7 @@ def test_errors_are_sentences_with_an_exit_code(capsys, monkeypatch, arguments, 
 
 def test_the_version_is_told(capsys, monkeypatch):
     left, told, _ = ended(capsys, monkeypatch, "--version")
-    assert (left, told) == (None, f"roadworthy {__version__}\n")
+    assert (left, told) == (0, f"roadworthy {__version__}\n")
 
 
 def test_a_shell_completes_commands():
