@@ -16,7 +16,7 @@ from tests.parts.cluster import Cluster
 
 from .conftest import Workplace, clone, wait_until
 
-pytestmark = [pytest.mark.story, pytest.mark.slow]
+pytestmark = [pytest.mark.story, pytest.mark.slow, pytest.mark.timeout(1200)]
 FAST = {"ROADWORTHY_STAGE_SECONDS": "0.5", "ROADWORTHY_P99_ALLOWANCE_MS": "500"}
 PODS = ("outlier-detection-1", "outlier-detection-2")
 

@@ -141,15 +141,20 @@ def vus_pr(
     reached = np.searchsorted(-limits, -found)  # the first threshold at which a value is an alarm
     alarms = _up_to(reached, thresholds)
     hits = _up_to(reached[labels], thresholds)
+    positions, distances = _beside(labels, events, window // 2)
+    near, places = np.unique(positions, return_inverse=True)
+    found_events = [
+        _share_found(reached, _merged(events, half, len(labels)), thresholds)
+        for half in range(window // 2 + 1)
+    ]
     areas = np.empty(window + 1)
     for buffer in range(window + 1):
-        faded = _faded(labels, events, buffer)
-        near = np.flatnonzero(faded)
-        around = _up_to(reached[near], thresholds, faded[near])
-        ranges = _merged(events, buffer // 2, len(labels))
-        first = np.array([reached[start:stop].min() for start, stop in ranges])
+        inside = distances <= buffer // 2
+        fades = np.sqrt(1 - distances[inside] / max(buffer, 1))
+        faded = np.minimum(np.bincount(places[inside], fades, len(near)), 1)
+        around = _up_to(reached[near], thresholds, faded)
         recall = np.minimum((hits + around) / (labels.sum() + around / 2), 1)
-        recall = recall * _up_to(first, thresholds) / len(ranges)
+        recall = recall * found_events[buffer // 2]
         areas[buffer] = np.dot(np.diff(recall, prepend=0), (hits + around) / alarms)
     return float(areas.mean())
 
@@ -159,16 +164,20 @@ def _up_to(reached: Spans, thresholds: int, weights: Floats | None = None) -> Fl
     return np.cumsum(np.bincount(reached, weights, thresholds + 1)[:thresholds]).astype(np.float64)
 
 
-def _faded(labels: Booleans, events: Spans, buffer: int) -> Floats:
-    """Return the weights of the values beside the events, [n]; 0 within them."""
-    weights = np.zeros(len(labels))
-    fade = np.sqrt(1 - np.arange(1, buffer // 2 + 1) / max(buffer, 1))
-    for start, stop in events:
-        before, after = min(len(fade), start), min(len(fade), len(labels) - stop)
-        weights[start - before : start] += fade[:before][::-1]
-        weights[stop : stop + after] += fade[:after]
-    weights[labels] = 0
-    return np.minimum(weights, 1)
+def _beside(labels: Booleans, events: Spans, most: int) -> tuple[Spans, Spans]:
+    """Return the unlabelled positions beside events and how far each is, a pair for each event."""
+    steps = np.arange(1, most + 1)
+    sides = [side for start, stop in events for side in (start - steps, stop - 1 + steps)]
+    positions, distances = np.concatenate(sides), np.tile(steps, len(sides))
+    kept = (positions >= 0) & (positions < len(labels))
+    kept[kept] = ~labels[positions[kept]]
+    return positions[kept], distances[kept]
+
+
+def _share_found(reached: Spans, ranges: list[tuple[int, int]], thresholds: int) -> Floats:
+    """Return the share of ranges with an alarm at each threshold."""
+    first = np.array([reached[start:stop].min() for start, stop in ranges])
+    return _up_to(first, thresholds) / len(ranges)
 
 
 def _merged(events: Spans, half: int, length: int) -> list[tuple[int, int]]:
