@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import onnx
-from sklearn.dummy import DummyClassifier
 
 from roadworthy.models.direction.estimator import THRESHOLD, DirectionEstimator
 from roadworthy.models.direction.features import add_features
@@ -22,14 +21,8 @@ def export(estimator: DirectionEstimator) -> onnx.ModelProto:
     """
     graph = Graph()
     value = add_features(graph, "last_closes")
-    fitted = estimator.classifier_
-    if isinstance(fitted, DummyClassifier):  # which skl2onnx does not convert: the base rate
-        zeros = graph.add("Mul", value, graph.constant(0.0))
-        zero = graph.add("ReduceSum", zeros, graph.integers(1))
-        up = graph.add("Add", zero, graph.constant(fitted.class_prior_[1]))
-    else:
-        probabilities = add_estimator(graph, fitted, value)
-        up = graph.add("Gather", probabilities, graph.integers(1), axis=1)
+    probabilities = add_estimator(graph, estimator.classifier_, value)
+    up = graph.add("Gather", probabilities, graph.integers(1), axis=1)
     graph.add("Reshape", up, graph.integers(-1), output="probability_up")
     is_up = graph.add("Greater", "probability_up", graph.constant(THRESHOLD))
     graph.add("Where", is_up, graph.strings("UP"), graph.strings("DOWN"), output="next_close")
