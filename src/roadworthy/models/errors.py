@@ -17,7 +17,7 @@ def described(error: BaseException) -> str:
     """Return the type and message of an error, and where in a model's code it was raised.
 
     The place is that of the last call in the package of a model, e.g.
-    ``src/roadworthy/models/fuel/table.py, line 12, in prepare``. It is left out for an error that
+    ``src/roadworthy/models/NAME/table.py, line 12, in prepare``. It is left out for an error that
     no model's code has to do with.
     """
     kind = type(error).__name__
