@@ -93,6 +93,16 @@ def test_a_home_whose_name_has_spaces_and_signs_works(empty_registry, tmp_path):
     assert (home / "artifacts/fuel" / run / "artifacts/figures/residuals.png").exists()
 
 
+def test_a_database_whose_making_was_stopped_is_made_again(tmp_path):
+    # given what a stop in the midst of it leaves
+    (tmp_path / "mlflow.new").write_bytes(b"SQLite format 3\0 and no more")
+    # when it is opened
+    registry = Registry(f"sqlite:///{tmp_path}/mlflow.db", str(tmp_path / "artifacts"))
+    # then it works, and nothing is left beside it
+    assert registry.models() == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+
+
 def test_one_digest_is_one_version_with_the_tags_of_the_first(registry, run):
     first = registry.register("fuel", run_id=run, digest="abc", tags={"source_fingerprint": "r1"})
 

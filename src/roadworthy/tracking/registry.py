@@ -438,12 +438,24 @@ def _reach(tracking_uri: str) -> Iterator[None]:
         file = Path(tracking_uri.removeprefix("sqlite:///"))
         file.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{file}.lock"):
+            if not file.exists():
+                _create(file)
             yield
         return
     if address.scheme in {"http", "https"} and address.hostname:
         port = address.port or {"http": 80, "https": 443}[address.scheme]
         socket.create_connection((address.hostname, port), _CONNECT_SECONDS).close()
     yield
+
+
+def _create(database: Path) -> None:
+    """Make an SQLite database beside its place: MLflow cannot go on with one that is half-made."""
+    scratch = database.with_suffix(".new")
+    for left in database.parent.glob(f"{scratch.name}*"):  # with its journal
+        left.unlink()
+    address = f"sqlite:///{scratch}"
+    MlflowClient(address, registry_uri=address).search_experiments(max_results=1)
+    scratch.rename(database)
 
 
 def _public(tracking_uri: str) -> str:
