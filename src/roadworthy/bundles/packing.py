@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -308,10 +309,16 @@ def serialize(estimator: Any) -> bytes:
 
 
 class _Pickler(NumpyPickler):  # type: ignore[misc]
-    """Writes records without the bytes between their fields, which scikit-learn's trees leave."""
+    """Writes the same bytes for equal estimators.
+
+    Equal strings are written as one, and records without the bytes between their fields, which
+    are of no meaning in scikit-learn's trees.
+    """
 
     def save(self, obj: Any) -> None:
         """Write one object."""
+        if type(obj) is str:
+            obj = sys.intern(obj)
         if type(obj) is np.ndarray and obj.dtype.names and not obj.dtype.hasobject:
             padded, obj = obj, np.zeros(obj.shape, obj.dtype)
             for name in obj.dtype.names:
