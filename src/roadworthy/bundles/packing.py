@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -14,6 +15,7 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from joblib.numpy_pickle import NumpyPickler
 from pydantic import ValidationError
 
 from roadworthy.bundles import bundle
@@ -302,8 +304,26 @@ def serialize(estimator: Any) -> bytes:
     joblib.dump(estimator, buffer)
     settled = joblib.load(io.BytesIO(buffer.getvalue()))
     again = io.BytesIO()
-    joblib.dump(settled, again)
+    _Pickler(again).dump(settled)
     return again.getvalue()
+
+
+class _Pickler(NumpyPickler):  # type: ignore[misc]
+    """Writes the same bytes for equal estimators.
+
+    Equal strings are written as one, and records without the bytes between their fields, which
+    are of no meaning in scikit-learn's trees.
+    """
+
+    def save(self, obj: Any) -> None:
+        """Write one object."""
+        if type(obj) is str:
+            obj = sys.intern(obj)
+        if type(obj) is np.ndarray and obj.dtype.names and not obj.dtype.hasobject:
+            padded, obj = obj, np.zeros(obj.shape, obj.dtype)
+            for name in obj.dtype.names:
+                obj[name] = padded[name]
+        super().save(obj)
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:
