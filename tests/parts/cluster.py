@@ -17,8 +17,10 @@ from typing import Any
 
 import pytest
 
-# Whatever else a test starts must not find a cluster by accident.
-KUBECONFIG = os.environ.pop("KUBECONFIG", "") if "ROADWORTHY_TEST_CLUSTER" in os.environ else ""
+# Whatever else a test starts must not find a cluster by accident. The environment of this process
+# is that of the processes which run the tests.
+if "ROADWORTHY_TEST_CLUSTER" in os.environ and "KUBECONFIG" in os.environ:
+    os.environ["ROADWORTHY_TEST_KUBECONFIG"] = os.environ.pop("KUBECONFIG")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,6 @@ def cluster(requires: Any, tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     requires.variable("ROADWORTHY_TEST_CLUSTER", "set it to 1 if KUBECONFIG's may be used")
     loading = requires.variable("ROADWORTHY_TEST_IMAGES", "name what loads an archive of images")
     own = tmp_path_factory.mktemp("cluster") / "config"
-    shutil.copy(KUBECONFIG, own)
+    shutil.copy(os.environ["ROADWORTHY_TEST_KUBECONFIG"], own)
     path = os.pathsep.join([os.environ.get("KUBEBUILDER_ASSETS", ""), os.environ["PATH"]])
     return Cluster({**os.environ, "KUBECONFIG": str(own), "PATH": path}, shlex.split(loading))
