@@ -47,7 +47,7 @@ def test_the_page_shows_the_runs_of_the_home_and_ends_with_the_command(settings)
             check=False,
         )
     assert refused.returncode == 1
-    assert f"Port {taken} of 127.0.0.1 cannot be used" in refused.stderr
+    assert f"Port {taken} of 127.0.0.1 is in use by another program" in refused.stderr
     # when the page is shown
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
 from roadworthy.core.errors import RoadworthyError
@@ -33,7 +35,10 @@ def require_free(port: int) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
+        taken = error.errno == errno.EADDRINUSE
+        problem = "is in use by another program" if taken else "cannot be used"
+        cause = "" if taken else f" ({os.strerror(error.errno or 0)})"
+        remedy = "Stop that program, or choose" if taken else "Choose"
         raise PortError(
-            f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): stop the program that "
-            f"listens there, or choose another one with --port."
+            f"Port {port} of 127.0.0.1 {problem}{cause}. {remedy} another port with --port."
         ) from error

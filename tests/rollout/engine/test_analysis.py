@@ -161,7 +161,7 @@ def test_a_biased_challenger_is_seen():
 
     found = analysed(pair(champion, [1.4 * value for value in champion]))
 
-    assert "its field mpg differs from the champion's by 40.0%" in found.problem
+    assert "the field mpg differs from the champion's by 40.0%" in found.problem
     assert "stability index" in found.problem
 
 
@@ -186,9 +186,9 @@ def test_a_challenger_that_labels_otherwise_is_seen_and_told_in_words():
     assert agreeing.problem == ""
     assert metric(agreeing, "difference").value == metric(agreeing, "psi").value == 0
     assert swapped.problem == (
-        "its field fate differs from the champion's in 100.0% of the answers, 25.0% is allowed"
+        "the field fate differs from the champion's in 100.0% of the answers, 25.0% is allowed"
     )
-    assert "the distribution of its field fate" in shifted.problem
+    assert "the distribution of the field fate" in shifted.problem
     assert metric(shifted, "difference").value == 0.5
 
 
@@ -349,7 +349,7 @@ def test_answers_to_other_requests_that_shifted_are_seen_unless_they_came_in_bat
     draw = random.Random(1).gauss
     mine, theirs = [draw(60, 7) for _ in range(200)], [draw(26, 7) for _ in range(2000)]
 
-    assert "the distribution of its field mpg" in analysed(answered(theirs, mine, edges)).problem
+    assert "the distribution of the field mpg" in analysed(answered(theirs, mine, edges)).problem
     found = analysed(answered(theirs, mine, edges, batch=10))
     assert found.problem == ""
     assert not metric(found, "psi").conclusive
@@ -365,4 +365,4 @@ def test_labels_of_other_requests_are_compared():
 
     found = analysed(TrafficStats(requests=90, champion_requests=90, **labels))
 
-    assert "the distribution of its field kind" in found.problem
+    assert "the distribution of the field kind" in found.problem

@@ -358,13 +358,13 @@ def _predictions(stats: TrafficStats, bounds: Bounds) -> list[tuple[MetricResult
         return [shift, (MetricResult("difference", None, limit, conclusive=False), "")]
     if not math.isfinite(mean):
         result = MetricResult("difference", None, limit, enough, passed=False)
-        return [shift, (result, f"its field {worst} is not a number")]
+        return [shift, (result, f"the field {worst} is not a number")]
     passed = not enough or mean <= limit or _is_chance(stats, worst, mean, limit)
     how = "in {:.1%} of the answers" if worst in stats.labels else "by {:.1%} on average"
     problem = (
         ""
         if passed
-        else f"its field {worst} differs from the champion's {how.format(mean)}, "
+        else f"the field {worst} differs from the champion's {how.format(mean)}, "
         f"{limit:.1%} is allowed"
     )
     conclusive = enough and (not passed or mean <= limit)
@@ -411,7 +411,7 @@ def _shift(
     problem = (
         ""
         if passed
-        else f"the distribution of its field {name} is another than the champion's on the same "
+        else f"the distribution of the field {name} differs from the champion's on the same "
         f"requests: stability index {value:.2f}, {limit:.2f} is allowed"
     )
     conclusive = enough and (alike or not passed)
@@ -445,7 +445,7 @@ def _live_shift(stats: TrafficStats, bounds: Bounds) -> tuple[MetricResult, str]
             excess, passed = value - limit, not enough or value <= limit
             conclusive = enough and (not passed or value <= bounds.max_psi)
             problem = (
-                f"the distribution of its field {name} is another than the champion's: stability "
+                f"the distribution of the field {name} differs from the champion's: stability "
                 f"index {value:.2f}, {limit:.2f} is allowed"
             )
             result = MetricResult("psi", value, limit, conclusive, passed)
