@@ -69,7 +69,7 @@ def place(snapshot: Path, tmp_path_factory, installed_models: Path) -> Iterator[
     """The pipelines are compiled and committed, the data is pushed; nothing is released."""
     made = Place(clone(snapshot, tmp_path_factory.mktemp("three") / "clone").path)
     made.environment["PYTHONPATH"] = str(installed_models)
-    (made.path / "data").mkdir()
+    (made.path / "data").mkdir(exist_ok=True)
     for name in NAMES:
         made.make_data(name, seed=5)
     compiled = made.roadworthy("compile")

@@ -48,7 +48,7 @@ def test_a_real_server_with_the_bundle_is_good(served_home, packed):
 
     assert found.good
     assert found.requests == 20
-    assert found.difference <= 1e-9
+    assert found.difference <= found.allowed
     assert str(found).startswith("20 golden requests, greatest difference ")
 
 
