@@ -213,5 +213,5 @@ def test_a_refused_candidate_fails_the_job_with_the_runs_exit_code(checkout, kub
 
     assert done.returncode != 0
     assert f"The run of fuel ended with exit code {int(ExitCode.GATE)}." in told(done)
-    (submitted,) = kfp_api.runs.values()
-    assert submitted.display_name == "[maintenance] at [2031-05-06T07:08:09Z]"
+    names = {submitted.display_name for submitted in kfp_api.runs.values()}
+    assert names == {"[maintenance] at [2031-05-06T07:08:09Z]"}

@@ -24,7 +24,7 @@ from roadworthy.core.settings import Settings
 from roadworthy.data import git
 from roadworthy.data.validation import DataError
 from roadworthy.data.workplace import settings_here
-from roadworthy.models import fuel
+from roadworthy.models import contract, fuel
 from roadworthy.review import preview
 from roadworthy.review.preview import Preview, PreviewError
 from roadworthy.tracking.registry import Registry
@@ -224,6 +224,7 @@ class Command:
 
         monkeypatch.chdir(root)
         monkeypatch.setattr(preview, "preview", made)
+        monkeypatch.setattr(contract, "available", lambda: sorted(found))
         self.app = typer.Typer()
         self.app.callback()(lambda: None)
         preview_command.mount(self.app)
