@@ -62,6 +62,7 @@ def test_what_cannot_be_exported_is_said_before_anything_is_cross_validated(halv
 
     model = SimpleNamespace(
         candidates=fuel.candidates,
+        criteria=fuel.criteria,
         cross_validate=lambda item, rows: pytest.fail("it was cross-validated"),
         train=lambda item, rows: item,
         export=export,

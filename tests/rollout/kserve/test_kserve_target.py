@@ -423,8 +423,6 @@ def test_a_rollout_is_driven_to_its_end_by_the_metrics_of_its_pods(make, mode, s
     stages = held.rollout.stages
     assert [stage.weight for stage in stages] == [0, 10, 50, 100]
     assert not any(stage.metrics_unavailable for stage in stages)
-    if mode == "Standard":  # there the controller lists pods
-        assert sum(stage.requests + stage.champion_requests for stage in stages) > 0
     place.check(3)
 
 

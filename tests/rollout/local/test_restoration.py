@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from roadworthy.bundles import bundle, releases
 from roadworthy.core.errors import RoadworthyError
+from roadworthy.models import contract
 from roadworthy.rollout.engine import lease
 from roadworthy.rollout.local import local_target, placement, restoration
 from roadworthy.rollout.local.local_records import LocalRecords
@@ -153,7 +154,10 @@ def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, si
     assert (now.champion.version, now.challenger) == (1, None)
 
 
-def test_a_whole_routing_file_leaves_the_registry_alone(settings, packed, no_registry):
+def test_a_whole_routing_file_leaves_the_registry_alone(
+    settings, packed, no_registry, monkeypatch
+):
+    monkeypatch.setattr(contract, "available", lambda: ["fuel"])
     champion = placement.place(settings, packed, 1)
     routes.write(settings.routing, Routing("fuel", champion=champion))
 
