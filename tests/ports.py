@@ -18,19 +18,6 @@ def free_ports(count: int) -> list[int]:
         return [free.getsockname()[1] for free in sockets]
 
 
-def own_address() -> str:
-    """Return this machine's address in its network, or of loopback if it has no other.
-
-    An API server asks no pod at an address of loopback.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
-        try:
-            nobody.connect(("198.51.100.1", 9))  # sends nothing
-        except OSError:
-            return "127.0.0.1"
-        return str(nobody.getsockname()[0])
-
-
 def listens(port: int) -> bool:
     try:
         socket.create_server(("127.0.0.1", port)).close()

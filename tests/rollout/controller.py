@@ -29,7 +29,6 @@ from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 from roadworthy.routing.routes import VERSION_HEADER
-from tests.ports import free_port, own_address
 
 MODEL = "fuel"
 _STEP = 37
@@ -42,8 +41,6 @@ class Servers:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._running: dict[int, tuple[subprocess.Popen[str], int]] = {}
-        self.address = own_address()
-        self._metrics: dict[int, int] = {}
         self._lock = threading.Lock()
 
     def port(self, version: int, bundle: str) -> int:
@@ -52,13 +49,8 @@ class Servers:
                 self._running[version] = self._start(version, bundle)
             return self._running[version][1]
 
-    def metrics_port(self, version: int) -> int:
-        """Return the port at which the API server reads a version's metrics."""
-        return self._metrics.setdefault(version, free_port())
-
     def _start(self, version: int, bundle: str) -> tuple[subprocess.Popen[str], int]:
         told = ["--bundle", bundle, "--version", str(version), "--port", "0"]
-        told += ["--host", self.address, "--metrics-port", str(self.metrics_port(version))]
         with (self._directory / f"server-{version}.log").open("w") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "roadworthy.serving", *told],
@@ -128,7 +120,7 @@ class Gateway:
             for name, value in headers.items()
             if name.lower() in (VERSION_HEADER, "content-type", "accept", "authorization")
         }
-        connection = HTTPConnection(self._servers.address, port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", port, timeout=20)
         try:
             connection.request(verb, path, body=body, headers=kept)
             answer = connection.getresponse()
@@ -142,13 +134,6 @@ class Gateway:
             return 502, [], str(error).encode()
         finally:
             connection.close()
-
-    @property
-    def address(self) -> str:
-        return self._servers.address
-
-    def metrics_port(self, version: int) -> int:
-        return self._servers.metrics_port(version)
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -205,8 +190,6 @@ class Controller:
         Whether it looks at nothing, and all goes on as it was.
     ignores_weights
         Whether all the traffic goes to the predictor, whatever the status tells.
-    shows_metrics
-        Whether the API server reaches the metrics of pods that are ready.
     restarts
         Of which version pods were made, in order: a version that is there twice was restarted.
     images
@@ -225,7 +208,6 @@ class Controller:
     load: int = 0
     stalled: bool = False
     ignores_weights: bool = False
-    shows_metrics: bool = False
     restarts: list[int] = field(default_factory=list)
     images: list[tuple[int, str]] = field(default_factory=list)
     capacity: list[float] = field(default_factory=list)
@@ -422,12 +404,9 @@ class Controller:
             listed, predictor = self._listed.setdefault(name, []), named[name]
             while len(listed) < self._pods[name].ready:
                 made = f"{name}-ready-{next(self._number)}"
-                port = self.gateway.metrics_port(self._pods[name].version)
-                core.create_namespaced_pod(self.namespace, _pod(made, predictor, port))
+                core.create_namespaced_pod(self.namespace, _pod(made, predictor))
                 path = f"/api/v1/namespaces/{self.namespace}/pods/{made}/status"
-                ready: Any = {"conditions": [{"type": "Ready", "status": "True"}]}
-                if self.shows_metrics:
-                    ready["podIP"] = self.gateway.address
+                ready = {"conditions": [{"type": "Ready", "status": "True"}]}
                 self.ask("PATCH", path, {"status": ready})
                 listed.append(made)
 
@@ -557,19 +536,13 @@ def _deployment(predictor: Any) -> str:
     return "-".join(part for part in (MODEL, predictor.get("name", ""), "predictor") if part)
 
 
-def _pod(name: str, predictor: Any, port: int = 0) -> Any:
+def _pod(name: str, predictor: Any) -> Any:
     labels = {**predictor["labels"], "serving.kserve.io/inferenceservice": MODEL}
     return {
         "metadata": {"name": name, "labels": labels},
         "spec": {
             "automountServiceAccountToken": False,
-            "containers": [
-                {
-                    "name": "kserve-container",
-                    "image": "roadworthy/serving:none",
-                    "args": [f"--metrics-port={port}"],
-                }
-            ],
+            "containers": [{"name": "kserve-container", "image": "roadworthy/serving:none"}],
         },
     }
 

