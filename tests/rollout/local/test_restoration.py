@@ -154,9 +154,7 @@ def test_a_version_that_cannot_be_fetched_leaves_the_champion_alone(released, si
     assert (now.champion.version, now.challenger) == (1, None)
 
 
-def test_a_whole_routing_file_leaves_the_registry_alone(
-    settings, packed, no_registry, monkeypatch
-):
+def test_a_whole_routing_file_leaves_the_registry_alone(settings, packed, no_registry, monkeypatch):
     monkeypatch.setattr(contract, "available", lambda: ["fuel"])
     champion = placement.place(settings, packed, 1)
     routes.write(settings.routing, Routing("fuel", champion=champion))
