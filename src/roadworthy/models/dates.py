@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 from onnx import TensorProto, helper
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from roadworthy.models.onnx_graph import Graph
+from roadworthy.models.onnx_graph import Graph, Term
 
 Matrix = npt.NDArray[np.float64]
 
@@ -59,12 +58,12 @@ class Dates(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         graph.nodes.append(split)
         numbers = graph.add("Cast", parts, to=TensorProto.DOUBLE)
         terms = [
-            _Term(graph, graph.add("Squeeze", part, graph.integers(2)))
+            Term(graph, graph.add("Squeeze", part, graph.integers(2)))
             for part in (
                 graph.add("Gather", numbers, graph.integers(at), axis=2) for at in range(3)
             )
         ]
-        features = _features(*terms, floor=_Term.floor, sine=_Term.sine)
+        features = _features(*terms, floor=Term.floor)
         whole = graph.add("Concat", *(feature.name for feature in features), axis=1)
         absent = graph.add("Concat", *[missing] * len(features), axis=1)
         return graph.add("Where", absent, graph.constant(self.means_), whole)
@@ -77,13 +76,11 @@ def _matrix(dates: pd.DataFrame) -> tuple[Matrix, npt.NDArray[np.bool_]]:
     flat = pd.Series(np.where(missing, _UNKNOWN, strings).ravel(), dtype=object)
     parts = flat.str.split("-", expand=True).to_numpy(dtype=np.float64)
     year, month, day = parts.T.reshape(3, *strings.shape)
-    features = _features(year, month, day, floor=np.floor, sine=np.sin)
+    features = _features(year, month, day, floor=np.floor)
     return np.hstack(features), np.hstack([missing] * len(features))
 
 
-def _features(
-    year: Any, month: Any, day: Any, *, floor: Callable[[Any], Any], sine: Callable[[Any], Any]
-) -> list[Any]:
+def _features(year: Any, month: Any, day: Any, *, floor: Callable[[Any], Any]) -> list[Any]:
     """Return the five features, of arrays or of terms of a graph.
 
     The days since 1970 come from the Julian day number, see
@@ -98,35 +95,5 @@ def _features(
     for length in (DAYS_OF_YEAR, 7.0):
         turns = days / length
         angle = (turns - floor(turns)) * (2 * math.pi)
-        waves += [sine(angle + phase) for phase in _PHASES]
+        waves += [np.sin(angle + phase) for phase in _PHASES]
     return [days / DAYS_OF_YEAR, *waves]
-
-
-@dataclass(frozen=True)
-class _Term:
-    """A matrix of doubles in a graph, with which one calculates as with an array."""
-
-    graph: Graph
-    name: str
-
-    def __add__(self, other: _Term | float) -> _Term:
-        return self._with("Add", other)
-
-    def __sub__(self, other: _Term | float) -> _Term:
-        return self._with("Sub", other)
-
-    def __mul__(self, other: _Term | float) -> _Term:
-        return self._with("Mul", other)
-
-    def __truediv__(self, other: _Term | float) -> _Term:
-        return self._with("Div", other)
-
-    def floor(self) -> _Term:
-        return _Term(self.graph, self.graph.add("Floor", self.name))
-
-    def sine(self) -> _Term:
-        return _Term(self.graph, self.graph.add("Sin", self.name))
-
-    def _with(self, operator: str, other: _Term | float) -> _Term:
-        operand = other.name if isinstance(other, _Term) else self.graph.constant(other)
-        return _Term(self.graph, self.graph.add(operator, self.name, operand))

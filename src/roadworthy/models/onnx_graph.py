@@ -89,6 +89,42 @@ class Graph:
         return name
 
 
+@dataclass(frozen=True)
+class Term:
+    """A tensor of doubles in a graph, with which one calculates as with an array."""
+
+    graph: Graph
+    name: str
+
+    def __add__(self, other: Term | float) -> Term:
+        return self._with("Add", other)
+
+    def __sub__(self, other: Term | float) -> Term:
+        return self._with("Sub", other)
+
+    def __mul__(self, other: Term | float) -> Term:
+        return self._with("Mul", other)
+
+    def __truediv__(self, other: Term | float) -> Term:
+        return self._with("Div", other)
+
+    def floor(self) -> Term:
+        """Return the greatest integers that are not above it."""
+        return Term(self.graph, self.graph.add("Floor", self.name))
+
+    def sin(self) -> Term:
+        """Return the sine; ``numpy.sin`` calls it."""
+        return Term(self.graph, self.graph.add("Sin", self.name))
+
+    def sqrt(self) -> Term:
+        """Return the square root; ``numpy.sqrt`` calls it."""
+        return Term(self.graph, self.graph.add("Sqrt", self.name))
+
+    def _with(self, operator: str, other: Term | float) -> Term:
+        operand = other.name if isinstance(other, Term) else self.graph.constant(other)
+        return Term(self.graph, self.graph.add(operator, self.name, operand))
+
+
 def _columns(record: type[BaseModel]) -> list[onnx.ValueInfoProto]:
     schema = record.model_json_schema()
     fields = parse(schema)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from roadworthy.models.onnx_graph import Graph
+from roadworthy.models.onnx_graph import Graph, Term
 
 NAMES = ("return_1", "above_mean_3", "above_mean_5", "volatility_3")
 
@@ -47,8 +47,8 @@ def of_frame(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
 def add_features(graph: Graph, closes: str) -> str:
     """Add the features of closes [N, length] to a graph: a matrix [N, features]."""
 
-    def close(ago: int) -> _Column:
-        return _Column(graph, graph.add("Gather", closes, graph.integers(-1 - ago), axis=1))
+    def close(ago: int) -> Term:
+        return Term(graph, graph.add("Gather", closes, graph.integers(-1 - ago), axis=1))
 
     return graph.add("Concat", *(column.name for column in features(close)), axis=1)
 
@@ -58,30 +58,3 @@ def _mean(columns: Sequence[Any]) -> Any:
     for column in columns[1:]:
         total = total + column
     return total / len(columns)
-
-
-class _Column:
-    """A column of a graph with the operators of an array."""
-
-    def __init__(self, graph: Graph, name: str) -> None:
-        self._graph, self.name = graph, name
-
-    def __add__(self, other: _Column | float) -> _Column:
-        return self._with("Add", other)
-
-    def __sub__(self, other: _Column | float) -> _Column:
-        return self._with("Sub", other)
-
-    def __mul__(self, other: _Column | float) -> _Column:
-        return self._with("Mul", other)
-
-    def __truediv__(self, other: _Column | float) -> _Column:
-        return self._with("Div", other)
-
-    def sqrt(self) -> _Column:
-        """Return the square root; ``numpy.sqrt`` calls it."""
-        return _Column(self._graph, self._graph.add("Sqrt", self.name))
-
-    def _with(self, operator: str, other: _Column | float) -> _Column:
-        name = other.name if isinstance(other, _Column) else self._graph.constant(other)
-        return _Column(self._graph, self._graph.add(operator, self.name, name))
