@@ -24,7 +24,7 @@ from roadworthy.models.intervals import mean_interval
 from roadworthy.steps.gate import score, weigh
 from roadworthy.tracking.registry import Registry
 from roadworthy.training.gate import Verdict
-from roadworthy.training.selection import FAILED_CHECKS, choose, failed_checks
+from roadworthy.training.selection import choose, cross_validated
 
 _FEWEST = 2  # of one row, no interval is known
 _DIGITS = 9
@@ -162,7 +162,7 @@ def simulate(model: Model, raw: pd.DataFrame, windows: Windows, days: int) -> It
             model,
             scorer,
             estimator,
-            metrics=validation.metrics | {FAILED_CHECKS: float(failed_checks(validation))},
+            metrics=cross_validated(validation),
             held_out=rows,
             champion=scores,
         )

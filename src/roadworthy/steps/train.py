@@ -10,7 +10,7 @@ from roadworthy.models.contract import Candidate, Validation
 from roadworthy.steps.training import Training, Tried, write
 from roadworthy.training.fitting import fit
 from roadworthy.training.parameters import Change, changed
-from roadworthy.training.selection import FAILED_CHECKS, failed_checks, named
+from roadworthy.training.selection import cross_validated, named
 
 
 def train(
@@ -52,5 +52,4 @@ def train(
 
 def _tried(candidate: Candidate, validation: Validation) -> Tried:
     checks = {f"cv_{check.name}": check.value for check in validation.checks}
-    failed = {FAILED_CHECKS: float(failed_checks(validation))}
-    return Tried(dict(candidate.parameters), validation.metrics | failed | checks)
+    return Tried(dict(candidate.parameters), cross_validated(validation) | checks)

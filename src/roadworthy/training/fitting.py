@@ -13,7 +13,7 @@ import pandas as pd
 
 from roadworthy.core.errors import RoadworthyError
 from roadworthy.models.contract import Candidate, ExportError, Model, Validation
-from roadworthy.training.selection import FAILED_CHECKS, choose, failed_checks, named
+from roadworthy.training.selection import choose, cross_validated, named
 from roadworthy.training.threads import bounded
 
 _SAMPLE = 60
@@ -35,8 +35,7 @@ class Fitted:
     @property
     def metrics(self) -> dict[str, float]:
         """The cross-validated metrics of the chosen candidate, its failed checks counted."""
-        validation = self.validations[self.candidate.name]
-        return validation.metrics | {FAILED_CHECKS: float(failed_checks(validation))}
+        return cross_validated(self.validations[self.candidate.name])
 
 
 def fit(

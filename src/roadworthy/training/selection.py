@@ -72,6 +72,11 @@ def choose(validations: Mapping[str, Validation], criteria: Criteria) -> str:
     return next(name for name, value in eligible.items() if value > best - criteria.simplicity)
 
 
+def cross_validated(validation: Validation) -> dict[str, float]:
+    """Return the metrics of a candidate, its failed checks counted."""
+    return validation.metrics | {FAILED_CHECKS: float(failed_checks(validation))}
+
+
 def failed_checks(validation: Validation) -> int:
     """Return how many behavioural checks a candidate fails on rows that it was not fitted on."""
     return sum(not check.passed for check in validation.checks)
