@@ -93,9 +93,9 @@ def simulate(
     Each day's candidates are MLflow runs of the experiment MODEL-simulation. The ledger of
     promotions and a figure are written to .roadworthy/simulations/. Nothing is deployed.
     """
-    from roadworthy.data import dvc, validation
     from roadworthy.data.git import inspect
     from roadworthy.review import simulation
+    from roadworthy.steps.ingest import known_rows
     from roadworthy.tracking.registry import Registry
 
     settings = settings_here(Path.cwd())
@@ -107,10 +107,7 @@ def simulate(
         training=tuple(training_window) or windows.training,
         evaluation=evaluation_window or windows.evaluation,
     )
-    root = inspect(Path.cwd()).root
-    file = root / chosen.data.removesuffix(".dvc")
-    file = file if file.exists() else dvc.pull(root, chosen.data)
-    raw = validation.validate(validation.read(chosen, file), chosen.schema)
+    raw = known_rows(chosen, inspect(Path.cwd()).root)
     registry = Registry.of(settings)
     name = f"{model}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     place = settings.home / "simulations" / name

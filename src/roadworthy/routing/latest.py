@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 from roadworthy.core import stored
 from roadworthy.models.routes import Latest
-from roadworthy.routing.routes import RoutingError
+from roadworthy.routing.routes import RoutingError, replace_file
 
 
 def write(directory: Path, model: str, latest: Latest) -> None:
     """Publish the newest request of a model, atomically."""
-    directory.mkdir(parents=True, exist_ok=True)
-    scratch = directory / f".{model}.{os.getpid()}"
-    scratch.write_text(json.dumps(asdict(latest), indent=2) + "\n")
-    scratch.rename(directory / f"{model}.json")
+    replace_file(directory, model, asdict(latest))
 
 
 def read(directory: Path, model: str) -> Latest | None:

@@ -12,7 +12,7 @@ import os
 import threading
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -113,10 +113,15 @@ def read(directory: Path, model: str) -> Routing:
 
 def write(directory: Path, routing: Routing) -> None:
     """Replace a routing file atomically."""
+    replace_file(directory, routing.model, asdict(routing))
+
+
+def replace_file(directory: Path, model: str, content: dict[str, Any]) -> None:
+    """Replace the JSON file of a model in a directory atomically."""
     directory.mkdir(parents=True, exist_ok=True)
-    scratch = directory / f".{routing.model}.{os.getpid()}.{threading.get_ident()}"
-    scratch.write_text(json.dumps(asdict(routing), indent=2) + "\n")
-    scratch.rename(directory / f"{routing.model}.json")
+    scratch = directory / f".{model}.{os.getpid()}.{threading.get_ident()}"
+    scratch.write_text(json.dumps(content, indent=2) + "\n")
+    scratch.rename(directory / f"{model}.json")
 
 
 def models(directory: Path) -> list[str]:

@@ -85,7 +85,20 @@ def publish_known(settings: Settings, model: str, root: Path) -> None:
     """Publish the newest request of the data of a clone, if the model has any."""
     chosen = contract.load(model)
     if hasattr(chosen, "latest"):
-        publish(settings, chosen, _validated(chosen, _file(chosen, root)))
+        publish(settings, chosen, known_rows(chosen, root))
+
+
+def known_rows(model: Model, root: Path) -> pd.DataFrame:
+    """Return the valid raw data of a clone, which is pulled where it is missing.
+
+    Raises
+    ------
+    DataError
+        It violates the schema.
+    DvcError
+        It cannot be pulled.
+    """
+    return _validated(model, _file(model, root))
 
 
 def _file(model: Model, root: Path) -> Path:
